@@ -1,0 +1,1 @@
+//! The edges: sources, sinks and formats. Knows no SQL.

@@ -1,0 +1,63 @@
+//! Aggregate functions as columns of accumulators: one slot per group, updated a batch at a time.
+//!
+//! Every accumulator can give its state as Arrow columns and merge such columns back. Two-phase aggregation, slices
+//! of sliding windows, merging sessions, spilling and checkpoints all rest on these two calls.
+
+use std::sync::Arc;
+
+use arrow::array::{ArrayRef, BooleanArray};
+use arrow::datatypes::{DataType, Field};
+
+use crate::{EngineError, Result};
+
+/// The accumulators of one aggregate call for many groups. A slot that was never updated holds the empty aggregate.
+pub trait Accumulators: Send {
+    /// Makes slots `0..slots` valid; new ones are empty.
+    fn resize(&mut self, slots: usize);
+
+    /// Adds row i of `args` to slot `slots[i]`, where `keep` is absent or true (null counts as false).
+    fn update(&mut self, slots: &[u32], args: &[ArrayRef], keep: Option<&BooleanArray>) -> Result<()>;
+
+    /// Takes row i of `args` out of slot `slots[i]`.
+    fn retract(&mut self, _slots: &[u32], _args: &[ArrayRef], _keep: Option<&BooleanArray>) -> Result<()> {
+        Err(EngineError::Unsupported("this aggregate cannot take rows back".into()))
+    }
+
+    /// Merges row i of the state columns into slot `slots[i]`; a slot may repeat.
+    fn merge(&mut self, slots: &[u32], state: &[ArrayRef]) -> Result<()>;
+
+    /// The state of the given slots, one row each, in the shape of [`AggregateFactory::state_fields`]. Changes nothing.
+    fn state(&self, slots: &[u32]) -> Result<Vec<ArrayRef>>;
+
+    /// The result of the given slots, one row each. Changes nothing.
+    fn evaluate(&self, slots: &[u32]) -> Result<ArrayRef>;
+
+    /// Makes the given slots empty again, for reuse.
+    fn reset(&mut self, slots: &[u32]);
+
+    /// Memory held, in bytes.
+    fn size_bytes(&self) -> usize;
+}
+
+/// One aggregate call of a plan: makes its accumulators.
+pub trait AggregateFactory: Send + Sync {
+    fn output_type(&self) -> DataType;
+
+    fn state_fields(&self) -> Vec<Field>;
+
+    fn create(&self) -> Result<Box<dyn Accumulators>>;
+}
+
+/// An aggregate call, bound to columns of its operator's input.
+#[derive(Clone)]
+pub struct AggregateCall {
+    /// As EXPLAIN shows it and as state signatures compare it: `SUM(DISTINCT price) FILTER (WHERE ...)`.
+    pub display: String,
+    /// Name and type of the output column.
+    pub output: Field,
+    pub factory: Arc<dyn AggregateFactory>,
+    /// Argument columns, as indices into the operator's input.
+    pub args: Vec<usize>,
+    /// Index of a BOOLEAN input column: rows where it is not true are left out (FILTER).
+    pub filter: Option<usize>,
+}

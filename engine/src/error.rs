@@ -1,0 +1,88 @@
+//! What can go wrong while a job runs, named after what the user can do about it.
+
+use std::path::PathBuf;
+
+use arrow::error::ArrowError;
+use datafusion_common::DataFusionError;
+use thiserror::Error;
+
+pub type Result<T, E = EngineError> = std::result::Result<T, E>;
+
+/// A failure of a job. The text says what happened, where, and what to try.
+#[derive(Debug, Error)]
+pub enum EngineError {
+    /// A record that cannot be read as the table says.
+    #[error("bad record in {place} at byte {offset}: {reason}\n  record: {excerpt}\n  hint: {hint}")]
+    BadRecord { place: String, offset: u64, reason: String, excerpt: String, hint: String },
+    /// An expression failed on a row (a CAST, an overflow, a division by zero).
+    #[error("{operator}: {reason}\n  row: {row}\n  hint: {hint}")]
+    BadRow { operator: String, reason: String, row: String, hint: String },
+    /// The operating system refused something; `action` is what was being done, such as "write".
+    #[error("cannot {action} {path}: {source}{hint}")]
+    Io { action: &'static str, path: PathBuf, source: std::io::Error, hint: String },
+    /// A checkpoint or savepoint cannot be read.
+    #[error("checkpoint {path} is damaged: {reason}\n  hint: {hint}")]
+    DamagedCheckpoint { path: PathBuf, reason: String, hint: String },
+    /// A checkpoint is sound but belongs to another plan; each reason names an operator.
+    #[error("the state does not fit this plan:\n  {}", reasons.join("\n  "))]
+    StateMismatch { reasons: Vec<String> },
+    /// RocksDB failed.
+    #[error("state store: {0}")]
+    State(String),
+    /// A plan asks for something that the engine does not do.
+    #[error("{0}")]
+    Unsupported(String),
+    /// A source or sink failed for a reason of its own.
+    #[error("{connector}: {reason}")]
+    Connector { connector: String, reason: String },
+    #[error("{0}")]
+    Compute(String),
+    /// The job was stopped while this task was still working: never the cause of a failure.
+    #[error("the job was cancelled")]
+    Cancelled,
+    /// A bug: an operator panicked.
+    #[error("internal error in {place}: {reason}")]
+    Internal { place: String, reason: String },
+}
+
+impl EngineError {
+    pub fn io(action: &'static str, path: impl Into<PathBuf>, source: std::io::Error) -> Self {
+        let hint = io_hint(&source);
+        Self::Io { action, path: path.into(), source, hint }
+    }
+
+    /// True where trying again from the last checkpoint may help; false where the same input must fail again.
+    pub fn is_transient(&self) -> bool {
+        matches!(self, Self::Io { .. } | Self::State(_) | Self::Connector { .. } | Self::Internal { .. })
+    }
+}
+
+fn io_hint(error: &std::io::Error) -> String {
+    use std::io::ErrorKind;
+    let advice = match error.kind() {
+        ErrorKind::StorageFull | ErrorKind::QuotaExceeded => "free some space, then run the same command again",
+        ErrorKind::PermissionDenied => "check the owner and the mode of the file and of its folders",
+        ErrorKind::NotFound => "check that the path exists and is spelt right",
+        ErrorKind::ReadOnlyFilesystem => "the file system is read-only: remount it or choose another folder",
+        _ => return String::new(),
+    };
+    format!("\n  hint: {advice}")
+}
+
+impl From<ArrowError> for EngineError {
+    fn from(error: ArrowError) -> Self {
+        Self::Compute(error.to_string())
+    }
+}
+
+impl From<DataFusionError> for EngineError {
+    fn from(error: DataFusionError) -> Self {
+        Self::Compute(error.strip_backtrace())
+    }
+}
+
+impl From<rocksdb::Error> for EngineError {
+    fn from(error: rocksdb::Error) -> Self {
+        Self::State(error.to_string())
+    }
+}

@@ -1,0 +1,111 @@
+//! The contract of an operator: a synchronous state machine that owns no thread, no clock and no file.
+//!
+//! All of the world comes in through [`OperatorContext`]; all rows go out through a [`Collector`]. So an operator
+//! can be driven by the threaded runtime or, unchanged, by a test that owns every interleaving.
+
+use std::sync::Arc;
+
+use crate::keys::KeyGroupRange;
+use crate::metrics::NodeMetrics;
+use crate::state::KeyedState;
+use crate::time::{EventTime, ProcessingTime};
+use crate::{Batch, Epoch, Result};
+
+/// Where an operator's rows go. Port 0 is the main output; other ports are side outputs (late rows, errors).
+pub trait Collector {
+    fn emit(&mut self, port: usize, batch: Batch) -> Result<()>;
+}
+
+/// The main output of every node.
+pub const MAIN_PORT: usize = 0;
+/// Late rows of a windowed operator; rejected records of a source.
+pub const SIDE_PORT: usize = 1;
+
+/// Which of an operator's parallel instances this is.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Subtask {
+    pub index: usize,
+    pub parallelism: usize,
+}
+
+/// All that an operator may know of the world.
+pub struct OperatorContext {
+    pub subtask: Subtask,
+    pub key_groups: KeyGroupRange,
+    /// Durable state; what is written here before `on_barrier` returns belongs to the barrier's epoch.
+    pub state: Box<dyn KeyedState>,
+    /// Wall clock at the start of the current call, in epoch milliseconds.
+    pub now: ProcessingTime,
+    /// The operator's current watermark (the one being handled, inside `on_watermark`).
+    pub watermark: EventTime,
+    /// Rows per emitted batch to aim for.
+    pub batch_rows: usize,
+    /// Memory that this instance may use for its write-back cache, in bytes.
+    pub cache_budget_bytes: usize,
+    pub metrics: Arc<NodeMetrics>,
+}
+
+/// One parallel instance of a node. Calls come from one thread, one at a time.
+///
+/// After `on_watermark` and `on_barrier` return, the caller forwards the watermark or barrier downstream.
+pub trait Operator: Send {
+    /// Called once before anything else; reads back what `ctx.state` was restored with.
+    fn open(&mut self, _ctx: &mut OperatorContext) -> Result<()> {
+        Ok(())
+    }
+
+    fn on_batch(
+        &mut self,
+        input: usize,
+        batch: Batch,
+        ctx: &mut OperatorContext,
+        out: &mut dyn Collector,
+    ) -> Result<()>;
+
+    /// Time moved to `watermark`; strictly greater than at the last call.
+    fn on_watermark(
+        &mut self,
+        _watermark: EventTime,
+        _ctx: &mut OperatorContext,
+        _out: &mut dyn Collector,
+    ) -> Result<()> {
+        Ok(())
+    }
+
+    /// Writes what changed to `ctx.state`; rows emitted here still belong to `epoch`.
+    fn on_barrier(&mut self, _epoch: Epoch, _ctx: &mut OperatorContext, _out: &mut dyn Collector) -> Result<()> {
+        Ok(())
+    }
+
+    /// The wall clock moved (called about every 50 ms, only where `wants_time` says so).
+    fn on_time(&mut self, _ctx: &mut OperatorContext, _out: &mut dyn Collector) -> Result<()> {
+        Ok(())
+    }
+
+    fn wants_time(&self) -> bool {
+        false
+    }
+
+    /// All inputs ended; event-time work is already done (the final watermark came before).
+    fn on_end(&mut self, _ctx: &mut OperatorContext, _out: &mut dyn Collector) -> Result<()> {
+        Ok(())
+    }
+}
+
+/// Makes the parallel instances of a node. Holds only what planning decided, so it can be shared and printed.
+pub trait OperatorFactory: Send + Sync {
+    fn create(&self) -> Result<Box<dyn Operator>>;
+}
+
+/// A collector that keeps what it is given, for tests and for operators run inside other operators.
+#[derive(Default)]
+pub struct VecCollector {
+    pub batches: Vec<(usize, Batch)>,
+}
+
+impl Collector for VecCollector {
+    fn emit(&mut self, port: usize, batch: Batch) -> Result<()> {
+        self.batches.push((port, batch));
+        Ok(())
+    }
+}

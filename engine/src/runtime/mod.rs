@@ -1,0 +1,1 @@
+//! Runs a job graph: tasks on threads, bounded channels, aligned barriers, restarts.

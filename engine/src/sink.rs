@@ -1,0 +1,87 @@
+//! The contract of a sink: rows are written out of sight, prepared at a barrier, and made visible by a commit.
+
+use std::fmt::Debug;
+
+use serde::{Deserialize, Serialize};
+
+use crate::graph::ChangelogMode;
+use crate::operator::Subtask;
+use crate::time::ProcessingTime;
+use crate::{Batch, Epoch, Result};
+
+/// What a sink promises about each row; shown by EXPLAIN.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Guarantee {
+    /// Visible once, and only for a durable epoch.
+    ExactlyOnce,
+    /// Visible at once; rows since the last checkpoint appear again after a crash.
+    AtLeastOnce,
+    /// Nothing is kept, so nothing is promised.
+    None,
+}
+
+/// Opaque bytes that tell the committer what to publish (one file, one transaction). Kept in the manifest.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Committable(pub serde_json::Value);
+
+/// Who writes: names files and ids so that two runs of one job never meet.
+#[derive(Debug, Clone)]
+pub struct WriterContext {
+    /// Unique per job and state directory; the same after a restart.
+    pub job_id: String,
+    /// Counts the starts of this job (1, 2, ...): names of attempts never repeat.
+    pub attempt: u64,
+    pub subtask: Subtask,
+    pub now: ProcessingTime,
+}
+
+/// One per subtask.
+pub trait SinkWriter: Send {
+    fn write(&mut self, batch: &Batch, now: ProcessingTime) -> Result<()>;
+
+    /// Everything written so far must survive a power cut before this returns; what is returned goes into the
+    /// manifest of `epoch` and is committed once that is durable. `last`: no row will follow.
+    fn prepare(&mut self, epoch: Epoch, last: bool) -> Result<Prepared>;
+
+    /// Called now and then (about every 50 ms) so that rows do not wait in a buffer for ever.
+    fn on_time(&mut self, _now: ProcessingTime) -> Result<()> {
+        Ok(())
+    }
+}
+
+/// What a writer leaves behind at a barrier.
+#[derive(Debug, Clone, Default, PartialEq, Serialize, Deserialize)]
+pub struct Prepared {
+    /// To be published when the epoch is durable.
+    pub committables: Vec<Committable>,
+    /// What a restarted writer must know (files still open and their valid length); given back to `Sink::writer`.
+    pub state: Option<serde_json::Value>,
+}
+
+/// Makes prepared output visible. One per sink and job, called from one thread.
+pub trait Committer: Send {
+    /// Publishes; doing it again for the same committables changes nothing.
+    fn commit(&mut self, epoch: Epoch, committables: &[Committable]) -> Result<()>;
+
+    /// Called once at every start, after the restored epoch was committed again and before any writer opens: takes away
+    /// what earlier attempts left behind that the restored checkpoint does not know. `kept` are the writers' states.
+    fn discard_unknown(&mut self, job_id: &str, restored: Epoch, kept: &[serde_json::Value]) -> Result<()>;
+
+    /// The bounded input ended and its last epoch is committed.
+    fn finish(&mut self) -> Result<()> {
+        Ok(())
+    }
+}
+
+pub trait Sink: Send + Sync + Debug {
+    /// The widest changelog that this sink takes.
+    fn accepts(&self) -> ChangelogMode;
+
+    fn guarantee(&self) -> Guarantee;
+
+    /// `restored`: the states that writers of this sink left in the restored checkpoint and that fall to this subtask.
+    fn writer(&self, context: &WriterContext, restored: Vec<serde_json::Value>) -> Result<Box<dyn SinkWriter>>;
+
+    /// `None` for sinks whose output is visible at once.
+    fn committer(&self, job_id: &str) -> Result<Option<Box<dyn Committer>>>;
+}

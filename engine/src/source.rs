@@ -1,0 +1,112 @@
+//! The contract of a source: splits that can be read from a position, each on its own.
+//!
+//! The engine owns everything else: which subtask reads which split, in which order, computed columns, watermarks,
+//! idleness, checkpointed positions.
+
+use std::fmt::Debug;
+use std::sync::Arc;
+use std::time::Duration;
+
+use arrow::array::RecordBatch;
+use arrow::datatypes::SchemaRef;
+use datafusion_physical_expr::PhysicalExpr;
+use serde::{Deserialize, Serialize};
+
+use crate::Result;
+
+/// A part of the input that is read in order: a file, a range of a file, a partition.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+pub struct Split {
+    /// Unique in the source and the same at every discovery.
+    pub id: String,
+    /// What the source needs to open it.
+    pub payload: serde_json::Value,
+}
+
+/// Where reading goes on; the source's own notation. Goes into checkpoints.
+pub type Position = serde_json::Value;
+
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Boundedness {
+    Bounded,
+    Unbounded,
+}
+
+/// A record that could not be decoded and was left out, because the table's options say so.
+#[derive(Debug, Clone, PartialEq)]
+pub struct Rejected {
+    /// Byte offset (or record number) within the split's file.
+    pub offset: u64,
+    pub record: Vec<u8>,
+    pub reason: String,
+}
+
+/// What one call of [`SplitReader::next`] gives.
+pub enum Read {
+    Rows {
+        rows: RecordBatch,
+        rejected: Vec<Rejected>,
+    },
+    /// Nothing now; ask again after this long at the earliest.
+    Wait(Duration),
+    /// The split is read to its end and will never give more.
+    End,
+}
+
+pub trait SplitReader: Send {
+    /// Up to `rows_max` further rows.
+    fn next(&mut self, rows_max: usize) -> Result<Read>;
+
+    /// Just behind the last row that `next` gave: opening here gives the row after it.
+    fn position(&self) -> Position;
+}
+
+pub trait Source: Send + Sync + Debug {
+    /// Of the batches that readers give: the physical and metadata columns that the plan reads.
+    fn schema(&self) -> SchemaRef;
+
+    fn boundedness(&self) -> Boundedness;
+
+    /// All splits that exist now, in the order in which they are best read.
+    fn discover(&self) -> Result<Vec<Split>>;
+
+    /// How often to look for new splits; `None` where the first discovery is final.
+    fn discovery_interval(&self) -> Option<Duration> {
+        None
+    }
+
+    /// Opens a split at its start, or behind a position that its reader once gave.
+    fn open(&self, split: &Split, position: Option<&Position>) -> Result<Box<dyn SplitReader>>;
+}
+
+/// How a source's rows tell time.
+#[derive(Debug, Clone)]
+pub struct WatermarkSpec {
+    /// Over the source node's output schema; a timestamp. Its running maximum per split, less one millisecond, is the split's watermark.
+    pub expression: Arc<dyn PhysicalExpr>,
+    /// Index of the event-time column in the source node's output schema.
+    pub time_column: usize,
+    /// A split that gives no row for so long stops holding time back.
+    pub idle_timeout: Option<Duration>,
+}
+
+/// A source node: the connector's rows, then computed columns, then the watermark.
+pub struct SourceSpec {
+    pub source: Arc<dyn Source>,
+    /// The output columns, over `source.schema()`.
+    pub columns: Vec<Arc<dyn PhysicalExpr>>,
+    pub watermark: Option<WatermarkSpec>,
+}
+
+/// Columns of `<table>$errors`, the rows that a source node gives on its side port:
+/// split STRING, offset BIGINT, reason STRING, record STRING (lossy UTF-8), seen_at TIMESTAMP_LTZ(3) in UTC.
+pub fn rejected_schema() -> SchemaRef {
+    use arrow::datatypes::{DataType, Field, Schema, TimeUnit};
+    Arc::new(Schema::new(vec![
+        Field::new("split", DataType::Utf8, false),
+        Field::new("offset", DataType::Int64, false),
+        Field::new("reason", DataType::Utf8, false),
+        Field::new("record", DataType::Utf8, false),
+        Field::new("seen_at", DataType::Timestamp(TimeUnit::Millisecond, Some("UTC".into())), false),
+    ]))
+}

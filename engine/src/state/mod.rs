@@ -1,0 +1,33 @@
+//! Durable keyed state: what operators write, RocksDB keeps and checkpoints copy.
+
+use crate::Result;
+use crate::keys::KeyGroup;
+
+pub mod memory;
+
+/// An entry of a scan: key (without group) and value.
+pub type Entry = (Box<[u8]>, Box<[u8]>);
+
+/// State of one operator instance, addressed by key group and key bytes. Keys are ordered as bytes within a group.
+///
+/// Writes are visible to later reads at once. They become durable with the checkpoint of the next barrier.
+pub trait KeyedState: Send {
+    fn get(&self, group: KeyGroup, key: &[u8]) -> Result<Option<Vec<u8>>>;
+
+    fn put(&mut self, group: KeyGroup, key: &[u8], value: &[u8]) -> Result<()>;
+
+    fn delete(&mut self, group: KeyGroup, key: &[u8]) -> Result<()>;
+
+    /// Removes all keys of `group` that start with `prefix`.
+    fn delete_prefix(&mut self, group: KeyGroup, prefix: &[u8]) -> Result<()>;
+
+    /// Calls `visit` for every entry of `group` whose key starts with `prefix`, in key order, until it returns false.
+    fn scan(&self, group: KeyGroup, prefix: &[u8], visit: &mut dyn FnMut(&[u8], &[u8]) -> Result<bool>) -> Result<()>;
+
+    /// Replaces the small note that this instance keeps beside its keyed entries (clocks, lists of live slices).
+    fn set_note(&mut self, note: Vec<u8>);
+
+    /// The notes that instances of this operator had at the restored checkpoint: one per former subtask, none at a
+    /// fresh start. After a change of parallelism every new instance sees all of them.
+    fn restored_notes(&self) -> &[Vec<u8>];
+}

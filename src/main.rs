@@ -1,0 +1,3 @@
+//! The `tidemill` program.
+
+fn main() {}
