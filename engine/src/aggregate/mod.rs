@@ -3,11 +3,19 @@
 //! Every accumulator can give its state as Arrow columns and merge such columns back. Two-phase aggregation, slices
 //! of sliding windows, merging sessions, spilling and checkpoints all rest on these two calls.
 
+mod count;
+mod factory;
+mod resolve;
+mod selection;
+pub mod set;
+
 use std::sync::Arc;
 
 use arrow::array::{ArrayRef, BooleanArray};
 use arrow::datatypes::{DataType, Field};
 
+pub use self::resolve::{AggregateDoc, names, resolve};
+pub use self::set::AggregateSet;
 use crate::{EngineError, Result};
 
 /// The accumulators of one aggregate call for many groups. A slot that was never updated holds the empty aggregate.

@@ -1,0 +1,221 @@
+//! All aggregate calls of one operator, side by side: one slot holds one group's state of every call.
+//!
+//! The set picks argument and filter columns out of input batches, and turns slots into state columns or row bytes
+//! and back. It does not know keys, windows or time: the operator maps those to slots.
+
+use std::sync::Arc;
+
+use arrow::array::{ArrayRef, AsArray, BooleanArray, RecordBatch};
+use arrow::datatypes::Field;
+use arrow::row::{RowConverter, Rows, SortField};
+
+use super::{Accumulators, AggregateCall};
+use crate::{EngineError, Result};
+
+/// The accumulators of several aggregate calls over the same slots.
+pub struct AggregateSet {
+    members: Vec<Member>,
+    state_fields: Vec<Field>,
+    converter: RowConverter,
+    slots: usize,
+}
+
+struct Member {
+    accumulators: Box<dyn Accumulators>,
+    args: Vec<usize>,
+    filter: Option<usize>,
+    /// Number of state columns.
+    width: usize,
+}
+
+/// What happens to the rows of a batch.
+#[derive(Clone, Copy)]
+enum Direction {
+    Add,
+    TakeBack,
+}
+
+impl AggregateSet {
+    /// No slots yet. Fails where an accumulator cannot be made or its state cannot be written as row bytes.
+    pub fn new(calls: &[AggregateCall]) -> Result<Self> {
+        let state_fields = state_fields(calls);
+        let members = calls.iter().map(Member::new).collect::<Result<_>>()?;
+        let sort_fields = state_fields.iter().map(|field| SortField::new(field.data_type().clone())).collect();
+        Ok(Self { members, state_fields, converter: RowConverter::new(sort_fields)?, slots: 0 })
+    }
+
+    /// Number of aggregate calls.
+    pub fn len(&self) -> usize {
+        self.members.len()
+    }
+
+    pub fn is_empty(&self) -> bool {
+        self.members.is_empty()
+    }
+
+    /// Number of valid slots.
+    pub fn slots(&self) -> usize {
+        self.slots
+    }
+
+    /// Makes slots `0..slots` valid; new ones are empty. Never shrinks.
+    pub fn resize(&mut self, slots: usize) {
+        if slots > self.slots {
+            self.slots = slots;
+            self.members.iter_mut().for_each(|member| member.accumulators.resize(slots));
+        }
+    }
+
+    /// Adds row i of `batch` (the operator's input) to slot `slots[i]` of every call.
+    pub fn update(&mut self, slots: &[u32], batch: &RecordBatch) -> Result<()> {
+        self.apply(slots, batch, Direction::Add)
+    }
+
+    /// Takes row i of `batch` out of slot `slots[i]`; an error for calls that cannot take rows back.
+    pub fn retract(&mut self, slots: &[u32], batch: &RecordBatch) -> Result<()> {
+        self.apply(slots, batch, Direction::TakeBack)
+    }
+
+    fn apply(&mut self, slots: &[u32], batch: &RecordBatch, direction: Direction) -> Result<()> {
+        debug_assert_eq!(slots.len(), batch.num_rows());
+        self.members.iter_mut().try_for_each(|member| member.apply(slots, batch, direction))
+    }
+
+    /// The state columns of all calls, in order; names are unique within the set and every field is nullable.
+    pub fn state_fields(&self) -> Vec<Field> {
+        self.state_fields.clone()
+    }
+
+    /// The state of the given slots, one row each, in the shape of [`Self::state_fields`]. Changes nothing.
+    pub fn state_columns(&self, slots: &[u32]) -> Result<Vec<ArrayRef>> {
+        let mut columns = Vec::with_capacity(self.state_fields.len());
+        for member in &self.members {
+            columns.extend(member.accumulators.state(slots)?);
+        }
+        debug_assert_eq!(columns.len(), self.state_fields.len());
+        Ok(columns)
+    }
+
+    /// Merges row i of the state columns into slot `slots[i]`; a slot may repeat.
+    pub fn merge_columns(&mut self, slots: &[u32], columns: &[ArrayRef]) -> Result<()> {
+        check_width(columns.len(), self.state_fields.len())?;
+        let mut rest = columns;
+        for member in &mut self.members {
+            let (own, others) = rest.split_at(member.width);
+            member.accumulators.merge(slots, own)?;
+            rest = others;
+        }
+        Ok(())
+    }
+
+    /// The state of the given slots as bytes, one row each. Not in any useful order. Without calls every row is empty.
+    pub fn encode_state(&self, slots: &[u32]) -> Result<Rows> {
+        if self.state_fields.is_empty() {
+            return empty_rows(slots.len());
+        }
+        Ok(self.converter.convert_columns(&self.state_columns(slots)?)?)
+    }
+
+    /// Merges what [`Self::encode_state`] once gave, row i into slot `slots[i]`; a slot may repeat.
+    pub fn merge_encoded<'a>(&mut self, slots: &[u32], rows: impl IntoIterator<Item = &'a [u8]>) -> Result<()> {
+        if self.state_fields.is_empty() {
+            return Ok(());
+        }
+        let columns = self.decode_state(rows)?;
+        self.merge_columns(slots, &columns)
+    }
+
+    /// The state columns that [`Self::encode_state`] once turned into bytes.
+    pub fn decode_state<'a>(&self, rows: impl IntoIterator<Item = &'a [u8]>) -> Result<Vec<ArrayRef>> {
+        let parser = self.converter.parser();
+        Ok(self.converter.convert_rows(rows.into_iter().map(|row| parser.parse(row)))?)
+    }
+
+    /// The results of the given slots: one column per call, one row per slot. Changes nothing.
+    pub fn evaluate(&self, slots: &[u32]) -> Result<Vec<ArrayRef>> {
+        self.members.iter().map(|member| member.accumulators.evaluate(slots)).collect()
+    }
+
+    /// Makes the given slots empty again, for reuse.
+    pub fn reset(&mut self, slots: &[u32]) {
+        self.members.iter_mut().for_each(|member| member.accumulators.reset(slots));
+    }
+
+    /// Memory held by the accumulators, in bytes.
+    pub fn size_bytes(&self) -> usize {
+        self.members.iter().map(|member| member.accumulators.size_bytes()).sum()
+    }
+
+    /// Merges slot `other_slots[i]` of a set of the same calls into slot `slots[i]`; a slot may repeat.
+    pub fn merge_from(&mut self, slots: &[u32], other: &AggregateSet, other_slots: &[u32]) -> Result<()> {
+        assert_eq!(self.state_fields, other.state_fields, "sets of the same calls");
+        let columns = other.state_columns(other_slots)?;
+        self.merge_columns(slots, &columns)
+    }
+
+    /// Merges slot `from[i]` into slot `into[i]` of this same set; `from` keeps its state.
+    pub fn merge_within(&mut self, into: &[u32], from: &[u32]) -> Result<()> {
+        let columns = self.state_columns(from)?;
+        self.merge_columns(into, &columns)
+    }
+}
+
+impl Member {
+    fn new(call: &AggregateCall) -> Result<Self> {
+        Ok(Self {
+            accumulators: call.factory.create()?,
+            args: call.args.clone(),
+            filter: call.filter,
+            width: call.factory.state_fields().len(),
+        })
+    }
+
+    fn apply(&mut self, slots: &[u32], batch: &RecordBatch, direction: Direction) -> Result<()> {
+        let args: Vec<ArrayRef> = self.args.iter().map(|index| Arc::clone(batch.column(*index))).collect();
+        let keep = self.filter.map(|index| filter_column(batch, index)).transpose()?;
+        match direction {
+            Direction::Add => self.accumulators.update(slots, &args, keep),
+            Direction::TakeBack => self.accumulators.retract(slots, &args, keep),
+        }
+    }
+}
+
+fn filter_column(batch: &RecordBatch, index: usize) -> Result<&BooleanArray> {
+    let column = batch.column(index);
+    column.as_boolean_opt().ok_or_else(|| EngineError::Internal {
+        place: "aggregate filter".into(),
+        reason: format!("column {index} is {}, not BOOLEAN", column.data_type()),
+    })
+}
+
+/// The state columns of these calls without making accumulators; names carry the call's index.
+pub fn state_fields(calls: &[AggregateCall]) -> Vec<Field> {
+    let named = |(index, call): (usize, &AggregateCall)| {
+        let fields = call.factory.state_fields().into_iter();
+        fields.map(move |field| {
+            let name = format!("${index}_{}", field.name());
+            field.with_name(name)
+        })
+    };
+    calls.iter().enumerate().flat_map(named).collect()
+}
+
+fn check_width(found: usize, expected: usize) -> Result<()> {
+    if found == expected {
+        return Ok(());
+    }
+    Err(EngineError::Internal {
+        place: "aggregate merge".into(),
+        reason: format!("{found} state columns where {expected} belong"),
+    })
+}
+
+/// Rows without columns: arrow's converter would lose their number.
+fn empty_rows(count: usize) -> Result<Rows> {
+    let converter = RowConverter::new(Vec::new())?;
+    let mut rows = converter.empty_rows(count, 0);
+    let nothing: &[u8] = &[];
+    let parser = converter.parser();
+    (0..count).for_each(|_| rows.push(parser.parse(nothing)));
+    Ok(rows)
+}
