@@ -1,1 +1,10 @@
 //! Streaming SQL text in, operator graph out. Pure: no I/O, no clock; any text gives a plan or diagnostics.
+
+pub mod catalog;
+pub mod diagnostic;
+pub mod parser;
+pub mod settings;
+pub mod types;
+pub mod window_call;
+
+pub use diagnostic::Diagnostic;

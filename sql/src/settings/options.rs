@@ -1,0 +1,267 @@
+//! The list of all options: key, kind, default, meaning.
+
+/// What values an option takes.
+#[derive(Debug, Clone, Copy, PartialEq)]
+pub enum ValueKind {
+    Text,
+    Bool,
+    Integer { min: u64, max: u64 },
+    Float { min: f64 },
+    Duration,
+    Size,
+    TimeZone,
+    Choice(&'static [&'static str]),
+}
+
+impl ValueKind {
+    /// For the manual.
+    pub fn name(&self) -> String {
+        match self {
+            Self::Text => "text".into(),
+            Self::Bool => "boolean".into(),
+            Self::Integer { .. } => "integer".into(),
+            Self::Float { .. } => "number".into(),
+            Self::Duration => "duration".into(),
+            Self::Size => "size".into(),
+            Self::TimeZone => "time zone".into(),
+            Self::Choice(choices) => choices.join(" | "),
+        }
+    }
+}
+
+/// What setting an option does.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Effect {
+    Own,
+    /// Another name for the option with this key.
+    AliasOf(&'static str),
+    /// Flink knows it; it changes no result, and here it changes nothing at all.
+    Nothing,
+    /// Only this value has a meaning here; the text says what to do about others.
+    Only(&'static str, &'static str),
+}
+
+/// One option.
+#[derive(Debug, Clone, Copy)]
+pub struct OptionSpec {
+    pub key: &'static str,
+    pub kind: ValueKind,
+    pub default: Option<&'static str>,
+    pub doc: &'static str,
+    pub effect: Effect,
+}
+
+impl OptionSpec {
+    pub(super) fn stored_as(&self) -> &'static str {
+        match self.effect {
+            Effect::AliasOf(key) => key,
+            _ => self.key,
+        }
+    }
+
+    pub(super) fn note(&self) -> Option<String> {
+        (self.effect == Effect::Nothing).then(|| format!("option `{}` is accepted and has no effect", self.key))
+    }
+
+    /// Why a value that Flink would take is not taken.
+    pub(super) fn refused(&self, value: &str) -> Option<String> {
+        match self.effect {
+            Effect::Only(only, instead) if !value.trim().eq_ignore_ascii_case(only) => {
+                Some(format!("`{}` can only be `{only}`: {instead}", self.key))
+            }
+            _ => None,
+        }
+    }
+}
+
+/// Keys that the code reads.
+pub mod keys {
+    pub const TIME_ZONE: &str = "table.local-time-zone";
+    pub const PARALLELISM: &str = "parallelism.default";
+    pub const MAX_PARALLELISM: &str = "pipeline.max-parallelism";
+    pub const PIPELINE_NAME: &str = "pipeline.name";
+    pub const CHECKPOINT_INTERVAL: &str = "execution.checkpointing.interval";
+    pub const CHECKPOINT_DIR: &str = "execution.checkpointing.dir";
+    pub const RETAINED_CHECKPOINTS: &str = "execution.checkpointing.num-retained";
+    pub const STATE_TTL: &str = "table.exec.state.ttl";
+    pub const IDLE_TIMEOUT: &str = "table.exec.source.idle-timeout";
+    pub const RESTART_TYPE: &str = "restart-strategy.type";
+    pub const FIXED_ATTEMPTS: &str = "restart-strategy.fixed-delay.attempts";
+    pub const FIXED_DELAY: &str = "restart-strategy.fixed-delay.delay";
+    pub const EXPONENTIAL_INITIAL: &str = "restart-strategy.exponential-delay.initial-backoff";
+    pub const EXPONENTIAL_MAX: &str = "restart-strategy.exponential-delay.max-backoff";
+    pub const EXPONENTIAL_MULTIPLIER: &str = "restart-strategy.exponential-delay.backoff-multiplier";
+    pub const EXPONENTIAL_RESET: &str = "restart-strategy.exponential-delay.reset-backoff-threshold";
+    pub const EXPONENTIAL_ATTEMPTS: &str = "restart-strategy.exponential-delay.attempts-before-reset-backoff";
+    pub const AGG_PHASE_STRATEGY: &str = "table.optimizer.agg-phase-strategy";
+    pub const ROW_ERRORS: &str = "table.exec.row-errors";
+    pub const BATCH_ROWS: &str = "tidemill.batch-rows";
+    pub const MEMORY_BUDGET: &str = "tidemill.memory.budget";
+    pub const OPTIMIZER_ENABLED: &str = "tidemill.optimizer.enabled";
+}
+
+/// Instances of one operator at most: more than any machine has processors for.
+const PARALLELISM_MAX: u64 = 1024;
+/// Key groups at most, as in Flink.
+const MAX_PARALLELISM_MAX: u64 = 32_768;
+/// Rows of a batch at most: keeps a batch of wide rows within memory.
+const BATCH_ROWS_MAX: u64 = 1 << 20;
+
+const fn own(key: &'static str, kind: ValueKind, default: Option<&'static str>, doc: &'static str) -> OptionSpec {
+    OptionSpec { key, kind, default, doc, effect: Effect::Own }
+}
+
+const fn alias(key: &'static str, of: &'static str, kind: ValueKind) -> OptionSpec {
+    OptionSpec { key, kind, default: None, doc: "Another name for an option above.", effect: Effect::AliasOf(of) }
+}
+
+const fn nothing(key: &'static str, kind: ValueKind) -> OptionSpec {
+    OptionSpec { key, kind, default: None, doc: "Accepted for Flink's sake; no effect.", effect: Effect::Nothing }
+}
+
+const fn only(key: &'static str, kind: ValueKind, value: &'static str, instead: &'static str) -> OptionSpec {
+    let effect = Effect::Only(value, instead);
+    OptionSpec { key, kind, default: Some(value), doc: "Accepted with this value only.", effect }
+}
+
+const COUNT: ValueKind = ValueKind::Integer { min: 1, max: PARALLELISM_MAX };
+
+/// All options, in the order of the manual.
+pub const OPTIONS: &[OptionSpec] = &[
+    own(
+        keys::TIME_ZONE,
+        ValueKind::TimeZone,
+        Some("UTC"),
+        "Time zone of TIMESTAMP_LTZ values: how they are shown and cast, and where days and months of their windows start.",
+    ),
+    own(keys::PARALLELISM, COUNT, None, "Instances per operator. Default: one per processor."),
+    alias("table.exec.resource.default-parallelism", keys::PARALLELISM, COUNT),
+    own(
+        keys::MAX_PARALLELISM,
+        ValueKind::Integer { min: 1, max: MAX_PARALLELISM_MAX },
+        None,
+        "Key groups of the job's state: the largest parallelism it can ever be restored with.",
+    ),
+    own(keys::PIPELINE_NAME, ValueKind::Text, None, "Name of the job."),
+    own(keys::CHECKPOINT_INTERVAL, ValueKind::Duration, Some("1 s"), "Time between checkpoints; 0 turns them off."),
+    own(keys::CHECKPOINT_DIR, ValueKind::Text, None, "Folder for checkpoints; `--state-dir` goes first."),
+    alias("state.checkpoints.dir", keys::CHECKPOINT_DIR, ValueKind::Text),
+    own(
+        keys::RETAINED_CHECKPOINTS,
+        ValueKind::Integer { min: 1, max: 1000 },
+        Some("2"),
+        "Completed checkpoints that are kept.",
+    ),
+    alias("state.checkpoints.num-retained", keys::RETAINED_CHECKPOINTS, ValueKind::Integer { min: 1, max: 1000 }),
+    own(
+        keys::STATE_TTL,
+        ValueKind::Duration,
+        Some("0 ms"),
+        "How long the state of an unwindowed aggregation is kept after its last update; 0 keeps it for ever.",
+    ),
+    own(
+        keys::IDLE_TIMEOUT,
+        ValueKind::Duration,
+        Some("0 ms"),
+        "After how long without a row a split stops holding the watermark back; 0 is never.",
+    ),
+    own(
+        keys::RESTART_TYPE,
+        ValueKind::Choice(&[
+            "exponential-delay",
+            "fixed-delay",
+            "none",
+            "off",
+            "disable",
+            "exponentialdelay",
+            "fixeddelay",
+        ]),
+        Some("exponential-delay"),
+        "How a failed job restarts.",
+    ),
+    alias(
+        "restart-strategy",
+        keys::RESTART_TYPE,
+        ValueKind::Choice(&["exponential-delay", "fixed-delay", "none", "off", "disable"]),
+    ),
+    own(
+        keys::FIXED_ATTEMPTS,
+        ValueKind::Integer { min: 0, max: u32::MAX as u64 },
+        Some("1"),
+        "Restarts before the job fails for good.",
+    ),
+    own(keys::FIXED_DELAY, ValueKind::Duration, Some("1 s"), "Time between failure and restart."),
+    own(keys::EXPONENTIAL_INITIAL, ValueKind::Duration, Some("1 s"), "Time before the first restart."),
+    own(keys::EXPONENTIAL_MAX, ValueKind::Duration, Some("1 min"), "Longest time before a restart."),
+    own(
+        keys::EXPONENTIAL_MULTIPLIER,
+        ValueKind::Float { min: 1.0 },
+        Some("1.5"),
+        "By how much the time grows with each restart.",
+    ),
+    own(
+        keys::EXPONENTIAL_RESET,
+        ValueKind::Duration,
+        Some("1 h"),
+        "After how long without a failure the time is short again.",
+    ),
+    own(
+        keys::EXPONENTIAL_ATTEMPTS,
+        ValueKind::Integer { min: 1, max: u32::MAX as u64 },
+        None,
+        "Restarts in a row before the job fails for good. Default: no limit.",
+    ),
+    own(
+        keys::AGG_PHASE_STRATEGY,
+        ValueKind::Choice(&["AUTO", "ONE_PHASE", "TWO_PHASE"]),
+        Some("AUTO"),
+        "Whether aggregates are computed before the exchange and merged after it.",
+    ),
+    own(
+        keys::ROW_ERRORS,
+        ValueKind::Choice(&["fail", "skip"]),
+        Some("fail"),
+        "What a row does whose expressions fail: fail the job, or be counted and left out.",
+    ),
+    own(
+        keys::BATCH_ROWS,
+        ValueKind::Integer { min: 1, max: BATCH_ROWS_MAX },
+        Some("8192"),
+        "Rows per batch to aim for.",
+    ),
+    own(
+        keys::MEMORY_BUDGET,
+        ValueKind::Size,
+        Some("256 mb"),
+        "Memory for state and caches; state beyond it lives on disk.",
+    ),
+    own(keys::OPTIMIZER_ENABLED, ValueKind::Bool, Some("true"), "Whether optimizer rules run; results are the same."),
+    only(
+        "execution.runtime-mode",
+        ValueKind::Choice(&["STREAMING", "BATCH", "AUTOMATIC"]),
+        "streaming",
+        "bounded inputs run as streams and end when they are read",
+    ),
+    only(
+        "execution.checkpointing.mode",
+        ValueKind::Choice(&["EXACTLY_ONCE", "AT_LEAST_ONCE"]),
+        "exactly_once",
+        "leave it out",
+    ),
+    only("table.sql-dialect", ValueKind::Choice(&["default", "hive"]), "default", "only Flink's own dialect is known"),
+    nothing("sql-client.execution.result-mode", ValueKind::Choice(&["table", "changelog", "tableau"])),
+    nothing("sql-client.execution.max-table-result.rows", ValueKind::Integer { min: 0, max: u64::MAX }),
+    nothing("sql-client.verbose", ValueKind::Bool),
+    nothing("table.exec.mini-batch.enabled", ValueKind::Bool),
+    nothing("table.exec.mini-batch.allow-latency", ValueKind::Duration),
+    nothing("table.exec.mini-batch.size", ValueKind::Integer { min: 0, max: u64::MAX }),
+    nothing("table.optimizer.distinct-agg.split.enabled", ValueKind::Bool),
+    nothing("table.dml-sync", ValueKind::Bool),
+    nothing("state.backend.type", ValueKind::Text),
+    nothing("state.backend", ValueKind::Text),
+    nothing("state.backend.incremental", ValueKind::Bool),
+    nothing("execution.checkpointing.incremental", ValueKind::Bool),
+    nothing("execution.checkpointing.timeout", ValueKind::Duration),
+    nothing("execution.checkpointing.min-pause", ValueKind::Duration),
+    nothing("pipeline.object-reuse", ValueKind::Bool),
+];
