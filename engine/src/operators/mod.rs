@@ -1,7 +1,14 @@
 //! The operators that a plan can be made of. One file (or folder) each; this list is the catalogue.
 
+pub mod calc;
+pub mod current_watermark;
+pub mod expand;
 pub mod group_aggregate;
+pub mod projection;
+pub mod row_error;
 pub mod session_aggregate;
 pub mod session_assign;
+pub mod unnest;
+pub mod values_source;
 pub mod window_aggregate;
 pub mod window_assign;
