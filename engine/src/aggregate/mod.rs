@@ -3,18 +3,28 @@
 //! Every accumulator can give its state as Arrow columns and merge such columns back. Two-phase aggregation, slices
 //! of sliding windows, merging sessions, spilling and checkpoints all rest on these two calls.
 
+mod catalogue;
 mod count;
+mod exact;
+mod extreme;
 mod factory;
+mod float;
+mod logical;
+mod moments;
+mod primitive;
 mod resolve;
 mod selection;
 pub mod set;
+mod sum;
+mod wide;
 
 use std::sync::Arc;
 
 use arrow::array::{ArrayRef, BooleanArray};
 use arrow::datatypes::{DataType, Field};
 
-pub use self::resolve::{AggregateDoc, names, resolve};
+pub use self::catalogue::{AggregateDoc, names};
+pub use self::resolve::resolve;
 pub use self::set::AggregateSet;
 use crate::{EngineError, Result};
 
