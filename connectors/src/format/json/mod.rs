@@ -1,0 +1,124 @@
+//! Newline-delimited JSON: one object per line, as Flink's `json` format reads and writes it.
+//!
+//! Stricter than Flink where Flink would change a value: a fraction in an integer column, a word other than true or
+//! false in a BOOLEAN column and a DECIMAL that is too large are bad records. The whole record must be JSON, also where
+//! a column is not read. Of a repeated key the last value counts. A value of STRING type that is not a string is its
+//! JSON text without insignificant white space.
+
+use arrow::datatypes::{Schema, SchemaRef};
+use tidemill_engine::{EngineError, Result};
+
+use super::option::OptionReader;
+use super::{FormatOption, FormatProblem, RowDecoder, RowEncoder};
+
+/// How timestamps look.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+pub enum TimestampStandard {
+    /// `2024-12-31 23:59:59.123`, with a `Z` behind it for TIMESTAMP_LTZ.
+    #[default]
+    Sql,
+    /// `2024-12-31T23:59:59.123`, with a `Z` behind it for TIMESTAMP_LTZ.
+    Iso8601,
+}
+
+/// What to do with an entry of a MAP whose key is NULL when encoding.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+pub enum MapNullKeyMode {
+    #[default]
+    Fail,
+    Drop,
+    Literal,
+}
+
+#[derive(Debug, Clone, PartialEq, Default)]
+pub struct JsonOptions {
+    pub fail_on_missing_field: bool,
+    pub ignore_parse_errors: bool,
+    pub timestamps: TimestampStandard,
+    pub map_null_key_mode: MapNullKeyMode,
+    pub map_null_key_literal: String,
+    pub decimal_as_plain_number: bool,
+    pub ignore_null_fields: bool,
+}
+
+pub const OPTIONS: &[FormatOption] = &[
+    FormatOption {
+        key: "json.fail-on-missing-field",
+        value_type: "Boolean",
+        default: Some("false"),
+        description: "a record that lacks a column is bad; otherwise the column is NULL",
+    },
+    FormatOption {
+        key: "json.ignore-parse-errors",
+        value_type: "Boolean",
+        default: Some("false"),
+        description: "leave bad records out, count them and keep them in <table>$errors; otherwise they fail the job",
+    },
+    FormatOption {
+        key: "json.timestamp-format.standard",
+        value_type: "SQL | ISO-8601",
+        default: Some("SQL"),
+        description: "SQL: 2024-12-31 23:59:59.123; ISO-8601: 2024-12-31T23:59:59.123; TIMESTAMP_LTZ has a Z behind it",
+    },
+    FormatOption {
+        key: "json.map-null-key.mode",
+        value_type: "FAIL | DROP | LITERAL",
+        default: Some("FAIL"),
+        description: "when writing a MAP with a NULL key: fail, drop the entry, or use json.map-null-key.literal as key",
+    },
+    FormatOption {
+        key: "json.map-null-key.literal",
+        value_type: "String",
+        default: Some("null"),
+        description: "the key that stands for NULL when json.map-null-key.mode is LITERAL",
+    },
+    FormatOption {
+        key: "json.encode.decimal-as-plain-number",
+        value_type: "Boolean",
+        default: Some("false"),
+        description: "write DECIMAL without an exponent, always",
+    },
+    FormatOption {
+        key: "json.encode.ignore-null-fields",
+        value_type: "Boolean",
+        default: Some("false"),
+        description: "leave out fields that are NULL when writing",
+    },
+];
+
+impl JsonOptions {
+    pub(super) fn read(reader: &mut OptionReader<'_>) -> Self {
+        use MapNullKeyMode::{Drop, Fail, Literal};
+        use TimestampStandard::{Iso8601, Sql};
+        Self {
+            fail_on_missing_field: reader.boolean("json.fail-on-missing-field", false),
+            ignore_parse_errors: reader.boolean("json.ignore-parse-errors", false),
+            timestamps: reader.choice("json.timestamp-format.standard", Sql, &[("SQL", Sql), ("ISO-8601", Iso8601)]),
+            map_null_key_mode: reader.choice(
+                "json.map-null-key.mode",
+                Fail,
+                &[("FAIL", Fail), ("DROP", Drop), ("LITERAL", Literal)],
+            ),
+            map_null_key_literal: reader.text("json.map-null-key.literal").unwrap_or("null").to_owned(),
+            decimal_as_plain_number: reader.boolean("json.encode.decimal-as-plain-number", false),
+            ignore_null_fields: reader.boolean("json.encode.ignore-null-fields", false),
+        }
+    }
+}
+
+pub(super) fn check(_table: &Schema) -> Vec<FormatProblem> {
+    Vec::new()
+}
+
+pub(super) fn decoder(
+    _options: &JsonOptions,
+    _table: &SchemaRef,
+    _projection: &[usize],
+    _place: String,
+) -> Result<Box<dyn RowDecoder>> {
+    Err(EngineError::Unsupported("reading JSON is not there yet".into()))
+}
+
+pub(super) fn encoder(_options: &JsonOptions, _schema: &SchemaRef) -> Result<Box<dyn RowEncoder>> {
+    Err(EngineError::Unsupported("writing JSON is not there yet".into()))
+}

@@ -1,0 +1,74 @@
+//! What the bytes of a record mean: decoders from bytes to Arrow columns and encoders back. Where a record ends in a
+//! stream is [`crate::framing`]; where bytes come from and go to is not known here.
+
+use arrow::array::RecordBatch;
+use arrow::datatypes::SchemaRef;
+use tidemill_engine::Result;
+use tidemill_engine::source::Rejected;
+
+pub mod csv;
+pub mod json;
+mod option;
+pub mod parquet;
+pub mod raw;
+mod registry;
+
+pub use option::{FormatOption, FormatProblem};
+pub use registry::{FORMATS, Format, FormatDefinition};
+
+/// Bytes of a file, beginning at a record.
+#[derive(Debug, Clone, Copy)]
+pub struct Block<'a> {
+    pub bytes: &'a [u8],
+    /// Where the bytes begin in the (uncompressed) file.
+    pub offset: u64,
+    /// Nothing follows: the last record may lack its newline.
+    pub last: bool,
+}
+
+/// What a block gave.
+#[derive(Debug)]
+pub struct Decoded {
+    /// Bytes of the block that are done with; the next block begins behind them. Zero with no row and no rejected
+    /// record means that the block holds no whole record: read more and ask again.
+    pub consumed: usize,
+    /// With the decoder's schema.
+    pub rows: RecordBatch,
+    /// Records left out because the options say so, in the order of the file.
+    pub rejected: Vec<Rejected>,
+}
+
+/// Decodes a format of records that follow one another in a file (json, csv, raw). One per file.
+pub trait RowDecoder: Send {
+    /// Of the rows that it gives: the columns asked for.
+    fn schema(&self) -> SchemaRef;
+
+    /// Length of what stands before the first record (byte order mark, header line), given the beginning of the file;
+    /// `None` when the block is too short to tell. Must be called once, before `decode`, wherever reading begins.
+    fn begin(&mut self, block: Block<'_>) -> Result<Option<usize>>;
+
+    /// Takes at most `rows_max` records (> 0) off the block. A bad record is rejected or fails, as the options say.
+    fn decode(&mut self, block: Block<'_>, rows_max: usize) -> Result<Decoded>;
+}
+
+/// Encodes rows as records that can be appended to a file (json, csv, raw).
+pub trait RowEncoder: Send {
+    /// What a new file begins with.
+    fn header(&self, out: &mut Vec<u8>);
+
+    /// Appends one record per row.
+    fn encode(&mut self, rows: &RecordBatch, out: &mut Vec<u8>) -> Result<()>;
+}
+
+/// Most bytes of a record that an error message shows.
+const EXCERPT_BYTES_MAX: usize = 200;
+
+/// The beginning of a record as text for a message; bytes that are not UTF-8 are replaced.
+pub(crate) fn excerpt(record: &[u8]) -> String {
+    let mut end = record.len().min(EXCERPT_BYTES_MAX);
+    while end > 0 && end < record.len() && record[end] & 0xC0 == 0x80 {
+        end -= 1;
+    }
+    let text = String::from_utf8_lossy(&record[..end]);
+    if end < record.len() { format!("{text}...") } else { text.into_owned() }
+}

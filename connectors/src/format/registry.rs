@@ -1,0 +1,120 @@
+//! The list of formats: names, options, and the way from a table's options to decoders and encoders.
+
+use std::collections::BTreeMap;
+use std::path::Path;
+
+use arrow::datatypes::{Schema, SchemaRef};
+use tidemill_engine::Result;
+
+use super::csv::{self, CsvOptions};
+use super::json::{self, JsonOptions};
+use super::option::OptionReader;
+use super::parquet::{self, ParquetOptions};
+use super::raw::{self, RawOptions};
+use super::{FormatOption, FormatProblem, RowDecoder, RowEncoder};
+
+/// A format with its options, as a table's `WITH (...)` gives them.
+#[derive(Debug, Clone, PartialEq)]
+pub enum Format {
+    Json(JsonOptions),
+    Csv(CsvOptions),
+    Raw(RawOptions),
+    /// Not made of records that follow one another: see [`parquet::ParquetReader`] and [`parquet::ParquetWriter`].
+    Parquet(ParquetOptions),
+}
+
+/// A format's name, what it is, and its options.
+#[derive(Debug, Clone, Copy)]
+pub struct FormatDefinition {
+    pub name: &'static str,
+    pub description: &'static str,
+    pub options: &'static [FormatOption],
+}
+
+/// All formats.
+pub const FORMATS: &[FormatDefinition] = &[
+    FormatDefinition { name: "json", description: "one JSON object per line", options: json::OPTIONS },
+    FormatDefinition { name: "csv", description: "comma-separated values", options: csv::OPTIONS },
+    FormatDefinition { name: "raw", description: "each line is the value of the only column", options: raw::OPTIONS },
+    FormatDefinition { name: "parquet", description: "Apache Parquet files", options: parquet::OPTIONS },
+];
+
+impl Format {
+    /// `name` as in `'format' = 'json'`; of `options` only the keys with the format's prefix are looked at.
+    pub fn parse(name: &str, options: &BTreeMap<String, String>) -> Result<Self, Vec<FormatProblem>> {
+        let mut reader = OptionReader::new(options);
+        let format = match name {
+            "json" => Self::Json(JsonOptions::read(&mut reader)),
+            "csv" => Self::Csv(CsvOptions::read(&mut reader)),
+            "raw" => Self::Raw(RawOptions::read(&mut reader)),
+            "parquet" => Self::Parquet(ParquetOptions::read(&mut reader)),
+            _ => return Err(vec![unknown_format(name)]),
+        };
+        if reader.problems.is_empty() { Ok(format) } else { Err(reader.problems) }
+    }
+
+    pub fn name(&self) -> &'static str {
+        self.definition().name
+    }
+
+    pub fn definition(&self) -> &'static FormatDefinition {
+        let index = match self {
+            Self::Json(_) => 0,
+            Self::Csv(_) => 1,
+            Self::Raw(_) => 2,
+            Self::Parquet(_) => 3,
+        };
+        &FORMATS[index]
+    }
+
+    /// Columns that the format cannot carry. `table`: the columns that are in the file, in the table's order.
+    pub fn check(&self, table: &Schema) -> Vec<FormatProblem> {
+        match self {
+            Self::Json(_) => json::check(table),
+            Self::Csv(options) => csv::check(options, table),
+            Self::Raw(_) => raw::check(table),
+            Self::Parquet(_) => parquet::check(table),
+        }
+    }
+
+    /// Every newline ends a record, so that a file can be read in byte ranges.
+    pub fn splits_at_newlines(&self) -> bool {
+        match self {
+            Self::Json(_) | Self::Raw(_) => true,
+            Self::Csv(options) => options.splits_at_newlines(),
+            Self::Parquet(_) => false,
+        }
+    }
+
+    /// A decoder for one file. `table`: all columns that are in the file, in the table's order; `projection`: indices
+    /// of the columns to give, in this order; `path`: for messages.
+    pub fn decoder(&self, table: &SchemaRef, projection: &[usize], path: &Path) -> Result<Box<dyn RowDecoder>> {
+        let place = path.display().to_string();
+        match self {
+            Self::Json(options) => json::decoder(options, table, projection, place),
+            Self::Csv(options) => csv::decoder(options, table, projection, place),
+            Self::Raw(options) => raw::decoder(options, table, projection, place),
+            Self::Parquet(_) => Err(parquet::not_lines()),
+        }
+    }
+
+    /// An encoder of rows of this schema.
+    pub fn encoder(&self, schema: &SchemaRef) -> Result<Box<dyn RowEncoder>> {
+        match self {
+            Self::Json(options) => json::encoder(options, schema),
+            Self::Csv(options) => csv::encoder(options, schema),
+            Self::Raw(options) => raw::encoder(options, schema),
+            Self::Parquet(_) => Err(parquet::not_lines()),
+        }
+    }
+}
+
+fn unknown_format(name: &str) -> FormatProblem {
+    let known: Vec<&str> = FORMATS.iter().map(|format| format.name).collect();
+    let near = known.iter().find(|known| strsim::damerau_levenshtein(known, &name.to_ascii_lowercase()) <= 2);
+    let hint = match near {
+        Some(near) => format!("did you mean '{near}'?"),
+        None => format!("known formats: {}", known.join(", ")),
+    };
+    FormatProblem { option: Some("format".into()), message: format!("there is no format '{name}'"), hint }
+}
