@@ -1,5 +1,18 @@
 //! The edges: sources, sinks and formats. Knows no SQL.
+//!
+//! A table's options come in as a [`table::TableSpec`]; [`registry::Registry`] checks them and makes the
+//! [`tidemill_engine::source::Source`] or [`tidemill_engine::sink::Sink`] that the engine runs.
 
+pub mod blackhole;
 pub mod compression;
+pub mod datagen;
 pub mod format;
 pub mod framing;
+pub mod options;
+pub mod print;
+pub mod registry;
+pub mod table;
+
+pub use options::OptionProblem;
+pub use registry::{Registry, Usage};
+pub use table::{MetadataColumn, TableSpec};

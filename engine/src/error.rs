@@ -37,6 +37,9 @@ pub enum EngineError {
     Connector { connector: String, reason: String },
     #[error("{0}")]
     Compute(String),
+    /// Whoever read the output is gone (a closed pipe, as after `| head`): a reason to stop, not a failure.
+    #[error("nobody reads {output} any more")]
+    OutputClosed { output: String },
     /// The job was stopped while this task was still working: never the cause of a failure.
     #[error("the job was cancelled")]
     Cancelled,

@@ -1,0 +1,144 @@
+//! Reading made-up rows at a steady rate. The position is the index of the next row.
+
+use std::sync::Arc;
+use std::time::{Duration, Instant};
+
+use arrow::array::{RecordBatch, RecordBatchOptions};
+use arrow::datatypes::SchemaRef;
+use serde_json::json;
+use tidemill_engine::source::{Boundedness, Position, Read, Source, Split, SplitReader};
+use tidemill_engine::time::{Clock, SystemClock};
+use tidemill_engine::{EngineError, Result};
+
+use super::generator::Generator;
+
+/// Rows come in small helpings so that they flow evenly; shorter would cost more than it smooths.
+const TICK: Duration = Duration::from_millis(20);
+/// A reader that was held up makes up for at most so many seconds' rows at once.
+const DEBT_MAX_S: u64 = 1;
+
+#[derive(Debug)]
+pub struct DatagenSource {
+    pub schema: SchemaRef,
+    /// One per column of `schema`.
+    pub generators: Vec<Generator>,
+    /// Rows in all; `u64::MAX` where nothing ends them.
+    pub rows: u64,
+    pub rows_per_second: u64,
+    pub boundedness: Boundedness,
+}
+
+impl Source for DatagenSource {
+    fn schema(&self) -> SchemaRef {
+        self.schema.clone()
+    }
+
+    fn boundedness(&self) -> Boundedness {
+        self.boundedness
+    }
+
+    fn discover(&self) -> Result<Vec<Split>> {
+        Ok(vec![Split { id: "datagen".to_string(), payload: json!(null) }])
+    }
+
+    fn open(&self, _split: &Split, position: Option<&Position>) -> Result<Box<dyn SplitReader>> {
+        let next = match position {
+            None => 0,
+            Some(position) => position.as_u64().ok_or_else(|| bad_position(position))?,
+        };
+        Ok(Box::new(DatagenReader {
+            schema: self.schema.clone(),
+            generators: Arc::from(self.generators.clone()),
+            rows: self.rows,
+            next,
+            pace: Pace::new(self.rows_per_second),
+            clock: SystemClock,
+        }))
+    }
+}
+
+fn bad_position(position: &Position) -> EngineError {
+    EngineError::Connector { connector: "datagen".to_string(), reason: format!("{position} is not a row number") }
+}
+
+struct DatagenReader {
+    schema: SchemaRef,
+    generators: Arc<[Generator]>,
+    rows: u64,
+    next: u64,
+    pace: Pace,
+    clock: SystemClock,
+}
+
+impl SplitReader for DatagenReader {
+    fn next(&mut self, rows_max: usize) -> Result<Read> {
+        let left = self.rows.saturating_sub(self.next).min(rows_max as u64);
+        if left == 0 {
+            return Ok(Read::End);
+        }
+        let count = match self.pace.take(left) {
+            Ok(count) => count,
+            Err(wait) => return Ok(Read::Wait(wait)),
+        };
+        let keys: Vec<u64> = (self.next..self.next + count).collect();
+        let now_ms = self.clock.now().0;
+        let columns =
+            self.generators.iter().map(|column| column.generate(&keys, now_ms)).collect::<Result<Vec<_>>>()?;
+        let options = RecordBatchOptions::new().with_row_count(Some(keys.len()));
+        let rows = RecordBatch::try_new_with_options(self.schema.clone(), columns, &options)?;
+        self.next += count;
+        Ok(Read::Rows { rows, rejected: Vec::new() })
+    }
+
+    fn position(&self) -> Position {
+        json!(self.next)
+    }
+}
+
+/// Spreads rows over time: so many per second since it was made.
+struct Pace {
+    rows_per_second: u64,
+    started: Instant,
+    /// Rows given, or forgiven because the reader was held up.
+    given: u64,
+}
+
+impl Pace {
+    fn new(rows_per_second: u64) -> Self {
+        Self { rows_per_second, started: Instant::now(), given: 0 }
+    }
+
+    /// How many of `wanted` rows are due; how long to wait where none is.
+    fn take(&mut self, wanted: u64) -> Result<u64, Duration> {
+        let elapsed = self.started.elapsed();
+        let due = due_after(elapsed, self.rows_per_second);
+        let debt_max = self.rows_per_second.saturating_mul(DEBT_MAX_S);
+        self.given = self.given.max(due.saturating_sub(debt_max.max(1)));
+        let count = due.saturating_sub(self.given).min(wanted);
+        if count == 0 {
+            return Err(TICK - Duration::from_nanos((elapsed.as_nanos() % TICK.as_nanos()) as u64));
+        }
+        self.given += count;
+        Ok(count)
+    }
+}
+
+/// Rows due by the end of the current tick.
+fn due_after(elapsed: Duration, rows_per_second: u64) -> u64 {
+    let ticks = elapsed.as_nanos() / TICK.as_nanos() + 1;
+    let due = (ticks * TICK.as_nanos()).saturating_mul(u128::from(rows_per_second)).div_ceil(1_000_000_000);
+    u64::try_from(due).unwrap_or(u64::MAX)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn rows_are_due_evenly() {
+        let due = |ms, rate| due_after(Duration::from_millis(ms), rate);
+        assert_eq!([due(0, 1), due(20, 1), due(979, 1), due(980, 1), due(1000, 1), due(2000, 1)], [1, 1, 1, 1, 2, 3]);
+        assert_eq!([due(0, 10_000), due(19, 10_000), due(20, 10_000), due(980, 10_000)], [200, 200, 400, 10_000]);
+        assert_eq!(due(1000, u64::MAX), u64::MAX);
+    }
+}

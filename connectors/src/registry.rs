@@ -1,0 +1,273 @@
+//! Which connectors exist, and the one contract that they keep.
+//!
+//! Adding a connector is one module that implements [`Connector`] and one line in [`Registry::new`].
+
+use std::sync::Arc;
+
+use arrow::datatypes::{DataType, SchemaRef};
+use serde::Serialize;
+use tidemill_engine::graph::ChangelogMode;
+use tidemill_engine::sink::{Guarantee, Sink};
+use tidemill_engine::source::Source;
+
+use crate::blackhole::Blackhole;
+use crate::datagen::Datagen;
+use crate::options::{self, OptionDef, OptionProblem, OptionType, Side};
+use crate::print::{Console, Print, PrintSink, PrintStyle};
+use crate::table::TableSpec;
+
+/// What a table is about to be used for.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Usage {
+    /// Only created so far.
+    Declared,
+    Source,
+    Sink,
+}
+
+/// A metadata column that a connector offers.
+#[derive(Debug, Clone)]
+pub struct MetadataDef {
+    pub key: &'static str,
+    pub data_type: DataType,
+    pub doc: &'static str,
+}
+
+/// A kind of table: what it takes, what it promises, and how to make its source and sink.
+pub trait Connector: Send + Sync {
+    /// The value of the `connector` option.
+    fn name(&self) -> &'static str;
+
+    /// One sentence for the list of connectors.
+    fn doc(&self) -> &'static str;
+
+    /// Its own options; for a table, those of the table's format too.
+    fn options(&self, spec: Option<&TableSpec>) -> Vec<&'static OptionDef>;
+
+    fn metadata(&self) -> Vec<MetadataDef> {
+        Vec::new()
+    }
+
+    fn reads(&self) -> bool {
+        false
+    }
+
+    /// What its sink promises; `None` where it has no sink.
+    fn guarantee(&self) -> Option<Guarantee> {
+        None
+    }
+
+    /// The widest changelog that its sink takes.
+    fn accepts(&self) -> ChangelogMode {
+        ChangelogMode::Append
+    }
+
+    /// Problems that the list of options alone cannot show.
+    fn check(&self, _spec: &TableSpec, _usage: Usage) -> Vec<OptionProblem> {
+        Vec::new()
+    }
+
+    /// `columns`: the physical and metadata columns to read, in order.
+    fn source(&self, spec: &TableSpec, _columns: &[String]) -> Result<Arc<dyn Source>, OptionProblem> {
+        Err(cannot(self.name(), spec, "read"))
+    }
+
+    /// `schema`: of the rows that the sink will be given.
+    fn sink(&self, spec: &TableSpec, _schema: SchemaRef) -> Result<Arc<dyn Sink>, OptionProblem> {
+        Err(cannot(self.name(), spec, "written"))
+    }
+}
+
+/// Options that every table may have; the engine reads them.
+const COMMON_OPTIONS: &[OptionDef] = &[
+    OptionDef::new("connector", OptionType::Text, "which connector the table uses").required(),
+    OptionDef::new(
+        "scan.watermark.idle-timeout",
+        OptionType::Duration,
+        "a split that gives no row for so long stops holding time back",
+    )
+    .source(),
+];
+
+/// All connectors of this program.
+pub struct Registry {
+    connectors: Vec<Box<dyn Connector>>,
+    console: Console,
+}
+
+impl Registry {
+    /// The registry of the program: `print` writes to its standard output.
+    pub fn standard() -> Self {
+        Self::new(Console::process())
+    }
+
+    /// As [`Registry::standard`], with another place to print to.
+    pub fn new(console: Console) -> Self {
+        let connectors: Vec<Box<dyn Connector>> =
+            vec![Box::new(Blackhole), Box::new(Datagen), Box::new(Print::new(console.clone()))];
+        Self { connectors, console }
+    }
+
+    /// All that is wrong with a table, or with using it so.
+    pub fn check(&self, spec: &TableSpec, usage: Usage) -> Result<(), Vec<OptionProblem>> {
+        let connector = self.connector(spec).map_err(|problem| vec![problem])?;
+        let mut known = connector.options(Some(spec));
+        known.extend(COMMON_OPTIONS);
+        let mut problems = options::check(connector.name(), &known, &spec.options);
+        problems.extend(check_usage(connector, spec, usage));
+        problems.extend(check_metadata(connector, spec));
+        if problems.is_empty() {
+            problems = connector.check(spec, usage);
+        }
+        if problems.is_empty() { Ok(()) } else { Err(problems) }
+    }
+
+    pub fn source(&self, spec: &TableSpec, columns: &[String]) -> Result<Arc<dyn Source>, OptionProblem> {
+        self.check(spec, Usage::Source).map_err(first)?;
+        self.connector(spec)?.source(spec, columns)
+    }
+
+    pub fn sink(&self, spec: &TableSpec, schema: SchemaRef) -> Result<Arc<dyn Sink>, OptionProblem> {
+        self.check(spec, Usage::Sink).map_err(first)?;
+        self.connector(spec)?.sink(spec, schema)
+    }
+
+    /// The widest changelog that the table's sink takes; appends only where there is no such connector.
+    pub fn accepts(&self, spec: &TableSpec) -> ChangelogMode {
+        self.connector(spec).map_or(ChangelogMode::Append, Connector::accepts)
+    }
+
+    /// The metadata columns that the table's connector offers.
+    pub fn metadata(&self, spec: &TableSpec) -> Vec<MetadataDef> {
+        self.connector(spec).map_or_else(|_| Vec::new(), Connector::metadata)
+    }
+
+    /// Where the rows of a bare SELECT go.
+    pub fn print_sink(&self, schema: SchemaRef, changelog: ChangelogMode, style: PrintStyle) -> Arc<dyn Sink> {
+        Arc::new(PrintSink::new(schema, changelog, style, self.console.stdout.clone()))
+    }
+
+    /// The documentation of every connector, in the order of their names.
+    pub fn describe(&self) -> Vec<ConnectorDescription> {
+        let mut all: Vec<_> = self.connectors.iter().map(|connector| describe(connector.as_ref())).collect();
+        all.sort_by_key(|description| description.name);
+        all
+    }
+
+    fn connector(&self, spec: &TableSpec) -> Result<&dyn Connector, OptionProblem> {
+        let names = || self.connectors.iter().map(|connector| connector.name());
+        let offer = format!("there are: '{}'", names().collect::<Vec<_>>().join("', '"));
+        let Some(name) = spec.options.get("connector") else {
+            return Err(OptionProblem::new(format!("table '{}' does not name its connector", spec.name))
+                .hint(format!("add 'connector' = '...' to WITH; {offer}")));
+        };
+        let found = self.connectors.iter().find(|connector| connector.name() == name);
+        found.map(AsRef::as_ref).ok_or_else(|| {
+            let hint = options::closest(name, names()).map_or(offer, |close| format!("did you mean '{close}'?"));
+            OptionProblem::at("connector", format!("there is no connector '{name}'")).hint(hint)
+        })
+    }
+}
+
+fn first(problems: Vec<OptionProblem>) -> OptionProblem {
+    problems.into_iter().next().expect("a refused table has a problem")
+}
+
+fn check_usage(connector: &dyn Connector, spec: &TableSpec, usage: Usage) -> Option<OptionProblem> {
+    match usage {
+        Usage::Source if !connector.reads() => Some(cannot(connector.name(), spec, "read")),
+        Usage::Sink if connector.guarantee().is_none() => Some(cannot(connector.name(), spec, "written")),
+        _ => None,
+    }
+}
+
+fn cannot(connector: &str, spec: &TableSpec, verb: &str) -> OptionProblem {
+    OptionProblem::at("connector", format!("table '{}' cannot be {verb}: '{connector}' does not do that", spec.name))
+        .hint("`tidemill connectors` says which connectors read and which write")
+}
+
+fn check_metadata(connector: &dyn Connector, spec: &TableSpec) -> Vec<OptionProblem> {
+    let offered = connector.metadata();
+    let keys: Vec<&str> = offered.iter().map(|metadata| metadata.key).collect();
+    let unknown = spec.metadata.iter().filter(|column| !keys.contains(&column.key.as_str()));
+    unknown
+        .map(|column| {
+            let message = format!("column '{}': '{}' has no metadata '{}'", column.name, connector.name(), column.key);
+            let hint = match options::closest(&column.key, keys.iter().copied()) {
+                Some(key) => format!("did you mean '{key}'?"),
+                None if keys.is_empty() => "it has no metadata columns".to_string(),
+                None => format!("there are: '{}'", keys.join("', '")),
+            };
+            OptionProblem::new(message).hint(hint)
+        })
+        .collect()
+}
+
+/// What `tidemill connectors` shows of one connector.
+#[derive(Debug, Clone, Serialize)]
+pub struct ConnectorDescription {
+    pub name: &'static str,
+    pub doc: &'static str,
+    pub source: bool,
+    pub sink: bool,
+    /// Of the sink.
+    pub guarantee: Option<&'static str>,
+    /// True where the sink takes updates and deletes.
+    pub takes_changelog: bool,
+    pub options: Vec<OptionDescription>,
+    pub metadata: Vec<MetadataDescription>,
+}
+
+#[derive(Debug, Clone, Serialize)]
+pub struct OptionDescription {
+    pub key: &'static str,
+    pub takes: String,
+    pub default: Option<&'static str>,
+    pub required: bool,
+    pub side: Side,
+    pub doc: &'static str,
+}
+
+#[derive(Debug, Clone, Serialize)]
+pub struct MetadataDescription {
+    pub key: &'static str,
+    pub data_type: String,
+    pub doc: &'static str,
+}
+
+impl OptionDescription {
+    pub fn of(option: &OptionDef) -> Self {
+        let OptionDef { key, kind, default, required, side, doc } = *option;
+        Self { key, takes: kind.to_string(), default, required, side, doc }
+    }
+}
+
+fn describe(connector: &dyn Connector) -> ConnectorDescription {
+    let own = connector.options(None);
+    let metadata = connector.metadata().into_iter().map(|def| MetadataDescription {
+        key: def.key,
+        data_type: def.data_type.to_string(),
+        doc: def.doc,
+    });
+    ConnectorDescription {
+        name: connector.name(),
+        doc: connector.doc(),
+        source: connector.reads(),
+        sink: connector.guarantee().is_some(),
+        guarantee: connector.guarantee().map(guarantee_name),
+        takes_changelog: connector.guarantee().is_some() && connector.accepts() == ChangelogMode::Retract,
+        options: COMMON_OPTIONS.iter().chain(own).map(OptionDescription::of).collect(),
+        metadata: metadata.collect(),
+    }
+}
+
+fn guarantee_name(guarantee: Guarantee) -> &'static str {
+    match guarantee {
+        Guarantee::ExactlyOnce => "exactly once",
+        Guarantee::AtLeastOnce => "at least once",
+        Guarantee::None => "none",
+    }
+}
+
+#[cfg(test)]
+mod tests;
