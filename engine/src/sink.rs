@@ -27,12 +27,19 @@ pub struct Committable(pub serde_json::Value);
 /// Who writes: names files and ids so that two runs of one job never meet.
 #[derive(Debug, Clone)]
 pub struct WriterContext {
-    /// Unique per job and state directory; the same after a restart.
+    /// Made by [`owner_id`]; the same after a restart.
     pub job_id: String,
     /// Counts the starts of this job (1, 2, ...): names of attempts never repeat.
     pub attempt: u64,
     pub subtask: Subtask,
     pub now: ProcessingTime,
+}
+
+/// Whose output it is: unique per job, state directory and sink node, so that two sinks of one job that write to the
+/// same place never take each other's files for their own. What `WriterContext`, `Sink::committer` and
+/// `Committer::discard_unknown` are given as `job_id`.
+pub fn owner_id(job_id: &str, node_uid: &str) -> String {
+    format!("{job_id}/{node_uid}")
 }
 
 /// One per subtask.
