@@ -23,6 +23,9 @@ pub enum EngineError {
     /// A checkpoint or savepoint cannot be read.
     #[error("checkpoint {path} is damaged: {reason}\n  hint: {hint}")]
     DamagedCheckpoint { path: PathBuf, reason: String, hint: String },
+    /// Another process runs a job in the same state directory.
+    #[error("{path} is in use by {holder}\n  hint: stop that job first, or choose another state directory")]
+    StateInUse { path: PathBuf, holder: String },
     /// A checkpoint is sound but belongs to another plan; each reason names an operator.
     #[error("the state does not fit this plan:\n  {}", reasons.join("\n  "))]
     StateMismatch { reasons: Vec<String> },

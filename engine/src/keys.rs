@@ -9,6 +9,7 @@ use std::ops::Range;
 use arrow::array::ArrayRef;
 use arrow::datatypes::DataType;
 use arrow::row::{RowConverter, Rows, SortField};
+use serde::{Deserialize, Serialize};
 use xxhash_rust::xxh3::xxh3_64;
 
 use crate::Result;
@@ -35,7 +36,7 @@ impl KeyGroup {
 }
 
 /// The contiguous groups that one subtask owns.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
 pub struct KeyGroupRange {
     pub start: u16,
     /// Exclusive.
@@ -57,6 +58,11 @@ impl KeyGroupRange {
 
     pub fn contains(&self, group: KeyGroup) -> bool {
         (self.start..self.end).contains(&group.0)
+    }
+
+    /// True where both hold a common group.
+    pub fn overlaps(&self, other: &Self) -> bool {
+        self.start.max(other.start) < self.end.min(other.end)
     }
 
     pub fn groups(&self) -> Range<u16> {

@@ -16,7 +16,8 @@ pub struct MemoryState {
 impl MemoryState {
     /// What a restart of this instance would find.
     pub fn restarted(&self) -> Self {
-        Self { entries: self.entries.clone(), note: None, restored: self.note.iter().cloned().collect() }
+        let restored = self.note.clone().map_or_else(|| self.restored.clone(), |note| vec![note]);
+        Self { entries: self.entries.clone(), note: None, restored }
     }
 
     pub fn len(&self) -> usize {

@@ -1,9 +1,22 @@
 //! Durable keyed state: what operators write, RocksDB keeps and checkpoints copy.
+//!
+//! Operators see [`KeyedState`] only. The runtime makes one [`StateInstance`] per operator instance from the
+//! process's one [`StateBackend`], gives the operator its [`StateInstance::view`], and calls
+//! [`StateInstance::snapshot`] at each barrier. [`MemoryState`](memory::MemoryState) is the twin for tests.
 
 use crate::Result;
 use crate::keys::KeyGroup;
 
+pub mod backend;
+mod fault;
+pub mod instance;
 pub mod memory;
+mod restore;
+mod rocks;
+
+pub use backend::StateBackend;
+pub use instance::{InstanceId, InstanceSnapshot, SnapshotFile, StateInstance};
+pub use restore::{FormerInstance, Restored, RestoredFile};
 
 /// An entry of a scan: key (without group) and value.
 pub type Entry = (Box<[u8]>, Box<[u8]>);
@@ -25,6 +38,7 @@ pub trait KeyedState: Send {
     fn scan(&self, group: KeyGroup, prefix: &[u8], visit: &mut dyn FnMut(&[u8], &[u8]) -> Result<bool>) -> Result<()>;
 
     /// Replaces the small note that this instance keeps beside its keyed entries (clocks, lists of live slices).
+    /// An instance that never sets one keeps the notes that it was restored with.
     fn set_note(&mut self, note: Vec<u8>);
 
     /// The notes that instances of this operator had at the restored checkpoint: one per former subtask, none at a

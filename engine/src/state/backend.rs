@@ -1,0 +1,156 @@
+//! What all RocksDBs of the process share: one block cache, one limit for write buffers, one set of options.
+//!
+//! Half of the process's state budget is RocksDB's (blocks and write buffers together, I9), the other half is for the
+//! write-back caches of operators. Everything is tuned so that a small state costs little: tests open hundreds.
+
+use std::path::Path;
+use std::sync::Arc;
+
+use rocksdb::{
+    BlockBasedOptions, Cache, DB, DBCompressionType, InfoLogger, LogLevel, Options, WriteBufferManager, WriteOptions,
+};
+
+use super::fault::state_error;
+use super::instance::{InstanceId, StateInstance};
+use super::restore::Restored;
+use crate::Result;
+
+/// RocksDB gets this much whatever the budget says: with less it would flush at nearly every write.
+const ROCKSDB_BYTES_MIN: usize = 4 << 20;
+
+/// Bounds of one RocksDB's write buffer: smaller ones make many tiny files, larger ones a long pause at a barrier.
+const WRITE_BUFFER_BYTES: std::ops::RangeInclusive<usize> = 512 << 10..=32 << 20;
+
+/// Size to which compaction cuts files: the unit in which a large state is uploaded again when it changes.
+const TARGET_FILE_BYTES: u64 = 16 << 20;
+
+/// Files that one RocksDB keeps open. A state of 2 GB has about 128 of [`TARGET_FILE_BYTES`].
+const OPEN_FILES_MAX: i32 = 256;
+
+/// Uncompressed bytes per block: what one read from disk brings.
+const BLOCK_BYTES: usize = 8 << 10;
+
+/// About 1 % of reads for absent keys touch a block.
+const BLOOM_BITS_PER_KEY: f64 = 10.0;
+
+/// RocksDB copies its own manifest into every snapshot, so it must stay small.
+const ROCKSDB_MANIFEST_BYTES_MAX: usize = 128 << 10;
+
+/// Background threads for flushes and compactions, shared by all RocksDBs of the process.
+const BACKGROUND_JOBS_MAX: i32 = 4;
+
+/// The process's one door to durable state. Clones share everything.
+#[derive(Clone)]
+pub struct StateBackend {
+    shared: Arc<Shared>,
+}
+
+/// What open instances hold on to.
+pub(super) struct Shared {
+    options: Options,
+    pub(super) write_options: WriteOptions,
+    budget_bytes: usize,
+    cache: Cache,
+    write_buffers: WriteBufferManager,
+}
+
+impl StateBackend {
+    /// `budget_bytes` bounds the memory of all keyed state of the process.
+    pub fn new(budget_bytes: usize) -> Self {
+        let rocksdb_bytes = (budget_bytes / 2).max(ROCKSDB_BYTES_MIN);
+        let cache = Cache::new_lru_cache(rocksdb_bytes);
+        // Write buffers are charged to the cache, so that one limit holds for both; a stall would only add a wait
+        // where the flush that ends it has been started already.
+        let allow_stall = false;
+        let write_buffers =
+            WriteBufferManager::new_write_buffer_manager_with_cache(rocksdb_bytes / 2, allow_stall, cache.clone());
+        let mut write_options = WriteOptions::default();
+        write_options.disable_wal(true);
+        let options = options(&cache, &write_buffers, rocksdb_bytes / 2);
+        Self { shared: Arc::new(Shared { options, write_options, budget_bytes, cache, write_buffers }) }
+    }
+
+    /// Opens the state of one operator instance under `work_dir` (the attempt's own folder), as it was in `restored`.
+    ///
+    /// Without restored files no RocksDB exists until the first put. Errors: [`crate::EngineError::Io`], and
+    /// [`crate::EngineError::DamagedCheckpoint`] where restored files are not what they were.
+    pub fn instance(&self, id: InstanceId, work_dir: &Path, restored: Restored) -> Result<StateInstance> {
+        StateInstance::open(self.shared.clone(), id, work_dir, restored)
+    }
+
+    /// The write-back cache that each of `instances` operators may fill, in bytes.
+    pub fn cache_budget_bytes(&self, instances: usize) -> usize {
+        self.shared.budget_bytes / 2 / instances.max(1)
+    }
+
+    /// Memory that RocksDB uses now, in bytes: cached blocks and write buffers.
+    pub fn memory_bytes(&self) -> usize {
+        self.shared.cache.get_usage().max(self.shared.write_buffers.get_usage())
+    }
+}
+
+impl Shared {
+    /// Opens the RocksDB in `folder`, making it if it is not there.
+    pub(super) fn open(&self, folder: &Path) -> Result<DB> {
+        DB::open(&self.options, folder).map_err(|error| state_error(folder, error))
+    }
+
+    /// Opens a RocksDB that nobody will write to.
+    pub(super) fn open_read_only(&self, folder: &Path) -> Result<DB> {
+        let error_if_log_file_exists = false;
+        DB::open_for_read_only(&self.options, folder, error_if_log_file_exists)
+            .map_err(|error| state_error(folder, error))
+    }
+}
+
+fn options(cache: &Cache, write_buffers: &WriteBufferManager, write_buffers_bytes: usize) -> Options {
+    let mut options = base_options();
+    options.create_if_missing(true);
+    options.set_write_buffer_manager(write_buffers);
+    let write_buffer_bytes = (write_buffers_bytes / 4).clamp(*WRITE_BUFFER_BYTES.start(), *WRITE_BUFFER_BYTES.end());
+    options.set_write_buffer_size(write_buffer_bytes);
+    options.set_arena_block_size(64 << 10);
+    options.set_max_write_buffer_number(3);
+    options.set_target_file_size_base(TARGET_FILE_BYTES);
+    options.set_max_bytes_for_level_base(4 * TARGET_FILE_BYTES);
+    options.set_level_compaction_dynamic_level_bytes(true);
+    options.set_compression_type(DBCompressionType::Lz4);
+    options.set_block_based_table_factory(&table_options(cache));
+    options.set_max_open_files(OPEN_FILES_MAX);
+    options.set_max_background_jobs(BACKGROUND_JOBS_MAX);
+    options.set_max_manifest_file_size(ROCKSDB_MANIFEST_BYTES_MAX);
+    options.set_manifest_preallocation_size(ROCKSDB_MANIFEST_BYTES_MAX / 4);
+    quieten(&mut options);
+    options
+}
+
+/// Options that only RocksDB's option text can set.
+fn base_options() -> Options {
+    // Closing must not write what no checkpoint asked for: what is not in a snapshot is given up on purpose.
+    let text = "avoid_flush_during_shutdown=true;avoid_flush_during_recovery=true";
+    Options::default().get_options_from_string(text).expect("the option text is constant and RocksDB knows it")
+}
+
+fn table_options(cache: &Cache) -> BlockBasedOptions {
+    let mut table = BlockBasedOptions::default();
+    table.set_block_cache(cache);
+    table.set_block_size(BLOCK_BYTES);
+    table.set_bloom_filter(BLOOM_BITS_PER_KEY, false);
+    // Index and filter blocks count against the budget as well, but go last.
+    table.set_cache_index_and_filter_blocks(true);
+    table.set_cache_index_and_filter_blocks_with_high_priority(true);
+    table.set_pin_l0_filter_and_index_blocks_in_cache(true);
+    table.set_format_version(6);
+    table
+}
+
+/// No statistics threads, no log files: what matters comes back as errors.
+fn quieten(options: &mut Options) {
+    options.set_stats_dump_period_sec(0);
+    options.set_stats_persist_period_sec(0);
+    options.set_skip_stats_update_on_db_open(true);
+    options.set_table_cache_num_shard_bits(2);
+    options.set_info_logger(InfoLogger::new_callback_logger(LogLevel::Error, |_, message| {
+        tracing::warn!(target: "tidemill::rocksdb", "{}", message.trim_end());
+    }));
+}

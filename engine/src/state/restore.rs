@@ -1,0 +1,146 @@
+//! Makes the RocksDB of an instance from the snapshots of its former instances, at the same parallelism or another.
+
+use std::fs;
+use std::path::{Path, PathBuf};
+
+use rocksdb::{DB, ReadOptions, WriteBatch};
+
+use super::backend::Shared;
+use super::fault::state_error;
+use super::instance::KnownFiles;
+use crate::Result;
+use crate::checkpoint::ContentHash;
+use crate::checkpoint::files;
+use crate::keys::KeyGroupRange;
+
+/// Bytes per write while entries are copied: large enough to hide the cost of a write, small beside any budget.
+const COPY_BATCH_BYTES: usize = 256 << 10;
+
+/// What an instance goes on from; the default is a fresh start.
+#[derive(Debug, Clone, Default)]
+pub struct Restored {
+    /// Of all former instances of the node, in the order of their subtasks.
+    pub notes: Vec<Vec<u8>>,
+    /// The former instances with entries whose key groups overlap those of the new one.
+    pub former: Vec<FormerInstance>,
+}
+
+/// The files of one former instance. Only read and linked, never changed.
+#[derive(Debug, Clone)]
+pub struct FormerInstance {
+    pub key_groups: KeyGroupRange,
+    pub files: Vec<RestoredFile>,
+}
+
+/// `length` bytes of `path` from `offset`, which RocksDB knows as `name`.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct RestoredFile {
+    pub name: String,
+    pub path: PathBuf,
+    pub offset: u64,
+    pub length: u64,
+    pub hash: ContentHash,
+}
+
+impl RestoredFile {
+    /// A whole file of its own, which may be linked since nobody changes it.
+    fn is_table(&self) -> bool {
+        self.name.ends_with(".sst")
+    }
+}
+
+/// Opens a RocksDB in `folder` with the entries of `range`; `None` where there is no entry.
+pub(super) fn rebuild(
+    backend: &Shared,
+    folder: &Path,
+    range: KeyGroupRange,
+    former: &[FormerInstance],
+    known_files: &KnownFiles,
+) -> Result<Option<DB>> {
+    let with_entries = || former.iter().filter(|one| !one.files.is_empty() && one.key_groups.overlaps(&range));
+    let mut candidates = with_entries();
+    match (candidates.next(), candidates.next()) {
+        (None, _) => Ok(None),
+        (Some(only), None) if only.key_groups == range => {
+            place_files(only, folder)?;
+            for file in only.files.iter().filter(|file| file.is_table()) {
+                known_files.insert(&file.name, file.length, file.hash);
+            }
+            backend.open(folder).map(Some)
+        }
+        _ => copy_entries(backend, folder, range, with_entries()),
+    }
+}
+
+/// Puts a snapshot's files into `folder` under RocksDB's names. Tables are linked, what RocksDB writes to is copied.
+fn place_files(former: &FormerInstance, folder: &Path) -> Result<()> {
+    files::create_folder(folder)?;
+    for file in &former.files {
+        let target = folder.join(&file.name);
+        if file.is_table() {
+            files::link_or_copy(&file.path, &target)?;
+        } else {
+            let content = files::read_range(&file.path, file.offset, file.length)?;
+            fs::write(&target, content).map_err(|error| crate::EngineError::io("write", &target, error))?;
+        }
+    }
+    Ok(())
+}
+
+/// Copies the entries of `range` out of each former snapshot into a new RocksDB.
+fn copy_entries<'a>(
+    backend: &Shared,
+    folder: &Path,
+    range: KeyGroupRange,
+    former: impl Iterator<Item = &'a FormerInstance>,
+) -> Result<Option<DB>> {
+    let mut target: Option<DB> = None;
+    for (index, one) in former.enumerate() {
+        let source_folder = folder.with_extension(format!("from-{index}"));
+        place_files(one, &source_folder)?;
+        let source = backend.open_read_only(&source_folder)?;
+        copy_range(backend, &source, &source_folder, range, folder, &mut target)?;
+        drop(source);
+        files::remove_folder(&source_folder)?;
+    }
+    Ok(target)
+}
+
+/// Copies the entries of `range`; opens `target` at the first one.
+fn copy_range(
+    backend: &Shared,
+    source: &DB,
+    source_folder: &Path,
+    range: KeyGroupRange,
+    folder: &Path,
+    target: &mut Option<DB>,
+) -> Result<()> {
+    let mut read_options = ReadOptions::default();
+    read_options.set_iterate_range(range.start.to_be_bytes().to_vec()..range.end.to_be_bytes().to_vec());
+    // Each block is read once: keep it from pushing live blocks out of the cache.
+    read_options.fill_cache(false);
+    let mut entries = source.raw_iterator_opt(read_options);
+    entries.seek_to_first();
+    while entries.valid() {
+        let batch = next_batch(&mut entries);
+        if target.is_none() {
+            files::create_folder(folder)?;
+            *target = Some(backend.open(folder)?);
+        }
+        let target = target.as_ref().expect("it was opened just before");
+        target.write_opt(batch, &backend.write_options).map_err(|error| state_error(folder, error))?;
+    }
+    entries.status().map_err(|error| state_error(source_folder, error))
+}
+
+fn next_batch(entries: &mut rocksdb::DBRawIterator<'_>) -> WriteBatch {
+    let mut batch = WriteBatch::default();
+    while let Some((key, value)) = entries.item() {
+        batch.put(key, value);
+        entries.next();
+        if batch.size_in_bytes() >= COPY_BATCH_BYTES {
+            break;
+        }
+    }
+    batch
+}

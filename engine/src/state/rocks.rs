@@ -1,0 +1,143 @@
+//! Keyed state as an operator sees it, over RocksDB. A stored key is the key group (two bytes, big-endian) and the
+//! operator's key, so that a group, and a prefix within it, is one range.
+
+use std::cell::Cell;
+use std::sync::Arc;
+
+use rocksdb::{DB, DBRawIterator, ReadOptions, WriteBatch};
+
+use super::KeyedState;
+use super::instance::Inner;
+use crate::keys::KeyGroup;
+use crate::{EngineError, Result};
+
+const GROUP_BYTES: usize = 2;
+
+/// A prefix with more entries than this is deleted as a range. A range deletion is one write, but every later read
+/// in its group looks at it until compaction; single deletions cost their number and are gone sooner.
+const SINGLE_DELETES_MAX: usize = 256;
+
+pub(super) struct RocksState {
+    inner: Arc<Inner>,
+    /// Reused for the stored form of the key at hand.
+    key_buffer: Cell<Vec<u8>>,
+}
+
+impl RocksState {
+    pub(super) fn new(inner: Arc<Inner>) -> Self {
+        Self { inner, key_buffer: Cell::default() }
+    }
+
+    /// Runs `work` with the stored form of a key.
+    fn with_key<T>(&self, group: KeyGroup, key: &[u8], work: impl FnOnce(&[u8]) -> Result<T>) -> Result<T> {
+        let mut buffer = self.key_buffer.take();
+        buffer.clear();
+        buffer.extend_from_slice(&group.0.to_be_bytes());
+        buffer.extend_from_slice(key);
+        let result = work(&buffer);
+        self.key_buffer.set(buffer);
+        result
+    }
+
+    /// An entry outside of the instance's groups would be lost at the next change of parallelism (I11).
+    fn check_owned(&self, group: KeyGroup) -> Result<()> {
+        let id = &self.inner.id;
+        if id.key_groups.contains(group) {
+            return Ok(());
+        }
+        let groups = id.key_groups.groups();
+        let reason = format!("key group {} is not one of {groups:?} of subtask {}", group.0, id.subtask.index);
+        Err(EngineError::Internal { place: id.uid.clone(), reason })
+    }
+
+    fn get_stored(&self, db: &DB, stored: &[u8]) -> Result<Option<Vec<u8>>> {
+        db.get(stored).map_err(|error| self.inner.error(error))
+    }
+
+    /// Positioned at the first entry with the stored prefix, and bounded to that prefix.
+    fn iterate<'a>(&self, db: &'a DB, prefix: &[u8]) -> DBRawIterator<'a> {
+        let mut options = ReadOptions::default();
+        options.set_iterate_upper_bound(after_prefix(prefix));
+        let mut entries = db.raw_iterator_opt(options);
+        entries.seek(prefix);
+        entries
+    }
+
+    fn delete_stored_prefix(&self, db: &DB, prefix: &[u8]) -> Result<()> {
+        let mut batch = WriteBatch::default();
+        let mut entries = self.iterate(db, prefix);
+        while let Some(key) = entries.key() {
+            if batch.len() == SINGLE_DELETES_MAX {
+                batch.clear();
+                batch.delete_range(prefix, after_prefix(prefix).as_slice());
+                break;
+            }
+            batch.delete(key);
+            entries.next();
+        }
+        entries.status().map_err(|error| self.inner.error(error))?;
+        if batch.is_empty() { Ok(()) } else { self.write(db, batch) }
+    }
+
+    fn write(&self, db: &DB, batch: WriteBatch) -> Result<()> {
+        db.write_opt(batch, &self.inner.backend.write_options).map_err(|error| self.inner.error(error))
+    }
+}
+
+impl KeyedState for RocksState {
+    fn get(&self, group: KeyGroup, key: &[u8]) -> Result<Option<Vec<u8>>> {
+        let Some(db) = self.inner.db() else { return Ok(None) };
+        self.with_key(group, key, |stored| self.get_stored(db, stored))
+    }
+
+    fn put(&mut self, group: KeyGroup, key: &[u8], value: &[u8]) -> Result<()> {
+        self.check_owned(group)?;
+        let db = self.inner.db_for_writing()?;
+        self.with_key(group, key, |stored| {
+            let options = &self.inner.backend.write_options;
+            db.put_opt(stored, value, options).map_err(|error| self.inner.error(error))
+        })
+    }
+
+    fn delete(&mut self, group: KeyGroup, key: &[u8]) -> Result<()> {
+        let Some(db) = self.inner.db() else { return Ok(()) };
+        self.with_key(group, key, |stored| {
+            let options = &self.inner.backend.write_options;
+            db.delete_opt(stored, options).map_err(|error| self.inner.error(error))
+        })
+    }
+
+    fn delete_prefix(&mut self, group: KeyGroup, prefix: &[u8]) -> Result<()> {
+        let Some(db) = self.inner.db() else { return Ok(()) };
+        self.with_key(group, prefix, |stored| self.delete_stored_prefix(db, stored))
+    }
+
+    fn scan(&self, group: KeyGroup, prefix: &[u8], visit: &mut dyn FnMut(&[u8], &[u8]) -> Result<bool>) -> Result<()> {
+        let Some(db) = self.inner.db() else { return Ok(()) };
+        let mut entries = self.with_key(group, prefix, |stored| Ok(self.iterate(db, stored)))?;
+        while let Some((key, value)) = entries.item() {
+            debug_assert_eq!(key[..GROUP_BYTES], group.0.to_be_bytes(), "a scan stays in its group");
+            if !visit(&key[GROUP_BYTES..], value)? {
+                return Ok(());
+            }
+            entries.next();
+        }
+        entries.status().map_err(|error| self.inner.error(error))
+    }
+
+    fn set_note(&mut self, note: Vec<u8>) {
+        self.inner.set_note(note);
+    }
+
+    fn restored_notes(&self) -> &[Vec<u8>] {
+        &self.inner.restored_notes
+    }
+}
+
+/// The smallest byte string behind all that start with `prefix`.
+fn after_prefix(prefix: &[u8]) -> Vec<u8> {
+    let kept = prefix.iter().rposition(|byte| *byte != u8::MAX).expect("a key group is below 65,535, so not all 0xff");
+    let mut after = prefix[..=kept].to_vec();
+    after[kept] += 1;
+    after
+}
