@@ -26,6 +26,32 @@ pub(super) enum Function {
     Or,
     Spread(Spread),
     Relation(Relation),
+    First,
+    Last,
+    Listagg,
+    /// With NULL elements or without.
+    Collect {
+        keep_nulls: bool,
+    },
+    ApproxCountDistinct,
+    Percentile {
+        approximate: bool,
+    },
+    /// A percentile with its fraction in the name.
+    Median {
+        approximate: bool,
+    },
+    BitAnd,
+    BitOr,
+    BitXor,
+}
+
+impl Function {
+    /// True where a repeated value changes the result, so that DISTINCT means something.
+    pub(super) fn counts_repeats(self) -> bool {
+        use Function::{And, ApproxCountDistinct, BitAnd, BitOr, First, Last, Max, Min, Or};
+        !matches!(self, Min | Max | And | Or | First | Last | ApproxCountDistinct | BitAnd | BitOr)
+    }
 }
 
 /// Every aggregate function under every name that it has.
@@ -94,5 +120,27 @@ const CATALOGUE: &[Entry] = &[
     entry("regr_sxx", Function::Relation(Relation::SumXX), "REGR_SXX(y, x)", "Sum of squared deviations of x."),
     entry("regr_syy", Function::Relation(Relation::SumYY), "REGR_SYY(y, x)", "Sum of squared deviations of y."),
     entry("regr_sxy", Function::Relation(Relation::SumXY), "REGR_SXY(y, x)", "Sum of products of deviations of y and x."),
+    entry("first_value", Function::First, "FIRST_VALUE(x [, time])", "First value that is not NULL, by arrival; by time with a time column."),
+    entry("first", Function::First, "FIRST(x [, time])", "The same as FIRST_VALUE."),
+    entry("last_value", Function::Last, "LAST_VALUE(x [, time])", "Last value that is not NULL, by arrival; by time with a time column."),
+    entry("last", Function::Last, "LAST(x [, time])", "The same as LAST_VALUE."),
+    entry("listagg", Function::Listagg, "LISTAGG([DISTINCT] text [, separator])", "The strings joined in order of arrival, by a comma unless told otherwise."),
+    entry("string_agg", Function::Listagg, "STRING_AGG([DISTINCT] text [, separator])", "The same as LISTAGG."),
+    entry("array_agg", Function::Collect { keep_nulls: true }, "ARRAY_AGG([DISTINCT] x)", "The values as an ARRAY in order of arrival, NULL elements included."),
+    entry("collect", Function::Collect { keep_nulls: false }, "COLLECT([DISTINCT] x)", "The values that are not NULL as an ARRAY in order of arrival."),
+    entry("approx_count_distinct", Function::ApproxCountDistinct, "APPROX_COUNT_DISTINCT(x)", "Number of different values: exact up to 1,024, then with a standard error of 0.8 %."),
+    entry("approx_distinct", Function::ApproxCountDistinct, "APPROX_DISTINCT(x)", "The same as APPROX_COUNT_DISTINCT."),
+    entry("percentile", Function::Percentile { approximate: false }, "PERCENTILE([DISTINCT] x, fraction)", "Exact percentile as DOUBLE, interpolated; fraction is a constant from 0 to 1. Keeps all values."),
+    entry("percentile_cont", Function::Percentile { approximate: false }, "PERCENTILE_CONT([DISTINCT] x, fraction)", "The same as PERCENTILE."),
+    entry("approx_percentile_cont", Function::Percentile { approximate: true }, "APPROX_PERCENTILE_CONT([DISTINCT] x, fraction)", "Percentile as DOUBLE: exact up to 1,024 values, then within 0.2 %."),
+    entry("approx_percentile", Function::Percentile { approximate: true }, "APPROX_PERCENTILE([DISTINCT] x, fraction)", "The same as APPROX_PERCENTILE_CONT."),
+    entry("median", Function::Median { approximate: false }, "MEDIAN([DISTINCT] x)", "Exact median as DOUBLE. Keeps all values."),
+    entry("approx_median", Function::Median { approximate: true }, "APPROX_MEDIAN([DISTINCT] x)", "Median as DOUBLE: exact up to 1,024 values, then within 0.2 %."),
+    entry("bit_and", Function::BitAnd, "BIT_AND(x)", "Bitwise AND of integers."),
+    entry("bit_or", Function::BitOr, "BIT_OR(x)", "Bitwise OR of integers."),
+    entry("bit_xor", Function::BitXor, "BIT_XOR([DISTINCT] x)", "Bitwise exclusive OR of integers."),
+    refused("nth_value", "NTH_VALUE(x, n)", "order within a stream's group is not kept; use FIRST_VALUE or LAST_VALUE, or ARRAY_AGG(x)[n]"),
+    refused("percentile_disc", "PERCENTILE_DISC(x, fraction)", "use PERCENTILE, which interpolates"),
+    refused("approx_percentile_cont_with_weight", "APPROX_PERCENTILE_CONT_WITH_WEIGHT(x, weight, fraction)", "weights are not supported; use APPROX_PERCENTILE_CONT(x, fraction)"),
     refused("grouping", "GROUPING(x)", "GROUPING belongs to GROUPING SETS, ROLLUP and CUBE; use it in such a query only"),
 ];

@@ -385,7 +385,7 @@ mod tests {
     fn order_and_grouping_never_change_a_sum() {
         let mut rng = ChaCha8Rng::seed_from_u64(7);
         for round in 0..200 {
-            let scale = if round % 2 == 0 { 20.0 } else { 320.0 };
+            let scale: f64 = if round % 2 == 0 { 20.0 } else { 320.0 };
             let random = |rng: &mut ChaCha8Rng| {
                 let magnitude = 10f64.powf(rng.random_range(-scale..scale.min(308.0)));
                 magnitude * rng.random_range(-1.0..1.0)

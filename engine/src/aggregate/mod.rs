@@ -3,19 +3,28 @@
 //! Every accumulator can give its state as Arrow columns and merge such columns back. Two-phase aggregation, slices
 //! of sliding windows, merging sessions, spilling and checkpoints all rest on these two calls.
 
+mod adapter;
 mod catalogue;
+mod collect;
 mod count;
+mod distinct;
+mod distinct_set;
 mod exact;
 mod extreme;
 mod factory;
 mod float;
 mod logical;
 mod moments;
+mod pick;
 mod primitive;
+mod quantile;
 mod resolve;
 mod selection;
 pub mod set;
+mod sketch_count;
 mod sum;
+mod text;
+mod values;
 mod wide;
 
 use std::sync::Arc;

@@ -16,11 +16,26 @@ pub(super) trait Ordered: ArrowPrimitiveType {
     fn less(left: Self::Native, right: Self::Native) -> bool {
         left.is_lt(right)
     }
+
+    /// The value as a word, equal where values are equal; not for types wider than a word.
+    fn to_word(value: Self::Native) -> u64;
+
+    fn from_word(word: u64) -> Self::Native;
 }
 
 macro_rules! ordered {
     ($($arrow:ident),+ $(,)?) => {
-        $(impl Ordered for types::$arrow {})+
+        $(impl Ordered for types::$arrow {
+            #[inline(always)]
+            fn to_word(value: Self::Native) -> u64 {
+                value as u64
+            }
+
+            #[inline(always)]
+            fn from_word(word: u64) -> Self::Native {
+                word as Self::Native
+            }
+        })+
     };
 }
 ordered!(
@@ -55,12 +70,32 @@ impl Ordered for types::Float32Type {
     fn canonical(value: f32) -> f32 {
         if value.is_nan() { f32::NAN } else { value }
     }
+
+    #[inline(always)]
+    fn to_word(value: f32) -> u64 {
+        u64::from(Self::canonical(value).to_bits())
+    }
+
+    #[inline(always)]
+    fn from_word(word: u64) -> f32 {
+        f32::from_bits(word as u32)
+    }
 }
 
 impl Ordered for types::Float64Type {
     #[inline(always)]
     fn canonical(value: f64) -> f64 {
         if value.is_nan() { f64::NAN } else { value }
+    }
+
+    #[inline(always)]
+    fn to_word(value: f64) -> u64 {
+        Self::canonical(value).to_bits()
+    }
+
+    #[inline(always)]
+    fn from_word(word: u64) -> f64 {
+        f64::from_bits(word)
     }
 }
 

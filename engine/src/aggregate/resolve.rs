@@ -3,12 +3,18 @@
 use std::sync::Arc;
 
 use arrow::datatypes::DataType;
+use arrow::row::{RowConverter, SortField};
 use datafusion_common::ScalarValue;
+use datafusion_expr::AggregateUDF;
+use datafusion_functions_aggregate::bit_and_or_xor::{bit_and_udaf, bit_or_udaf, bit_xor_udaf};
 
 use super::catalogue::{Function, find};
 use super::moments::{relation, spread};
+use super::pick::{self, Choice};
 use super::sum::Finish;
-use super::{AggregateFactory, count, extreme, float, logical, sum};
+use super::{
+    AggregateFactory, adapter, collect, count, distinct, extreme, float, logical, quantile, sketch_count, sum, text,
+};
 use crate::{EngineError, Result};
 
 /// The factory for `name` (lower case) over column arguments of the given types, then constant arguments.
@@ -22,10 +28,11 @@ pub fn resolve(
 ) -> Result<Arc<dyn AggregateFactory>> {
     let function = find(name)?;
     let call = Call { name, arguments, literals };
-    if distinct && true {
-        return Err(call.unsupported("DISTINCT is not supported here", "remove duplicates in a subquery"));
+    match function {
+        Function::Count if distinct => call.count_distinct(),
+        _ if distinct && function.counts_repeats() => call.distinct(function),
+        _ => call.plain(function),
     }
-    call.plain(function)
 }
 
 /// A call as it stands in the query, for dispatch and for messages.
@@ -47,7 +54,97 @@ impl Call<'_> {
             Function::Or => self.boolean().map(|()| logical::factory::<true>()),
             Function::Spread(statistic) => self.numbers(1).map(|()| spread(statistic)),
             Function::Relation(statistic) => self.numbers(2).map(|()| relation(statistic)),
+            Function::First => self.by_time(Choice::First),
+            Function::Last => self.by_time(Choice::Last),
+            Function::Listagg => self.listagg(),
+            Function::Collect { keep_nulls } => Ok(collect::factory(self.storable()?, keep_nulls)),
+            Function::ApproxCountDistinct => Ok(sketch_count::factory(self.storable()?)),
+            Function::Percentile { approximate } => self.percentile(approximate),
+            Function::Median { approximate } => self.numbers(1).map(|()| quantile::factory(0.5, approximate)),
+            Function::BitAnd => self.bitwise(bit_and_udaf()),
+            Function::BitOr => self.bitwise(bit_or_udaf()),
+            Function::BitXor => self.bitwise(bit_xor_udaf()),
         }
+    }
+
+    fn count_distinct(&self) -> Result<Arc<dyn AggregateFactory>> {
+        if self.arguments.is_empty() {
+            return Err(self.unsupported("DISTINCT needs an argument", "write COUNT(DISTINCT column)"));
+        }
+        self.arguments.iter().try_for_each(|argument| self.check_storable(argument))?;
+        Ok(distinct::count(self.arguments))
+    }
+
+    fn distinct(&self, function: Function) -> Result<Arc<dyn AggregateFactory>> {
+        if self.arguments.len() != 1 {
+            let hint = "remove duplicates in a subquery: SELECT ... FROM (SELECT DISTINCT ...)";
+            return Err(self.unsupported("DISTINCT is only supported over one column", hint));
+        }
+        let inner = self.plain(function)?;
+        self.check_storable(&self.arguments[0])?;
+        Ok(distinct::over(self.arguments, inner))
+    }
+
+    /// FIRST_VALUE and LAST_VALUE: by arrival, or by the second argument.
+    fn by_time(&self, choice: Choice) -> Result<Arc<dyn AggregateFactory>> {
+        let is_time = |time: &DataType| matches!(time, DataType::Timestamp(..) | DataType::Int64 | DataType::Date32);
+        let timed = match self.arguments {
+            [_] => false,
+            [_, time] if is_time(time) => true,
+            [_, _] => return Err(self.unsupported("the second argument is not a time", "CAST it to TIMESTAMP(3)")),
+            _ => return self.arity(1).and_then(|()| Err(self.wrong_type("a value"))),
+        };
+        self.check_storable(&self.arguments[0])?;
+        Ok(pick::factory(&self.arguments[0], choice, timed))
+    }
+
+    fn listagg(&self) -> Result<Arc<dyn AggregateFactory>> {
+        if self.one()? != &DataType::Utf8 {
+            return Err(self.wrong_type("STRING"));
+        }
+        match self.literals {
+            [] => Ok(text::factory(text::SEPARATOR_DEFAULT.to_owned())),
+            [separator] => match separator.try_as_str() {
+                Some(Some(separator)) => Ok(text::factory(separator.to_owned())),
+                _ => Err(self.unsupported("the separator is not a string", "write it as a literal such as ', '")),
+            },
+            _ => Err(self.unsupported("too many arguments", "write the text and at most a separator")),
+        }
+    }
+
+    fn percentile(&self, approximate: bool) -> Result<Arc<dyn AggregateFactory>> {
+        self.numbers(1)?;
+        let hint = "write it as a constant from 0 to 1, such as 0.95";
+        let Some(literal) = self.literals.first() else {
+            return Err(self.unsupported("the fraction is missing or is not a constant", hint));
+        };
+        match literal.cast_to(&DataType::Float64) {
+            Ok(ScalarValue::Float64(Some(fraction))) if (0.0..=1.0).contains(&fraction) => {
+                Ok(quantile::factory(fraction, approximate))
+            }
+            _ => Err(self.unsupported(&format!("{literal} is no fraction"), hint)),
+        }
+    }
+
+    fn bitwise(&self, function: Arc<AggregateUDF>) -> Result<Arc<dyn AggregateFactory>> {
+        if !self.one()?.is_integer() {
+            return Err(self.wrong_type("BIGINT"));
+        }
+        adapter::factory(function, self.arguments)
+    }
+
+    /// The only argument, of a type that can be written as row bytes.
+    fn storable(&self) -> Result<&DataType> {
+        let argument = self.one()?;
+        self.check_storable(argument)?;
+        Ok(argument)
+    }
+
+    fn check_storable(&self, argument: &DataType) -> Result<()> {
+        if RowConverter::supports_fields(&[SortField::new(argument.clone())]) && argument != &DataType::Null {
+            return Ok(());
+        }
+        Err(self.wrong_type("a type that has a value to keep, such as STRING"))
     }
 
     fn total(&self, finish: Finish) -> Result<Arc<dyn AggregateFactory>> {
@@ -62,6 +159,9 @@ impl Call<'_> {
         match self.one()? {
             DataType::Boolean if MAX => Ok(logical::factory::<true>()),
             DataType::Boolean => Ok(logical::factory::<false>()),
+            text @ (DataType::Utf8 | DataType::Binary) => {
+                Ok(pick::factory(text, if MAX { Choice::Max } else { Choice::Min }, false))
+            }
             argument => extreme::factory::<MAX>(argument).ok_or_else(|| self.wrong_type("a type with an order")),
         }
     }

@@ -73,6 +73,8 @@ macro_rules! summand {
     };
 }
 summand!(Int8Type => i64, Int16Type => i64, Int32Type => i64, Int64Type => i128, Decimal128Type => i128);
+// SQL has no unsigned types, but some functions return them.
+summand!(UInt8Type => i64, UInt16Type => i64, UInt32Type => i64, UInt64Type => i128);
 
 /// How a total becomes a result.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -88,6 +90,10 @@ pub(super) fn factory(argument: &DataType, finish: Finish) -> Option<Arc<dyn Agg
         DataType::Int16 => make::<Int16Type>(argument, finish),
         DataType::Int32 => make::<Int32Type>(argument, finish),
         DataType::Int64 => make::<Int64Type>(argument, finish),
+        DataType::UInt8 => make::<UInt8Type>(argument, finish),
+        DataType::UInt16 => make::<UInt16Type>(argument, finish),
+        DataType::UInt32 => make::<UInt32Type>(argument, finish),
+        DataType::UInt64 => make::<UInt64Type>(argument, finish),
         DataType::Decimal128(..) => make::<Decimal128Type>(argument, finish),
         _ => return None,
     })
@@ -117,6 +123,7 @@ fn output_type(argument: &DataType, finish: Finish) -> DataType {
         (DataType::Decimal128(_, scale), Finish::Sum) => decimal_total(*scale),
         (DataType::Decimal128(_, scale), Finish::Average) => decimal_total((*scale).max(AVG_SCALE_MIN)),
         (_, Finish::Sum) => DataType::Int64,
+        (unsigned, Finish::Average) if unsigned.is_unsigned_integer() => DataType::Int64,
         (integer, Finish::Average) => integer.clone(),
     }
 }
