@@ -63,6 +63,42 @@ impl EngineError {
     }
 }
 
+impl EngineError {
+    /// The same failure once more, for a second reader of it. (I/O errors cannot be cloned; kind and text stay.)
+    pub fn duplicate(&self) -> Self {
+        let text = String::clone;
+        match self {
+            Self::BadRecord { place, offset, reason, excerpt, hint } => Self::BadRecord {
+                place: text(place),
+                offset: *offset,
+                reason: text(reason),
+                excerpt: text(excerpt),
+                hint: text(hint),
+            },
+            Self::BadRow { operator, reason, row, hint } => {
+                Self::BadRow { operator: text(operator), reason: text(reason), row: text(row), hint: text(hint) }
+            }
+            Self::Io { action, path, source, hint } => {
+                let copy = std::io::Error::new(source.kind(), source.to_string());
+                Self::Io { action, path: path.clone(), source: copy, hint: text(hint) }
+            }
+            Self::DamagedCheckpoint { path, reason, hint } => {
+                Self::DamagedCheckpoint { path: path.clone(), reason: text(reason), hint: text(hint) }
+            }
+            Self::StateInUse { path, holder } => Self::StateInUse { path: path.clone(), holder: text(holder) },
+            Self::StateMismatch { reasons } => Self::StateMismatch { reasons: reasons.clone() },
+            Self::State(reason) => Self::State(text(reason)),
+            Self::Unsupported(reason) => Self::Unsupported(text(reason)),
+            Self::Connector { connector, reason } => {
+                Self::Connector { connector: text(connector), reason: text(reason) }
+            }
+            Self::Compute(reason) => Self::Compute(text(reason)),
+            Self::Cancelled => Self::Cancelled,
+            Self::Internal { place, reason } => Self::Internal { place: text(place), reason: text(reason) },
+        }
+    }
+}
+
 fn io_hint(error: &std::io::Error) -> String {
     use std::io::ErrorKind;
     let advice = match error.kind() {

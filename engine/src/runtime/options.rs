@@ -95,8 +95,6 @@ pub struct JobOptions {
     pub crash_after_checkpoint: bool,
     pub state_dir: PathBuf,
     pub restore: Restore,
-    /// Restore even where the checkpoint holds state of operators that the graph does not have; that state is dropped.
-    pub allow_dropped_state: bool,
     pub retained_checkpoints: usize,
     /// For state in memory, over all instances, in bytes.
     pub memory_budget_bytes: usize,
@@ -120,7 +118,6 @@ impl JobOptions {
             crash_after_checkpoint: false,
             state_dir: state_dir.into(),
             restore: Restore::Latest,
-            allow_dropped_state: false,
             retained_checkpoints: RETAINED_CHECKPOINTS_DEFAULT,
             memory_budget_bytes: MEMORY_BUDGET_DEFAULT,
             restart: RestartStrategy::default(),

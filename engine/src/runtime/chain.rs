@@ -1,0 +1,239 @@
+//! The operators of one task, called one from the other in one thread: rows go down by direct calls, and leave the
+//! task through channels.
+//!
+//! Nodes stand in topological order and each has one input within the chain, so control (watermark, barrier, idle,
+//! end) is handled by one walk: what an operator emits reaches those behind it before the control does.
+
+use std::path::Path;
+use std::sync::Arc;
+
+use super::edge::Outlet;
+use super::monitor::Monitor;
+use crate::element::BarrierKind;
+use crate::metrics::NodeMetrics;
+use crate::operator::{Collector, MAIN_PORT, Operator, OperatorContext};
+use crate::sink::{Prepared, SinkWriter};
+use crate::state::{InstanceSnapshot, StateInstance};
+use crate::time::{EventTime, ProcessingTime};
+use crate::{Barrier, Batch, Element, Result};
+
+pub struct Chain {
+    slots: Vec<Slot>,
+    monitor: Arc<Monitor>,
+    watermark: EventTime,
+    ended: bool,
+}
+
+/// One operator instance within a chain.
+pub struct Slot {
+    /// Position of the node in the graph.
+    pub node: usize,
+    pub uid: String,
+    pub body: Body,
+    pub ctx: OperatorContext,
+    /// The same as `ctx.metrics`.
+    pub metrics: Arc<NodeMetrics>,
+    /// The state behind `ctx.state`, to take snapshots of.
+    pub state: Option<StateInstance>,
+    pub outputs: Vec<Output>,
+}
+
+pub enum Body {
+    /// The head of a source task: the task itself reads, and hands the rows to [`Chain::emit`].
+    Source,
+    Operator(Box<dyn Operator>),
+    Sink(Box<dyn SinkWriter>),
+}
+
+/// A reader of one of a slot's ports.
+pub struct Output {
+    pub port: usize,
+    pub to: Destination,
+}
+
+pub enum Destination {
+    /// A later slot of the same chain.
+    Slot(usize),
+    Channel(Outlet),
+}
+
+/// What the slots of a chain leave behind at a barrier.
+#[derive(Default)]
+pub struct ChainSnapshot {
+    pub operators: Vec<InstanceSnapshot>,
+    /// Sinks: uid, subtask, what was prepared.
+    pub sinks: Vec<(String, usize, Prepared)>,
+}
+
+impl Chain {
+    /// The slots in topological order.
+    pub fn new(slots: Vec<Slot>, monitor: Arc<Monitor>) -> Self {
+        for (index, slot) in slots.iter().enumerate() {
+            let later = |output: &Output| !matches!(output.to, Destination::Slot(to) if to <= index);
+            assert!(slot.outputs.iter().all(later), "rows only go forward");
+        }
+        Self { slots, monitor, watermark: EventTime::MIN, ended: false }
+    }
+
+    /// Calls every operator's `open`.
+    pub fn open(&mut self, now: ProcessingTime) -> Result<()> {
+        for slot in &mut self.slots {
+            slot.ctx.now = now;
+            if let Body::Operator(operator) = &mut slot.body {
+                operator.open(&mut slot.ctx)?;
+            }
+        }
+        Ok(())
+    }
+
+    pub fn wants_time(&self) -> bool {
+        self.slots.iter().any(|slot| match &slot.body {
+            Body::Source => false,
+            Body::Operator(operator) => operator.wants_time(),
+            Body::Sink(_) => true,
+        })
+    }
+
+    /// Rows for the head, from outside.
+    pub fn on_batch(&mut self, input: usize, batch: Batch, now: ProcessingTime) -> Result<()> {
+        run(&mut self.slots, 0, input, batch, now)
+    }
+
+    /// Rows of the head itself, where that is a source.
+    pub fn emit(&mut self, port: usize, batch: Batch, now: ProcessingTime) -> Result<()> {
+        let (head, rest) = self.slots.split_first_mut().expect("a chain has a head");
+        Emitter { metrics: &head.metrics, outputs: &mut head.outputs, rest, first: 1, now }.emit(port, batch)
+    }
+
+    /// A watermark that does not move time is only handed on: it says that time is no longer idle.
+    pub fn on_watermark(&mut self, watermark: EventTime, now: ProcessingTime) -> Result<()> {
+        let moved = watermark > self.watermark;
+        self.watermark = self.watermark.max(watermark);
+        let watermark = self.watermark;
+        for index in 0..self.slots.len() {
+            if moved {
+                self.slots[index].ctx.watermark = watermark;
+                self.call(index, now, |operator, ctx, out| operator.on_watermark(watermark, ctx, out))?;
+                let slot = &self.slots[index];
+                self.monitor.nodes[slot.node].set_watermark(slot.ctx.subtask.index, watermark);
+            }
+            self.slots[index].broadcast(&Element::Watermark(watermark))?;
+        }
+        Ok(())
+    }
+
+    pub fn on_idle(&mut self) -> Result<()> {
+        self.slots.iter().try_for_each(|slot| slot.broadcast(&Element::Idle))
+    }
+
+    /// All inputs ended; the final watermark came before.
+    pub fn on_end(&mut self, now: ProcessingTime) -> Result<()> {
+        assert!(!self.ended, "a task ends once");
+        self.ended = true;
+        for index in 0..self.slots.len() {
+            self.call(index, now, |operator, ctx, out| operator.on_end(ctx, out))?;
+            self.slots[index].broadcast(&Element::End)?;
+        }
+        Ok(())
+    }
+
+    /// Sends the barrier on behind all that belongs to its epoch, then takes snapshots into `staging`.
+    pub fn on_barrier(&mut self, barrier: Barrier, staging: &Path, now: ProcessingTime) -> Result<ChainSnapshot> {
+        for index in 0..self.slots.len() {
+            self.call(index, now, |operator, ctx, out| operator.on_barrier(barrier.epoch, ctx, out))?;
+            self.slots[index].broadcast(&Element::Barrier(barrier))?;
+        }
+        let last = self.ended || barrier.kind == BarrierKind::Stop;
+        let mut snapshot = ChainSnapshot::default();
+        for slot in &mut self.slots {
+            if let Some(state) = &slot.state {
+                snapshot.operators.push(state.snapshot(staging)?);
+            }
+            if let Body::Sink(writer) = &mut slot.body {
+                let prepared = writer.prepare(barrier.epoch, last)?;
+                snapshot.sinks.push((slot.uid.clone(), slot.ctx.subtask.index, prepared));
+            }
+        }
+        Ok(snapshot)
+    }
+
+    pub fn on_time(&mut self, now: ProcessingTime) -> Result<()> {
+        for index in 0..self.slots.len() {
+            if let Body::Sink(writer) = &mut self.slots[index].body {
+                writer.on_time(now)?;
+            }
+            self.call(index, now, |operator, ctx, out| match operator.wants_time() {
+                true => operator.on_time(ctx, out),
+                false => Ok(()),
+            })?;
+        }
+        Ok(())
+    }
+
+    /// Calls the operator at `index`, if there is one, with a collector that reaches all behind it.
+    fn call(
+        &mut self,
+        index: usize,
+        now: ProcessingTime,
+        work: impl FnOnce(&mut dyn Operator, &mut OperatorContext, &mut dyn Collector) -> Result<()>,
+    ) -> Result<()> {
+        let (slot, rest) = self.slots[index..].split_first_mut().expect("the index is within the chain");
+        let Body::Operator(operator) = &mut slot.body else { return Ok(()) };
+        slot.ctx.now = now;
+        let mut out = Emitter { metrics: &slot.metrics, outputs: &mut slot.outputs, rest, first: index + 1, now };
+        work(operator.as_mut(), &mut slot.ctx, &mut out)
+    }
+}
+
+impl Slot {
+    fn broadcast(&self, control: &Element) -> Result<()> {
+        self.outputs.iter().try_for_each(|output| match &output.to {
+            Destination::Slot(_) => Ok(()),
+            Destination::Channel(outlet) => outlet.broadcast(control),
+        })
+    }
+}
+
+/// Gives a batch to the first of `slots`, which stands at `index` of its chain.
+fn run(slots: &mut [Slot], index: usize, input: usize, batch: Batch, now: ProcessingTime) -> Result<()> {
+    let (slot, rest) = slots.split_first_mut().expect("rows go to a slot of the chain");
+    slot.metrics.rows_in.add(batch.num_rows());
+    slot.ctx.now = now;
+    match &mut slot.body {
+        Body::Source => unreachable!("nothing is chained in front of a source"),
+        Body::Sink(writer) => writer.write(&batch, now),
+        Body::Operator(operator) => {
+            let mut out = Emitter { metrics: &slot.metrics, outputs: &mut slot.outputs, rest, first: index + 1, now };
+            operator.on_batch(input, batch, &mut slot.ctx, &mut out)
+        }
+    }
+}
+
+/// Hands what one slot emits to its readers.
+struct Emitter<'a> {
+    metrics: &'a NodeMetrics,
+    outputs: &'a mut [Output],
+    /// The slots behind the emitting one; the first of them stands at `first` of the chain.
+    rest: &'a mut [Slot],
+    first: usize,
+    now: ProcessingTime,
+}
+
+impl Collector for Emitter<'_> {
+    fn emit(&mut self, port: usize, batch: Batch) -> Result<()> {
+        if batch.is_empty() {
+            return Ok(());
+        }
+        if port == MAIN_PORT {
+            self.metrics.rows_out.add(batch.num_rows());
+        }
+        for output in self.outputs.iter_mut().filter(|output| output.port == port) {
+            match &mut output.to {
+                // The arrays of a batch are shared, so a clone per reader costs a few counters.
+                Destination::Channel(outlet) => outlet.send_batch(batch.clone())?,
+                Destination::Slot(to) => run(&mut self.rest[*to - self.first..], *to, 0, batch.clone(), self.now)?,
+            }
+        }
+        Ok(())
+    }
+}

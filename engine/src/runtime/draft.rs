@@ -1,0 +1,70 @@
+//! Puts together, from what the tasks left at a barrier, the manifest of a checkpoint. Pure.
+
+use std::collections::BTreeMap;
+
+use super::events::{SourceSnapshot, TaskSnapshot};
+use super::launch::Plan;
+use super::source::pool::NumberedSplit;
+use crate::Epoch;
+use crate::checkpoint::manifest::FORMAT;
+use crate::checkpoint::{Manifest, NodeFingerprint, SinkEntry, SourceState};
+use crate::graph::JobGraph;
+use crate::state::InstanceSnapshot;
+use crate::time::{EventTime, ProcessingTime};
+
+/// The manifest of `epoch` but for its operators, and the snapshots from which the store makes those.
+pub fn draft(
+    plan: &Plan,
+    epoch: Epoch,
+    finished: bool,
+    snapshots: Vec<TaskSnapshot>,
+    now: ProcessingTime,
+) -> (Manifest, Vec<InstanceSnapshot>) {
+    let mut operators = Vec::new();
+    let mut sinks = Vec::new();
+    let mut sources: BTreeMap<String, Vec<SourceSnapshot>> = BTreeMap::new();
+    for snapshot in snapshots {
+        // An instance that never kept anything leaves no trace.
+        let kept = snapshot.chain.operators.into_iter();
+        operators.extend(kept.filter(|one| !one.files.is_empty() || !one.notes.is_empty()));
+        let prepared = snapshot.chain.sinks.into_iter();
+        sinks.extend(prepared.map(|(uid, subtask, prepared)| SinkEntry { uid, subtask, prepared }));
+        if let Some(source) = snapshot.source {
+            sources.entry(source.uid.clone()).or_default().push(source);
+        }
+    }
+    let manifest = Manifest {
+        format: FORMAT,
+        job_id: plan.job_id.clone(),
+        job_name: plan.options.job_name.clone(),
+        epoch,
+        attempt: plan.attempt,
+        finished,
+        max_parallelism: plan.max_parallelism,
+        created_at_ms: now.0,
+        nodes: fingerprints(&plan.graph),
+        sources: sources.into_iter().map(|(uid, subtasks)| merge_subtasks(uid, subtasks)).collect(),
+        operators: Vec::new(),
+        sinks,
+    };
+    (manifest, operators)
+}
+
+fn fingerprints(graph: &JobGraph) -> Vec<NodeFingerprint> {
+    let of = |node: &crate::graph::Node| NodeFingerprint {
+        uid: node.uid.clone(),
+        name: node.name.clone(),
+        signature: node.state_signature.clone(),
+    };
+    graph.nodes().iter().map(of).collect()
+}
+
+/// Splits in the order of their numbers, so that they are dealt the same way again.
+fn merge_subtasks(uid: String, subtasks: Vec<SourceSnapshot>) -> SourceState {
+    // A subtask without splits has never held time back, and says nothing of it.
+    let told = subtasks.iter().filter(|subtask| !subtask.splits.is_empty()).map(|subtask| subtask.watermark);
+    let watermark = told.min().unwrap_or(EventTime::MIN);
+    let mut splits: Vec<NumberedSplit> = subtasks.into_iter().flat_map(|subtask| subtask.splits).collect();
+    splits.sort_by_key(|split| split.number);
+    SourceState { uid, splits: splits.into_iter().map(|split| split.state).collect(), watermark }
+}

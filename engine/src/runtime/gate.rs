@@ -1,0 +1,183 @@
+//! The receiving end of a task: many channels in, one sequence of events out.
+//!
+//! Here barriers are aligned (a channel that delivered its barrier is not read until all have), watermarks are
+//! combined (the minimum over the inputs that are not idle), and idleness and end are made common.
+
+use std::collections::VecDeque;
+use std::time::Duration;
+
+use crossbeam_channel::{Receiver, Select, TryRecvError};
+
+use crate::time::EventTime;
+use crate::{Barrier, Batch, Element, EngineError, Result};
+
+/// What the task is to do next.
+#[derive(Debug)]
+pub enum GateEvent {
+    Batch {
+        input: usize,
+        batch: Batch,
+    },
+    /// May repeat the last one: then it only says that time is no longer idle.
+    Watermark(EventTime),
+    Idle,
+    Barrier(Barrier),
+    End,
+    /// Nothing came within the given time.
+    Timeout,
+}
+
+pub struct Gate {
+    inlets: Vec<Inlet>,
+    /// Where the next look begins, so that no channel starves.
+    next: usize,
+    barrier: Option<Barrier>,
+    watermark: EventTime,
+    idle: bool,
+    ended: bool,
+    /// Follow-up events of the last element.
+    pending: VecDeque<GateEvent>,
+}
+
+struct Inlet {
+    receiver: Receiver<Element>,
+    /// Index of the logical input that this channel belongs to.
+    input: usize,
+    watermark: EventTime,
+    idle: bool,
+    ended: bool,
+    /// Delivered the barrier that is being aligned; not read until all have.
+    aligned: bool,
+}
+
+impl Gate {
+    /// Channels with the logical input that each belongs to.
+    pub fn new(channels: Vec<(usize, Receiver<Element>)>) -> Self {
+        let inlet = |(input, receiver)| Inlet {
+            receiver,
+            input,
+            watermark: EventTime::MIN,
+            idle: false,
+            ended: false,
+            aligned: false,
+        };
+        Self {
+            inlets: channels.into_iter().map(inlet).collect(),
+            next: 0,
+            barrier: None,
+            watermark: EventTime::MIN,
+            idle: false,
+            ended: false,
+            pending: VecDeque::new(),
+        }
+    }
+
+    /// The next event, or [`GateEvent::Timeout`]. A channel whose sender is gone ends in [`EngineError::Cancelled`].
+    pub fn next(&mut self, timeout: Duration) -> Result<GateEvent> {
+        loop {
+            if let Some(event) = self.pending.pop_front() {
+                return Ok(event);
+            }
+            let Some((index, element)) = self.receive(timeout)? else { return Ok(GateEvent::Timeout) };
+            self.accept(index, element);
+        }
+    }
+
+    fn receive(&mut self, timeout: Duration) -> Result<Option<(usize, Element)>> {
+        let count = self.inlets.len();
+        for step in 0..count {
+            let index = (self.next + step) % count;
+            if self.inlets[index].aligned {
+                continue;
+            }
+            match self.inlets[index].receiver.try_recv() {
+                Ok(element) => {
+                    self.next = index + 1;
+                    return Ok(Some((index, element)));
+                }
+                Err(TryRecvError::Empty) => {}
+                Err(TryRecvError::Disconnected) => return Err(EngineError::Cancelled),
+            }
+        }
+        self.wait(timeout)
+    }
+
+    fn wait(&mut self, timeout: Duration) -> Result<Option<(usize, Element)>> {
+        let open: Vec<usize> = (0..self.inlets.len()).filter(|index| !self.inlets[*index].aligned).collect();
+        let mut select = Select::new();
+        for index in &open {
+            select.recv(&self.inlets[*index].receiver);
+        }
+        let Ok(operation) = select.select_timeout(timeout) else { return Ok(None) };
+        let index = open[operation.index()];
+        let element = operation.recv(&self.inlets[index].receiver).map_err(|_| EngineError::Cancelled)?;
+        self.next = index + 1;
+        Ok(Some((index, element)))
+    }
+
+    fn accept(&mut self, index: usize, element: Element) {
+        let inlet = &mut self.inlets[index];
+        match element {
+            Element::Batch(batch) => {
+                assert!(!inlet.ended, "rows came after the end of input {}", inlet.input);
+                self.pending.push_back(GateEvent::Batch { input: inlet.input, batch });
+            }
+            Element::Watermark(watermark) => {
+                inlet.watermark = inlet.watermark.max(watermark);
+                inlet.idle = false;
+                self.combine_time();
+            }
+            Element::Idle => {
+                inlet.idle = true;
+                self.combine_time();
+            }
+            Element::End => {
+                inlet.ended = true;
+                self.combine_time();
+                self.combine_end();
+            }
+            Element::Barrier(barrier) => self.align(index, barrier),
+        }
+    }
+
+    fn align(&mut self, index: usize, barrier: Barrier) {
+        let current = *self.barrier.get_or_insert(barrier);
+        assert_eq!(current, barrier, "one checkpoint at a time: barriers of two cannot mix");
+        self.inlets[index].aligned = true;
+        if self.inlets.iter().all(|inlet| inlet.aligned) {
+            self.inlets.iter_mut().for_each(|inlet| inlet.aligned = false);
+            self.barrier = None;
+            self.pending.push_back(GateEvent::Barrier(barrier));
+        }
+    }
+
+    /// An input that ended holds nothing back; if all that are left are idle, the furthest of them tells the time.
+    fn combine_time(&mut self) {
+        let live = || self.inlets.iter().filter(|inlet| !inlet.ended);
+        let active = live().filter(|inlet| !inlet.idle).map(|inlet| inlet.watermark).min();
+        let combined = match active {
+            Some(watermark) => Some(watermark),
+            None if live().next().is_some() => live().map(|inlet| inlet.watermark).max(),
+            None => self.inlets.iter().map(|inlet| inlet.watermark).min(),
+        };
+        let combined = combined.unwrap_or(self.watermark).max(self.watermark);
+        let idle = active.is_none() && live().next().is_some();
+        // To those downstream a watermark also says "no longer idle", so idleness is said again behind one.
+        let tells_time = combined > self.watermark || (self.idle && !idle);
+        if tells_time {
+            self.watermark = combined;
+            self.pending.push_back(GateEvent::Watermark(combined));
+        }
+        if idle && (tells_time || !self.idle) {
+            self.pending.push_back(GateEvent::Idle);
+        }
+        self.idle = idle;
+    }
+
+    fn combine_end(&mut self) {
+        if !self.ended && self.inlets.iter().all(|inlet| inlet.ended) {
+            self.ended = true;
+            self.pending.push_back(GateEvent::End);
+        }
+    }
+}

@@ -1,0 +1,165 @@
+//! Starts a job and holds on to it: the one way in which the rest of the program talks to a running job.
+
+use std::panic::{AssertUnwindSafe, catch_unwind};
+use std::path::{Path, PathBuf};
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::thread::{self, JoinHandle};
+
+use crossbeam_channel::{Receiver, Sender, bounded};
+use parking_lot::{Condvar, Mutex};
+
+use super::coordinator::Command;
+use super::job::Job;
+use super::launch::panic_text;
+use super::layout::Layout;
+use super::monitor::Monitor;
+use super::options::JobOptions;
+use super::status::{JobStatus, JobSummary};
+use crate::checkpoint::CheckpointStore;
+use crate::graph::JobGraph;
+use crate::metrics::NodeMetrics;
+use crate::{EngineError, Epoch, Result};
+
+/// Requests that may wait for the coordinator; beyond that the asker waits.
+const COMMANDS_MAX: usize = 16;
+
+/// A running job. Dropping it cancels the job and waits for its threads.
+pub struct JobHandle {
+    commands: Sender<Command>,
+    cancelled: Arc<AtomicBool>,
+    monitor: Arc<Monitor>,
+    ending: Arc<Ending>,
+    thread: Mutex<Option<JoinHandle<()>>>,
+}
+
+/// How the job ended, once it has.
+#[derive(Default)]
+struct Ending {
+    outcome: Mutex<Option<Result<JobSummary>>>,
+    ended: Condvar,
+}
+
+/// Starts a job in threads of its own.
+///
+/// Errors: a graph that cannot run, a state directory that cannot be locked. All that happens later, recovery
+/// included, comes out of [`JobHandle::wait`].
+pub fn start(graph: Arc<JobGraph>, options: JobOptions) -> Result<JobHandle> {
+    let layout = Arc::new(Layout::of(&graph, options.parallelism)?);
+    let store = Arc::new(CheckpointStore::open(&options.state_dir)?);
+    let monitor = Arc::new(Monitor::new(&graph, &options.job_name, options.parallelism));
+    let cancelled = Arc::new(AtomicBool::new(false));
+    let (sender, commands) = bounded(COMMANDS_MAX);
+    let job = Job {
+        graph,
+        layout,
+        options: Arc::new(options),
+        store,
+        monitor: Arc::clone(&monitor),
+        commands,
+        cancelled: Arc::clone(&cancelled),
+    };
+    let ending = Arc::<Ending>::default();
+    let thread = spawn(job, Arc::clone(&ending))?;
+    Ok(JobHandle { commands: sender, cancelled, monitor, ending, thread: Mutex::new(Some(thread)) })
+}
+
+fn spawn(job: Job, ending: Arc<Ending>) -> Result<JoinHandle<()>> {
+    let run = move || {
+        let outcome = catch_unwind(AssertUnwindSafe(|| job.run())).unwrap_or_else(|panic| {
+            Err(EngineError::Internal { place: "coordinator".into(), reason: panic_text(panic.as_ref()) })
+        });
+        if let Err(error) = &outcome {
+            job.monitor.failed(error.to_string());
+        }
+        // Unlocks the state directory before anybody learns that the job is over.
+        drop(job);
+        *ending.outcome.lock() = Some(outcome);
+        ending.ended.notify_all();
+    };
+    let builder = thread::Builder::new().name("tidemill-job".into());
+    builder.spawn(run).map_err(|error| EngineError::io("start", "a thread", error))
+}
+
+impl JobHandle {
+    /// Asks for a final checkpoint and then the end; returns at once. [`Self::wait`] tells when it is done.
+    pub fn stop(&self) {
+        let _ = self.commands.send(Command::Stop { savepoint: None });
+    }
+
+    /// Stops, and copies the final checkpoint into the new folder `target`.
+    pub fn stop_with_savepoint(&self, target: &Path) -> Result<PathBuf> {
+        let (reply, answer) = bounded(1);
+        self.ask(Command::Stop { savepoint: Some((target.to_path_buf(), reply)) }, &answer)
+    }
+
+    /// Ends the job at once, without a checkpoint; returns at once. Nothing that was visible is lost, and what came
+    /// after the last checkpoint is read again at the next start.
+    pub fn cancel(&self) {
+        self.cancelled.store(true, Ordering::Relaxed);
+        let _ = self.commands.try_send(Command::Look);
+    }
+
+    /// Takes a checkpoint now and waits until it is durable and committed.
+    pub fn checkpoint(&self) -> Result<Epoch> {
+        let (reply, answer) = bounded(1);
+        self.ask(Command::Checkpoint { reply }, &answer)
+    }
+
+    /// Takes a checkpoint now and copies it into the new folder `target`, where nothing ever deletes it.
+    pub fn savepoint(&self, target: &Path) -> Result<PathBuf> {
+        let (reply, answer) = bounded(1);
+        self.ask(Command::Savepoint { target: target.to_path_buf(), reply }, &answer)
+    }
+
+    pub fn status(&self) -> JobStatus {
+        self.monitor.status()
+    }
+
+    /// The live counters of every node, in the order of the graph.
+    pub fn metrics(&self) -> Vec<(String, Arc<NodeMetrics>)> {
+        self.monitor.nodes.iter().map(|node| (node.name.clone(), Arc::clone(&node.metrics))).collect()
+    }
+
+    pub fn is_ended(&self) -> bool {
+        self.ending.outcome.lock().is_some()
+    }
+
+    /// Waits for the end of the job; may be called again and from several threads.
+    pub fn wait(&self) -> Result<JobSummary> {
+        let mut outcome = self.ending.outcome.lock();
+        while outcome.is_none() {
+            self.ending.ended.wait(&mut outcome);
+        }
+        match outcome.as_ref() {
+            Some(Ok(summary)) => Ok(summary.clone()),
+            Some(Err(error)) => Err(error.duplicate()),
+            None => unreachable!("the loop ends with an outcome"),
+        }
+    }
+
+    /// Like [`Self::wait`], but no longer than this; `None`: the job still runs.
+    pub fn wait_for(&self, timeout: std::time::Duration) -> Option<Result<JobSummary>> {
+        let mut outcome = self.ending.outcome.lock();
+        if outcome.is_none() {
+            self.ending.ended.wait_for(&mut outcome, timeout);
+        }
+        outcome.as_ref().map(|outcome| outcome.as_ref().map(Clone::clone).map_err(EngineError::duplicate))
+    }
+
+    fn ask<T>(&self, command: Command, answer: &Receiver<Result<T>>) -> Result<T> {
+        let ended = || EngineError::Unsupported("the job ended before it could take a checkpoint".into());
+        self.commands.send(command).map_err(|_| ended())?;
+        answer.recv().map_err(|_| ended())?
+    }
+}
+
+impl Drop for JobHandle {
+    fn drop(&mut self) {
+        self.cancel();
+        if let Some(thread) = self.thread.lock().take() {
+            // A panic was caught inside and is the job's outcome.
+            let _ = thread.join();
+        }
+    }
+}

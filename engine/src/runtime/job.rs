@@ -1,0 +1,206 @@
+//! The life of a job: attempt after attempt, each going on from the last completed checkpoint, until it ends.
+
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::time::{Duration, Instant};
+
+use crossbeam_channel::Receiver;
+
+use super::coordinator::{AttemptEnd, Command, Coordinator};
+use super::launch::{Plan, RunningTasks};
+use super::layout::{Layout, instances};
+use super::monitor::Monitor;
+use super::options::{JobOptions, Restore};
+use super::publish::Publishers;
+use super::restart::{Restarts, Verdict};
+use super::status::{JobState, JobSummary, Outcome};
+use crate::checkpoint::{CheckpointStore, PlanNode, Recovery, RestoreRequest, check_fit};
+use crate::graph::JobGraph;
+use crate::state::StateBackend;
+use crate::{EngineError, Epoch, Result};
+
+/// Longest time until a request to stop is noticed during back-off.
+const BACKOFF_LOOK: Duration = Duration::from_millis(50);
+
+pub struct Job {
+    pub graph: Arc<JobGraph>,
+    pub layout: Arc<Layout>,
+    pub options: Arc<JobOptions>,
+    pub store: Arc<CheckpointStore>,
+    pub monitor: Arc<Monitor>,
+    pub commands: Receiver<Command>,
+    pub cancelled: Arc<AtomicBool>,
+}
+
+/// How one attempt, including its recovery, came out.
+enum AttemptOutcome {
+    Ended(AttemptEnd),
+    /// The checkpoint says that nothing is left to do.
+    AlreadyComplete,
+}
+
+impl Job {
+    /// Runs to the end of the job. Every thread that it started is gone on return.
+    pub fn run(&self) -> Result<JobSummary> {
+        let backend = StateBackend::new(self.options.memory_budget_bytes);
+        let mut restarts = Restarts::new(self.options.restart.clone());
+        let mut request = request_of(&self.options.restore);
+        loop {
+            let (began, completed) = (Instant::now(), self.monitor.checkpoints());
+            match self.attempt(&backend, &mut request) {
+                Ok(AttemptOutcome::AlreadyComplete) => return Ok(self.end(Outcome::AlreadyComplete)),
+                Ok(AttemptOutcome::Ended(AttemptEnd::Finished)) => return Ok(self.end(Outcome::Finished)),
+                Ok(AttemptOutcome::Ended(AttemptEnd::Stopped)) => return Ok(self.end(Outcome::Stopped)),
+                Ok(AttemptOutcome::Ended(AttemptEnd::Cancelled)) => return Ok(self.end(Outcome::Cancelled)),
+                Ok(AttemptOutcome::Ended(AttemptEnd::CrashedOnPurpose)) => self.monitor.restarting(0, None),
+                Err(error) => {
+                    let progressed = self.monitor.checkpoints() > completed;
+                    match restarts.after(&error, progressed, began.elapsed()) {
+                        Verdict::GiveUp => return Err(error),
+                        Verdict::RestartAfter(pause) => {
+                            if let Some(outcome) = self.back_off(&error, restarts.attempt(), pause) {
+                                return Ok(self.end(outcome));
+                            }
+                        }
+                    }
+                }
+            }
+        }
+    }
+
+    fn end(&self, outcome: Outcome) -> JobSummary {
+        self.monitor.set_state(JobState::Finished);
+        self.monitor.summary(outcome)
+    }
+
+    /// One attempt from recovery to its end. Once it has begun, later ones go on from what it leaves.
+    fn attempt(&self, backend: &StateBackend, request: &mut RestoreRequest) -> Result<AttemptOutcome> {
+        self.monitor.set_state(JobState::Starting);
+        let recovery = self.store.recover(request)?;
+        self.tell_skipped(&recovery);
+        let max_parallelism = self.check_fit(&recovery)?;
+        let start = self.store.begin(&recovery)?;
+        *request = RestoreRequest::Latest;
+        let restored = recovery.checkpoint.as_ref().map_or(Epoch::ZERO, |one| one.manifest.epoch);
+        self.monitor.attempt_starts(&start.job_id, restored);
+        tracing::info!(job = self.options.job_name, attempt = start.attempt, epoch = restored.0, "attempt starts");
+        let mut publishers = self.publish_again(&recovery, &start.job_id)?;
+        if recovery.checkpoint.as_ref().is_some_and(|one| one.manifest.finished) {
+            publishers.finish()?;
+            return Ok(AttemptOutcome::AlreadyComplete);
+        }
+        let plan = Arc::new(Plan {
+            graph: Arc::clone(&self.graph),
+            layout: Arc::clone(&self.layout),
+            options: Arc::clone(&self.options),
+            monitor: Arc::clone(&self.monitor),
+            store: Arc::clone(&self.store),
+            backend: backend.clone(),
+            job_id: start.job_id,
+            attempt: start.attempt,
+            work_dir: start.work_dir,
+            max_parallelism,
+            checkpoint: recovery.checkpoint,
+        });
+        let tasks = RunningTasks::launch(Arc::clone(&plan))?;
+        self.monitor.set_state(JobState::Running);
+        let next = recovery.next_epoch;
+        let coordinator = Coordinator::new(plan, tasks, publishers, &self.commands, &self.cancelled, next);
+        coordinator.run().map(AttemptOutcome::Ended)
+    }
+
+    /// Gives the number of key groups, which a checkpoint fixes for ever.
+    fn check_fit(&self, recovery: &Recovery) -> Result<u16> {
+        let nodes: Vec<PlanNode> = self.graph.nodes().iter().map(|node| self.plan_node(node)).collect();
+        let max_parallelism =
+            recovery.checkpoint.as_ref().map_or(self.options.max_parallelism, |one| one.manifest.max_parallelism);
+        if self.options.parallelism > usize::from(max_parallelism) {
+            let wanted = self.options.parallelism;
+            let reason = format!("parallelism {wanted} is more than the maximum parallelism {max_parallelism}");
+            return Err(EngineError::StateMismatch { reasons: vec![reason] });
+        }
+        match &recovery.checkpoint {
+            None => Ok(max_parallelism),
+            Some(checkpoint) => match check_fit(&checkpoint.manifest, &nodes, max_parallelism) {
+                reasons if reasons.is_empty() => Ok(max_parallelism),
+                reasons => Err(EngineError::StateMismatch { reasons }),
+            },
+        }
+    }
+
+    fn plan_node(&self, node: &crate::graph::Node) -> PlanNode {
+        PlanNode {
+            uid: node.uid.clone(),
+            name: node.name.clone(),
+            signature: node.state_signature.clone(),
+            parallelism: instances(node, self.options.parallelism),
+        }
+    }
+
+    /// The restored epoch is durable but perhaps not yet visible; what came after it must never be.
+    fn publish_again(&self, recovery: &Recovery, job_id: &str) -> Result<Publishers> {
+        let mut publishers = Publishers::open(&self.graph, job_id)?;
+        let (epoch, prepared) = match &recovery.checkpoint {
+            Some(checkpoint) => (checkpoint.manifest.epoch, checkpoint.manifest.sinks.as_slice()),
+            None => (Epoch::ZERO, [].as_slice()),
+        };
+        if epoch > Epoch::ZERO {
+            publishers.commit(epoch, prepared)?;
+        }
+        publishers.discard_unknown(epoch, prepared)?;
+        Ok(publishers)
+    }
+
+    fn tell_skipped(&self, recovery: &Recovery) {
+        for skipped in &recovery.skipped {
+            let (path, reason) = (skipped.path.display(), &skipped.reason);
+            tracing::warn!(%path, reason, "a checkpoint is damaged: going on from the one before");
+            self.monitor.note(format!("checkpoint {path} is damaged and was skipped: {reason}"));
+        }
+    }
+
+    /// Waits before the next attempt; `Some` when the job is to end instead.
+    fn back_off(&self, error: &EngineError, attempt: u32, pause: Duration) -> Option<Outcome> {
+        let pause_ms = pause.as_millis() as u64;
+        tracing::warn!(job = self.options.job_name, attempt, pause_ms, %error, "the job failed and will start again");
+        self.monitor.restarting(attempt, Some(error.to_string()));
+        let until = Instant::now() + pause;
+        loop {
+            if self.cancelled.load(Ordering::Relaxed) {
+                return Some(Outcome::Cancelled);
+            }
+            let left = until.saturating_duration_since(Instant::now());
+            if left.is_zero() {
+                return None;
+            }
+            match self.commands.recv_timeout(left.min(BACKOFF_LOOK)) {
+                Ok(Command::Stop { savepoint }) => {
+                    self.monitor.note("stopped while waiting to restart: no final checkpoint was taken".into());
+                    drop(savepoint);
+                    return Some(Outcome::Stopped);
+                }
+                Ok(Command::Checkpoint { reply }) => {
+                    let _ = reply.send(Err(not_running(error)));
+                }
+                Ok(Command::Savepoint { reply, .. }) => {
+                    let _ = reply.send(Err(not_running(error)));
+                }
+                Ok(Command::Look) | Err(_) => {}
+            }
+        }
+    }
+}
+
+fn not_running(error: &EngineError) -> EngineError {
+    EngineError::Unsupported(format!(
+        "the job is waiting to restart and cannot take a checkpoint now; it failed: {error}"
+    ))
+}
+
+fn request_of(restore: &Restore) -> RestoreRequest {
+    match restore {
+        Restore::Latest => RestoreRequest::Latest,
+        Restore::From(path) => RestoreRequest::From(path.clone()),
+        Restore::Fresh => RestoreRequest::Fresh,
+    }
+}

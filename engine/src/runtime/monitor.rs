@@ -1,0 +1,232 @@
+//! The live figures of a job, written by its threads and read by whoever shows its status.
+
+use std::collections::HashMap;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicI64, Ordering};
+use std::time::{Duration, Instant};
+
+use parking_lot::Mutex;
+
+use super::layout::instances;
+use super::status::{
+    CheckpointStatus, JobState, JobStatus, JobSummary, NodeRole, NodeStatus, Outcome, WatermarkHolder,
+};
+use crate::Epoch;
+use crate::graph::{JobGraph, Node, NodeKind};
+use crate::metrics::NodeMetrics;
+use crate::time::EventTime;
+
+/// Notes kept; a job that restarts for months must not fill memory with them.
+const NOTES_MAX: usize = 100;
+
+pub struct Monitor {
+    job_name: String,
+    parallelism: usize,
+    started: Instant,
+    pub nodes: Vec<NodeProbe>,
+    live: Mutex<Live>,
+}
+
+/// One node's counters and the watermark of each of its instances.
+pub struct NodeProbe {
+    pub name: String,
+    pub uid: String,
+    pub role: NodeRole,
+    pub metrics: Arc<NodeMetrics>,
+    watermarks: Vec<AtomicI64>,
+}
+
+struct Live {
+    state: JobState,
+    job_id: String,
+    epoch: Epoch,
+    checkpoints: u64,
+    last_checkpoint: Option<CompletedCheckpoint>,
+    running_since: Option<Instant>,
+    attempts: u32,
+    restarts: u64,
+    last_error: Option<String>,
+    notes: Vec<String>,
+    /// By source node and subtask.
+    holders: HashMap<(usize, usize), (String, EventTime)>,
+}
+
+struct CompletedCheckpoint {
+    at: Instant,
+    duration: Duration,
+    bytes: u64,
+}
+
+impl NodeProbe {
+    fn of(node: &Node, parallelism: usize) -> Self {
+        let role = match node.kind {
+            NodeKind::Source(_) => NodeRole::Source,
+            NodeKind::Operator(_) => NodeRole::Operator,
+            NodeKind::Sink(_) => NodeRole::Sink,
+        };
+        let watermarks = (0..instances(node, parallelism)).map(|_| AtomicI64::new(i64::MIN)).collect();
+        let metrics = Arc::default();
+        Self { name: node.name.clone(), uid: node.uid.clone(), role, metrics, watermarks }
+    }
+
+    pub fn set_watermark(&self, subtask: usize, watermark: EventTime) {
+        self.watermarks[subtask].store(watermark.0, Ordering::Relaxed);
+        let smallest = self.watermarks.iter().map(|one| one.load(Ordering::Relaxed)).min();
+        self.metrics.watermark_ms.set(smallest.unwrap_or(i64::MIN));
+    }
+
+    fn status(&self) -> NodeStatus {
+        let metrics = &self.metrics;
+        NodeStatus {
+            name: self.name.clone(),
+            uid: self.uid.clone(),
+            role: self.role,
+            rows_in: metrics.rows_in.get(),
+            rows_out: metrics.rows_out.get(),
+            bytes_in: metrics.bytes_in.get(),
+            late: metrics.late.get(),
+            errors: metrics.errors.get(),
+            filtered: metrics.filtered.get(),
+            spilled: metrics.spilled.get(),
+            cache_bytes: metrics.cache_bytes.get(),
+            watermark: metrics.watermark_ms.get().map(EventTime),
+            event_time_max: metrics.event_time_max_ms.get().map(EventTime),
+        }
+    }
+}
+
+impl Monitor {
+    pub fn new(graph: &JobGraph, job_name: &str, parallelism: usize) -> Self {
+        let live = Live {
+            state: JobState::Starting,
+            job_id: String::new(),
+            epoch: Epoch::ZERO,
+            checkpoints: 0,
+            last_checkpoint: None,
+            running_since: None,
+            attempts: 0,
+            restarts: 0,
+            last_error: None,
+            notes: Vec::new(),
+            holders: HashMap::new(),
+        };
+        Self {
+            job_name: job_name.to_string(),
+            parallelism,
+            started: Instant::now(),
+            nodes: graph.nodes().iter().map(|node| NodeProbe::of(node, parallelism)).collect(),
+            live: Mutex::new(live),
+        }
+    }
+
+    pub fn set_state(&self, state: JobState) {
+        self.live.lock().state = state;
+    }
+
+    /// An attempt goes on from `epoch`: what the tasks of an earlier one last said no longer holds.
+    pub fn attempt_starts(&self, job_id: &str, epoch: Epoch) {
+        let mut live = self.live.lock();
+        live.state = JobState::Starting;
+        live.job_id = job_id.to_string();
+        live.epoch = epoch;
+        live.holders.clear();
+        for node in &self.nodes {
+            (0..node.watermarks.len()).for_each(|subtask| node.set_watermark(subtask, EventTime::MIN));
+        }
+    }
+
+    /// Back-off `attempt` begins because of `error`; `None`: a restart that is no failure.
+    pub fn restarting(&self, attempt: u32, error: Option<String>) {
+        let mut live = self.live.lock();
+        live.state = JobState::Restarting;
+        live.attempts = attempt;
+        live.restarts += u64::from(error.is_some());
+        live.running_since = None;
+        live.last_error = error.or(live.last_error.take());
+    }
+
+    pub fn failed(&self, error: String) {
+        let mut live = self.live.lock();
+        live.state = JobState::Failed;
+        live.last_error = Some(error);
+    }
+
+    pub fn note(&self, note: String) {
+        let mut live = self.live.lock();
+        if live.notes.len() < NOTES_MAX && !live.notes.contains(&note) {
+            live.notes.push(note);
+        }
+    }
+
+    pub fn checkpoint_starts(&self) {
+        self.live.lock().running_since = Some(Instant::now());
+    }
+
+    pub fn checkpoint_completed(&self, epoch: Epoch, bytes: u64) {
+        let mut live = self.live.lock();
+        let at = Instant::now();
+        let duration = live.running_since.take().map_or(Duration::ZERO, |since| at - since);
+        assert!(epoch > live.epoch, "I5: epoch {epoch} comes after {}", live.epoch);
+        live.epoch = epoch;
+        live.checkpoints += 1;
+        live.last_checkpoint = Some(CompletedCheckpoint { at, duration, bytes });
+    }
+
+    /// Completed in this run.
+    pub fn checkpoints(&self) -> u64 {
+        self.live.lock().checkpoints
+    }
+
+    pub fn set_holder(&self, node: usize, subtask: usize, holder: Option<(String, EventTime)>) {
+        let mut live = self.live.lock();
+        match holder {
+            Some(holder) => live.holders.insert((node, subtask), holder),
+            None => live.holders.remove(&(node, subtask)),
+        };
+    }
+
+    pub fn status(&self) -> JobStatus {
+        let live = self.live.lock();
+        let last = live.last_checkpoint.as_ref();
+        let holder = live.holders.iter().min_by_key(|(place, (_, watermark))| (*watermark, **place));
+        JobStatus {
+            state: live.state,
+            job_name: self.job_name.clone(),
+            job_id: live.job_id.clone(),
+            parallelism: self.parallelism,
+            uptime: self.started.elapsed(),
+            epoch: live.epoch,
+            checkpoint: CheckpointStatus {
+                completed: live.checkpoints,
+                last_age: last.map(|last| last.at.elapsed()),
+                last_duration: last.map(|last| last.duration),
+                last_bytes: last.map(|last| last.bytes),
+                running_for: live.running_since.map(|since| since.elapsed()),
+            },
+            nodes: self.nodes.iter().map(NodeProbe::status).collect(),
+            attempts: live.attempts,
+            restarts: live.restarts,
+            last_error: live.last_error.clone(),
+            notes: live.notes.clone(),
+            watermark_holder: holder.map(|((node, _), (split, watermark))| WatermarkHolder {
+                source: self.nodes[*node].name.clone(),
+                split: split.clone(),
+                watermark: *watermark,
+            }),
+        }
+    }
+
+    pub fn summary(&self, outcome: Outcome) -> JobSummary {
+        let live = self.live.lock();
+        JobSummary {
+            outcome,
+            job_id: live.job_id.clone(),
+            epoch: live.epoch,
+            uptime: self.started.elapsed(),
+            checkpoints: live.checkpoints,
+            restarts: live.restarts,
+            nodes: self.nodes.iter().map(NodeProbe::status).collect(),
+            notes: live.notes.clone(),
+        }
+    }
+}

@@ -1,0 +1,229 @@
+//! Decides what a source subtask reads next, and how far time has come over its splits.
+//!
+//! With a watermark, the split that holds time back most is read first, so that windows close as early as they
+//! can and little has to be kept. Without one, splits are read in their order.
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use arrow::array::RecordBatch;
+
+use super::pool::{NumberedSplit, SplitPool};
+use super::rows::{RowMaker, rejected_rows};
+use super::split::{Look, SplitRun};
+use crate::metrics::NodeMetrics;
+use crate::operator::Subtask;
+use crate::source::{Rejected, Source};
+use crate::time::{EventTime, ProcessingTime};
+use crate::{Batch, Result};
+
+/// Readers that a subtask keeps open at a time; beyond that, those needed last are closed and opened again later.
+const READERS_OPEN_MAX: usize = 32;
+/// Longest pause before new splits are looked for again, where the pool is still open.
+const POOL_PAUSE_MAX: Duration = Duration::from_millis(50);
+
+pub struct Reading {
+    source: Arc<dyn Source>,
+    pool: Arc<SplitPool>,
+    subtask: Subtask,
+    maker: RowMaker,
+    metrics: Arc<NodeMetrics>,
+    /// The source tells event time.
+    timed: bool,
+    idle_timeout: Option<Duration>,
+    batch_rows: usize,
+    /// In the order of their numbers.
+    splits: Vec<SplitRun>,
+    /// The largest watermark told so far.
+    told: EventTime,
+    idle: bool,
+}
+
+/// What one step gave.
+pub enum Step {
+    /// Possibly nothing that concerns others.
+    Read {
+        batches: Vec<Batch>,
+        rejected: Option<Batch>,
+    },
+    Wait(Duration),
+    /// All splits are read and no others will come.
+    End,
+}
+
+/// What is new about time.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum TimeNews {
+    Watermark(EventTime),
+    Idle,
+}
+
+/// What a [`Reading`] is made of, beside its source.
+pub struct ReadingSetup {
+    pub subtask: Subtask,
+    pub maker: RowMaker,
+    pub metrics: Arc<NodeMetrics>,
+    pub timed: bool,
+    pub idle_timeout: Option<Duration>,
+    pub batch_rows: usize,
+    /// The source's watermark in the restored checkpoint.
+    pub restored: EventTime,
+}
+
+impl Reading {
+    pub fn new(source: Arc<dyn Source>, pool: Arc<SplitPool>, setup: ReadingSetup) -> Self {
+        Self {
+            source,
+            pool,
+            subtask: setup.subtask,
+            maker: setup.maker,
+            metrics: setup.metrics,
+            timed: setup.timed,
+            idle_timeout: setup.idle_timeout,
+            batch_rows: setup.batch_rows.max(1),
+            splits: Vec::new(),
+            told: setup.restored,
+            idle: false,
+        }
+    }
+
+    /// The largest watermark told so far.
+    pub fn watermark(&self) -> EventTime {
+        self.told
+    }
+
+    /// All splits with their numbers, for a checkpoint.
+    pub fn snapshot(&self) -> Vec<NumberedSplit> {
+        self.splits.iter().map(|split| NumberedSplit { number: split.number, state: split.state() }).collect()
+    }
+
+    /// Reads one batch, looks at one split's first row, or says why not.
+    pub fn step(&mut self, now: ProcessingTime) -> Result<Step> {
+        self.take_new_splits(now)?;
+        if let Some(index) = self.splits.iter().position(|split| self.timed && split.needs_peek()) {
+            self.peek(index)?;
+            return Ok(Step::Read { batches: Vec::new(), rejected: None });
+        }
+        match self.next_split() {
+            Some(index) => self.read(index, now),
+            None => Ok(self.pause()),
+        }
+    }
+
+    fn take_new_splits(&mut self, now: ProcessingTime) -> Result<()> {
+        if self.subtask.index == 0 {
+            self.pool.discover_if_due()?;
+        }
+        let new = self.pool.take(self.subtask.index);
+        self.splits.extend(new.into_iter().map(|numbered| SplitRun::new(numbered, now)));
+        debug_assert!(self.splits.is_sorted_by_key(|split| split.number));
+        Ok(())
+    }
+
+    fn peek(&mut self, index: usize) -> Result<()> {
+        let open_count = self.open_count();
+        let split = &mut self.splits[index];
+        split.peek(self.source.as_ref(), &self.maker)?;
+        if open_count >= READERS_OPEN_MAX {
+            split.close();
+        }
+        Ok(())
+    }
+
+    fn next_split(&self) -> Option<usize> {
+        let ready = |split: &SplitRun| !split.finished && split.wait().is_zero();
+        let candidates = self.splits.iter().enumerate().filter(|(_, split)| ready(split));
+        let key = |split: &SplitRun| (if self.timed { split.hold() } else { EventTime::MIN }, split.number);
+        candidates.min_by_key(|(_, split)| key(split)).map(|(index, _)| index)
+    }
+
+    fn pause(&self) -> Step {
+        let unfinished = || self.splits.iter().filter(|split| !split.finished);
+        match unfinished().map(SplitRun::wait).min() {
+            Some(wait) => Step::Wait(wait),
+            None if self.pool.is_open() => Step::Wait(POOL_PAUSE_MAX),
+            None => Step::End,
+        }
+    }
+
+    fn read(&mut self, index: usize, now: ProcessingTime) -> Result<Step> {
+        if !self.splits[index].is_open() && self.open_count() >= READERS_OPEN_MAX {
+            self.close_one();
+        }
+        match self.splits[index].read(self.source.as_ref(), self.batch_rows)? {
+            Look::Nothing => Ok(Step::Wait(Duration::ZERO)),
+            Look::Chunk(chunk) => {
+                let batches = chunk.rows.map_or(Ok(Vec::new()), |rows| self.give_out(index, rows, now))?;
+                Ok(Step::Read { batches, rejected: self.rejected(index, &chunk.rejected, now)? })
+            }
+            Look::End(rejected) => {
+                self.splits[index].finish();
+                Ok(Step::Read { batches: Vec::new(), rejected: self.rejected(index, &rejected, now)? })
+            }
+        }
+    }
+
+    fn give_out(&mut self, index: usize, rows: RecordBatch, now: ProcessingTime) -> Result<Vec<Batch>> {
+        self.metrics.rows_in.add(rows.num_rows());
+        self.metrics.bytes_in.add(rows.get_array_memory_size());
+        let split = &mut self.splits[index];
+        let (batch, reached) = self.maker.make(rows)?.stamp(split.watermark, self.told);
+        split.advance(reached, now);
+        let starts = (0..batch.num_rows()).step_by(self.batch_rows);
+        Ok(starts.map(|start| batch.slice(start, self.batch_rows.min(batch.num_rows() - start))).collect())
+    }
+
+    fn rejected(&self, index: usize, rejected: &[Rejected], now: ProcessingTime) -> Result<Option<Batch>> {
+        if rejected.is_empty() {
+            return Ok(None);
+        }
+        self.metrics.errors.add(rejected.len());
+        rejected_rows(&self.splits[index].split.id, rejected, now).map(Some)
+    }
+
+    fn open_count(&self) -> usize {
+        self.splits.iter().filter(|split| split.is_open()).count()
+    }
+
+    /// Closes the reader that will be needed last.
+    fn close_one(&mut self) {
+        let open = self.splits.iter_mut().filter(|split| split.is_open());
+        if let Some(split) = open.max_by_key(|split| (split.hold(), split.number)) {
+            split.close();
+        }
+    }
+
+    /// What has become known about time since the last call.
+    pub fn time_news(&mut self, now: ProcessingTime) -> Option<TimeNews> {
+        if !self.timed {
+            return None;
+        }
+        if let Some(timeout) = self.idle_timeout {
+            self.splits.iter_mut().for_each(|split| split.check_idle(timeout, now));
+        }
+        let live = || self.splits.iter().filter(|split| !split.finished);
+        let Some(lowest) = live().filter(|split| !split.idle).map(SplitRun::hold).min() else {
+            let ends = live().next().is_none() && !self.pool.is_open();
+            let news = (!ends && !self.idle).then_some(TimeNews::Idle);
+            self.idle |= news.is_some();
+            return news;
+        };
+        if lowest <= self.told && !self.idle {
+            return None;
+        }
+        self.idle = false;
+        self.told = self.told.max(lowest);
+        Some(TimeNews::Watermark(self.told))
+    }
+
+    /// Time is at its end: every split was read.
+    pub fn finish_time(&mut self) {
+        self.told = EventTime::MAX;
+    }
+
+    /// The split that holds time back, and where.
+    pub fn holder(&self) -> Option<(String, EventTime)> {
+        let live = self.splits.iter().filter(|split| self.timed && !split.finished && !split.idle);
+        live.min_by_key(|split| (split.hold(), split.number)).map(|split| (split.split.id.clone(), split.hold()))
+    }
+}

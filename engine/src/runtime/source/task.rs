@@ -1,0 +1,167 @@
+//! The loop of a source task: reads, tells time, and puts barriers between what it has read and what it will read.
+//!
+//! A source that has come to its end stays, since barriers still have to come from it.
+
+use std::sync::Arc;
+use std::time::{Duration, Instant};
+
+use crossbeam_channel::{Receiver, RecvTimeoutError, TryRecvError};
+
+use super::reading::{Reading, Step, TimeNews};
+use crate::element::BarrierKind;
+use crate::operator::{MAIN_PORT, SIDE_PORT};
+use crate::runtime::chain::Chain;
+use crate::runtime::events::{SourceSnapshot, TaskSnapshot};
+use crate::runtime::monitor::Monitor;
+use crate::runtime::task::{TICK, TaskWorld, Ticker};
+use crate::time::{EventTime, ProcessingTime};
+use crate::{Barrier, Batch, EngineError, Result};
+
+/// How often the split that holds time back is shown anew.
+const HOLDER_INTERVAL: Duration = Duration::from_millis(200);
+
+pub struct SourceTask {
+    pub uid: String,
+    /// Position of the source node in the graph.
+    pub node: usize,
+    pub subtask: usize,
+    pub reading: Reading,
+    pub chain: Chain,
+    /// The coordinator's barriers.
+    pub barriers: Receiver<Barrier>,
+    pub world: TaskWorld,
+    pub monitor: Arc<Monitor>,
+    /// Ask for a checkpoint after so many batches.
+    pub checkpoint_every_batches: Option<u64>,
+}
+
+impl SourceTask {
+    /// Runs until the Stop barrier, an error, or cancellation.
+    pub fn run(self) -> Result<()> {
+        let ticker = Ticker::new(&self.chain, self.world.now());
+        Run { task: self, ticker, ended: false, awaits_barrier: false, batches: 0, shown_at: None }.run()
+    }
+}
+
+struct Run {
+    task: SourceTask,
+    ticker: Ticker,
+    ended: bool,
+    /// A checkpoint was asked for: nothing is read before its barrier.
+    awaits_barrier: bool,
+    /// Since the last barrier.
+    batches: u64,
+    shown_at: Option<Instant>,
+}
+
+/// Whether the task goes on.
+#[derive(PartialEq, Eq)]
+enum Next {
+    GoOn,
+    Stop,
+}
+
+impl Run {
+    fn run(mut self) -> Result<()> {
+        let now = self.task.world.now();
+        self.task.chain.open(now)?;
+        if self.task.reading.watermark() > EventTime::MIN {
+            self.task.chain.on_watermark(self.task.reading.watermark(), now)?;
+        }
+        while self.turn()? == Next::GoOn {}
+        Ok(())
+    }
+
+    fn turn(&mut self) -> Result<Next> {
+        self.task.world.check_cancelled()?;
+        if let Some(barrier) = self.waiting_barrier()? {
+            return self.on_barrier(barrier);
+        }
+        let now = self.task.world.now();
+        self.ticker.tick(&mut self.task.chain, now)?;
+        let wait = if self.ended || self.awaits_barrier { TICK } else { self.read(now)? };
+        if wait.is_zero() { Ok(Next::GoOn) } else { self.rest(wait) }
+    }
+
+    /// Reads once, hands on what came of it, and says how long there is nothing to do.
+    fn read(&mut self, now: ProcessingTime) -> Result<Duration> {
+        let mut wait = Duration::ZERO;
+        match self.task.reading.step(now)? {
+            Step::Read { batches, rejected } => self.hand_on(batches, rejected, now)?,
+            Step::Wait(pause) => wait = pause.min(TICK),
+            Step::End => return self.end(now).map(|()| Duration::ZERO),
+        }
+        match self.task.reading.time_news(now) {
+            Some(TimeNews::Watermark(watermark)) => self.task.chain.on_watermark(watermark, now)?,
+            Some(TimeNews::Idle) => self.task.chain.on_idle()?,
+            None => {}
+        }
+        self.show_holder();
+        self.ask_for_checkpoint();
+        Ok(wait)
+    }
+
+    fn hand_on(&mut self, batches: Vec<Batch>, rejected: Option<Batch>, now: ProcessingTime) -> Result<()> {
+        self.batches += batches.len() as u64;
+        if let Some(rejected) = rejected {
+            self.task.chain.emit(SIDE_PORT, rejected, now)?;
+        }
+        batches.into_iter().try_for_each(|batch| self.task.chain.emit(MAIN_PORT, batch, now))
+    }
+
+    fn end(&mut self, now: ProcessingTime) -> Result<()> {
+        self.ended = true;
+        self.task.reading.finish_time();
+        self.task.chain.on_watermark(EventTime::MAX, now)?;
+        self.task.chain.on_end(now)?;
+        self.task.monitor.set_holder(self.task.node, self.task.subtask, None);
+        self.task.world.reporter.source_ended();
+        Ok(())
+    }
+
+    fn ask_for_checkpoint(&mut self) {
+        let due = self.task.checkpoint_every_batches.is_some_and(|every| self.batches >= every.max(1));
+        if due {
+            self.batches = 0;
+            self.task.world.reporter.checkpoint_wanted();
+            self.awaits_barrier = true;
+        }
+    }
+
+    fn show_holder(&mut self) {
+        if self.shown_at.is_none_or(|at| at.elapsed() >= HOLDER_INTERVAL) {
+            self.shown_at = Some(Instant::now());
+            self.task.monitor.set_holder(self.task.node, self.task.subtask, self.task.reading.holder());
+        }
+    }
+
+    fn waiting_barrier(&self) -> Result<Option<Barrier>> {
+        match self.task.barriers.try_recv() {
+            Ok(barrier) => Ok(Some(barrier)),
+            Err(TryRecvError::Empty) => Ok(None),
+            Err(TryRecvError::Disconnected) => Err(EngineError::Cancelled),
+        }
+    }
+
+    /// Sleeps, but not through a barrier.
+    fn rest(&mut self, wait: Duration) -> Result<Next> {
+        match self.task.barriers.recv_timeout(wait) {
+            Ok(barrier) => self.on_barrier(barrier),
+            Err(RecvTimeoutError::Timeout) => Ok(Next::GoOn),
+            Err(RecvTimeoutError::Disconnected) => Err(EngineError::Cancelled),
+        }
+    }
+
+    fn on_barrier(&mut self, barrier: Barrier) -> Result<Next> {
+        self.batches = 0;
+        self.awaits_barrier = false;
+        let now = self.task.world.now();
+        let staging = self.task.world.store.staging(barrier.epoch);
+        let reading = &self.task.reading;
+        let source =
+            SourceSnapshot { uid: self.task.uid.clone(), splits: reading.snapshot(), watermark: reading.watermark() };
+        let chain = self.task.chain.on_barrier(barrier, &staging, now)?;
+        self.task.world.reporter.snapshot(barrier.epoch, TaskSnapshot { chain, source: Some(source) });
+        Ok(if barrier.kind == BarrierKind::Stop { Next::Stop } else { Next::GoOn })
+    }
+}

@@ -1,0 +1,98 @@
+//! The loop of a task that reads from channels, and what all tasks share.
+
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::time::Duration;
+
+use super::chain::Chain;
+use super::events::{Reporter, TaskSnapshot};
+use super::gate::{Gate, GateEvent};
+use crate::checkpoint::CheckpointStore;
+use crate::element::BarrierKind;
+use crate::time::{Clock, ProcessingTime};
+use crate::{Barrier, EngineError, Result};
+
+/// How often time-driven operators and sinks are called, and how soon a task notices that it is to end.
+pub const TICK: Duration = Duration::from_millis(50);
+
+/// What a task knows of the world.
+#[derive(Clone)]
+pub struct TaskWorld {
+    pub reporter: Reporter,
+    pub clock: Arc<dyn Clock>,
+    pub store: Arc<CheckpointStore>,
+    /// Set when the attempt is torn down.
+    pub cancelled: Arc<AtomicBool>,
+}
+
+impl TaskWorld {
+    pub fn check_cancelled(&self) -> Result<()> {
+        if self.cancelled.load(Ordering::Relaxed) { Err(EngineError::Cancelled) } else { Ok(()) }
+    }
+
+    pub fn now(&self) -> ProcessingTime {
+        self.clock.now()
+    }
+}
+
+/// Calls a chain's `on_time` about every [`TICK`] of the job's clock.
+pub struct Ticker {
+    wanted: bool,
+    last: ProcessingTime,
+}
+
+impl Ticker {
+    pub fn new(chain: &Chain, now: ProcessingTime) -> Self {
+        Self { wanted: chain.wants_time(), last: now }
+    }
+
+    pub fn tick(&mut self, chain: &mut Chain, now: ProcessingTime) -> Result<()> {
+        let elapsed_ms = now.0.saturating_sub(self.last.0);
+        if !self.wanted || (0..TICK.as_millis() as i64).contains(&elapsed_ms) {
+            return Ok(());
+        }
+        self.last = now;
+        chain.on_time(now)
+    }
+}
+
+/// A task whose head reads channels.
+pub struct OperatorTask {
+    pub chain: Chain,
+    pub gate: Gate,
+    pub world: TaskWorld,
+}
+
+impl OperatorTask {
+    /// Runs until the Stop barrier, an error, or cancellation.
+    pub fn run(mut self) -> Result<()> {
+        self.chain.open(self.world.now())?;
+        let mut ticker = Ticker::new(&self.chain, self.world.now());
+        loop {
+            self.world.check_cancelled()?;
+            let event = self.gate.next(TICK)?;
+            let now = self.world.now();
+            match event {
+                GateEvent::Batch { input, batch } => self.chain.on_batch(input, batch, now)?,
+                GateEvent::Watermark(watermark) => self.chain.on_watermark(watermark, now)?,
+                GateEvent::Idle => self.chain.on_idle()?,
+                GateEvent::End => self.chain.on_end(now)?,
+                GateEvent::Timeout => {}
+                GateEvent::Barrier(barrier) => {
+                    self.on_barrier(barrier, now)?;
+                    if barrier.kind == BarrierKind::Stop {
+                        return Ok(());
+                    }
+                }
+            }
+            ticker.tick(&mut self.chain, now)?;
+        }
+    }
+
+    fn on_barrier(&mut self, barrier: Barrier, now: ProcessingTime) -> Result<()> {
+        let staging = self.world.store.staging(barrier.epoch);
+        let chain = self.chain.on_barrier(barrier, &staging, now)?;
+        self.world.reporter.snapshot(barrier.epoch, TaskSnapshot { chain, source: None });
+        Ok(())
+    }
+}
