@@ -24,7 +24,7 @@ impl Connector for Blackhole {
         "takes every row and keeps none"
     }
 
-    fn options(&self, _spec: Option<&TableSpec>) -> Vec<&'static OptionDef> {
+    fn options(&self, _spec: Option<&TableSpec>) -> Vec<OptionDef> {
         Vec::new()
     }
 

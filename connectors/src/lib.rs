@@ -6,6 +6,7 @@
 pub mod blackhole;
 pub mod compression;
 pub mod datagen;
+pub mod filesystem;
 pub mod format;
 pub mod framing;
 pub mod options;

@@ -12,6 +12,7 @@ use tidemill_engine::source::Source;
 
 use crate::blackhole::Blackhole;
 use crate::datagen::Datagen;
+use crate::filesystem::Filesystem;
 use crate::options::{self, OptionDef, OptionProblem, OptionType, Side};
 use crate::print::{Console, Print, PrintSink, PrintStyle};
 use crate::table::TableSpec;
@@ -42,7 +43,7 @@ pub trait Connector: Send + Sync {
     fn doc(&self) -> &'static str;
 
     /// Its own options; for a table, those of the table's format too.
-    fn options(&self, spec: Option<&TableSpec>) -> Vec<&'static OptionDef>;
+    fn options(&self, spec: Option<&TableSpec>) -> Vec<OptionDef>;
 
     fn metadata(&self) -> Vec<MetadataDef> {
         Vec::new()
@@ -104,7 +105,7 @@ impl Registry {
     /// As [`Registry::standard`], with another place to print to.
     pub fn new(console: Console) -> Self {
         let connectors: Vec<Box<dyn Connector>> =
-            vec![Box::new(Blackhole), Box::new(Datagen), Box::new(Print::new(console.clone()))];
+            vec![Box::new(Filesystem), Box::new(Datagen), Box::new(Print::new(console.clone())), Box::new(Blackhole)];
         Self { connectors, console }
     }
 
@@ -112,7 +113,7 @@ impl Registry {
     pub fn check(&self, spec: &TableSpec, usage: Usage) -> Result<(), Vec<OptionProblem>> {
         let connector = self.connector(spec).map_err(|problem| vec![problem])?;
         let mut known = connector.options(Some(spec));
-        known.extend(COMMON_OPTIONS);
+        known.extend_from_slice(COMMON_OPTIONS);
         let mut problems = options::check(connector.name(), &known, &spec.options);
         problems.extend(check_usage(connector, spec, usage));
         problems.extend(check_metadata(connector, spec));
@@ -256,7 +257,7 @@ fn describe(connector: &dyn Connector) -> ConnectorDescription {
         sink: connector.guarantee().is_some(),
         guarantee: connector.guarantee().map(guarantee_name),
         takes_changelog: connector.guarantee().is_some() && connector.accepts() == ChangelogMode::Retract,
-        options: COMMON_OPTIONS.iter().chain(own).map(OptionDescription::of).collect(),
+        options: COMMON_OPTIONS.iter().chain(&own).map(OptionDescription::of).collect(),
         metadata: metadata.collect(),
     }
 }

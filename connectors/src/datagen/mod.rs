@@ -75,8 +75,8 @@ impl Connector for Datagen {
         "makes up rows at a steady rate, the same ones at every run"
     }
 
-    fn options(&self, _spec: Option<&TableSpec>) -> Vec<&'static OptionDef> {
-        [&ROWS_PER_SECOND, &NUMBER_OF_ROWS, &SEED].into_iter().chain(FIELD_OPTIONS).collect()
+    fn options(&self, _spec: Option<&TableSpec>) -> Vec<OptionDef> {
+        [&[ROWS_PER_SECOND, NUMBER_OF_ROWS, SEED], FIELD_OPTIONS].concat()
     }
 
     fn reads(&self) -> bool {

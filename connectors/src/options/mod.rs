@@ -29,6 +29,8 @@ pub enum OptionType {
     Choice(&'static [&'static str]),
     /// A value of the column that the key names; the connector checks it.
     ColumnValue,
+    /// Said in these words; the format checks it.
+    Described(&'static str),
 }
 
 /// On which side of a job an option says something.
@@ -152,19 +154,20 @@ impl fmt::Display for OptionType {
             Self::Size => f.write_str("a size such as '128MB'"),
             Self::Choice(words) => write!(f, "one of '{}'", words.join("', '")),
             Self::ColumnValue => f.write_str("a value of the column"),
+            Self::Described(words) => f.write_str(words),
         }
     }
 }
 
 /// All that is wrong with `given`, by the list alone: unknown keys, wrong values, missing keys. `owner` is named in
 /// the messages. Options of the other side are accepted, since one table may be read and written.
-pub fn check(owner: &str, known: &[&OptionDef], given: &BTreeMap<String, String>) -> Vec<OptionProblem> {
+pub fn check(owner: &str, known: &[OptionDef], given: &BTreeMap<String, String>) -> Vec<OptionProblem> {
     let wrong = given.iter().filter_map(|(key, value)| check_one(owner, known, key, value));
     let missing = known.iter().filter(|option| option.required && !given.contains_key(option.key));
     wrong.chain(missing.map(|option| OptionProblem::missing(option, owner))).collect()
 }
 
-fn check_one(owner: &str, known: &[&OptionDef], key: &str, value: &str) -> Option<OptionProblem> {
+fn check_one(owner: &str, known: &[OptionDef], key: &str, value: &str) -> Option<OptionProblem> {
     match known.iter().find(|option| option.matches(key).is_some()) {
         Some(option) => check_value(key, value, &option.kind),
         None => Some(unknown(owner, known, key)),
@@ -174,7 +177,7 @@ fn check_one(owner: &str, known: &[&OptionDef], key: &str, value: &str) -> Optio
 /// The problem with a value, by its type alone.
 pub fn check_value(key: &str, value: &str, kind: &OptionType) -> Option<OptionProblem> {
     let fits = match kind {
-        OptionType::Text | OptionType::ColumnValue => true,
+        OptionType::Text | OptionType::ColumnValue | OptionType::Described(_) => true,
         OptionType::Integer { min } => values::integer(value).is_some_and(|number| number >= *min),
         OptionType::Fraction => values::fraction(value).is_some(),
         OptionType::Boolean => values::boolean(value).is_some(),
@@ -185,7 +188,7 @@ pub fn check_value(key: &str, value: &str, kind: &OptionType) -> Option<OptionPr
     (!fits).then(|| OptionProblem::wrong_value(key, value, kind))
 }
 
-fn unknown(owner: &str, known: &[&OptionDef], key: &str) -> OptionProblem {
+fn unknown(owner: &str, known: &[OptionDef], key: &str) -> OptionProblem {
     let problem = OptionProblem::at(key, format!("'{owner}' has no option '{key}'"));
     let candidates: Vec<String> = known.iter().map(|option| as_written_for(option, key)).collect();
     match closest(key, candidates.iter().map(String::as_str)) {
@@ -231,9 +234,8 @@ mod tests {
     ];
 
     fn check_options(given: &[(&str, &str)], expected: Expect) {
-        let known: Vec<&OptionDef> = OPTIONS.iter().collect();
         let given = given.iter().map(|(k, v)| (k.to_string(), v.to_string())).collect();
-        let problems: Vec<String> = check("files", &known, &given).iter().map(ToString::to_string).collect();
+        let problems: Vec<String> = check("files", OPTIONS, &given).iter().map(ToString::to_string).collect();
         expected.assert_eq(&problems.join("\n"));
     }
 

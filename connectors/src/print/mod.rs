@@ -35,7 +35,7 @@ const STANDARD_ERROR: OptionDef =
     OptionDef::new("standard-error", OptionType::Boolean, "print to standard error instead of standard output")
         .default("false")
         .sink();
-const OPTIONS: &[&OptionDef] = &[&IDENTIFIER, &STANDARD_ERROR];
+const OPTIONS: &[OptionDef] = &[IDENTIFIER, STANDARD_ERROR];
 
 /// The connector.
 pub struct Print {
@@ -57,7 +57,7 @@ impl Connector for Print {
         "prints each row with its row kind to standard output or standard error"
     }
 
-    fn options(&self, _spec: Option<&TableSpec>) -> Vec<&'static OptionDef> {
+    fn options(&self, _spec: Option<&TableSpec>) -> Vec<OptionDef> {
         OPTIONS.to_vec()
     }
 

@@ -31,7 +31,7 @@ fn refused_tables_say_what_to_write() {
         &table(&[]),
         Usage::Declared,
         expect![
-            "table 't' does not name its connector (add 'connector' = '...' to WITH; there are: 'blackhole', 'datagen', 'print')"
+            "table 't' does not name its connector (add 'connector' = '...' to WITH; there are: 'filesystem', 'datagen', 'print', 'blackhole')"
         ],
     );
     check(
@@ -42,7 +42,7 @@ fn refused_tables_say_what_to_write() {
     check(
         &table(&[("connector", "kafka")]),
         Usage::Declared,
-        expect!["there is no connector 'kafka' (there are: 'blackhole', 'datagen', 'print')"],
+        expect!["there is no connector 'kafka' (there are: 'filesystem', 'datagen', 'print', 'blackhole')"],
     );
     check(
         &table(&[("connector", "print")]),
@@ -105,6 +105,46 @@ fn every_connector_describes_itself() {
           fields.#.end Source None
           fields.#.step Source None
           fields.#.values Source None
+        filesystem: source=true sink=true Some("exactly once") changelog=false
+          connector Both None
+          scan.watermark.idle-timeout Source None
+          path Both None
+          format Both None
+          compression Both Some("auto")
+          partition.default-name Both Some("__HIVE_DEFAULT_PARTITION__")
+          source.path.regex-pattern Source None
+          source.monitor-interval Source None
+          source.split.size Source Some("32MB")
+          sink.rolling-policy.file-size Sink Some("128MB")
+          sink.rolling-policy.rollover-interval Sink Some("30 min")
+          sink.rolling-policy.inactivity-interval Sink Some("30 min")
+          sink.rolling-policy.check-interval Sink Some("1 min")
+          sink.rolling-policy.on-checkpoint Sink Some("true")
+          sink.partition-commit.policy.kind Sink Some("success-file")
+          sink.partition-commit.success-file.name Sink Some("_SUCCESS")
+          json.fail-on-missing-field Both Some("false")
+          json.ignore-parse-errors Both Some("false")
+          json.timestamp-format.standard Both Some("SQL")
+          json.map-null-key.mode Both Some("FAIL")
+          json.map-null-key.literal Both Some("null")
+          json.encode.decimal-as-plain-number Both Some("false")
+          json.encode.ignore-null-fields Both Some("false")
+          csv.field-delimiter Both Some(",")
+          csv.disable-quote-character Both Some("false")
+          csv.quote-character Both Some("\"")
+          csv.allow-comments Both Some("false")
+          csv.ignore-parse-errors Both Some("false")
+          csv.array-element-delimiter Both Some(";")
+          csv.escape-character Both None
+          csv.null-literal Both None
+          csv.header Both Some("false")
+          raw.charset Both Some("UTF-8")
+          raw.endianness Both Some("big-endian")
+          parquet.compression Both Some("SNAPPY")
+          metadata file.path Utf8
+          metadata file.name Utf8
+          metadata file.size Int64
+          metadata file.modification-time Timestamp(ms, "UTC")
         print: source=false sink=true Some("at least once") changelog=true
           connector Both None
           scan.watermark.idle-timeout Source None

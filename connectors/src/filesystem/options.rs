@@ -1,0 +1,241 @@
+//! The options of the connector, and a table's options resolved.
+
+use std::path::PathBuf;
+use std::sync::Arc;
+use std::time::Duration;
+
+use arrow::datatypes::{Schema, SchemaRef};
+use regex::Regex;
+
+use crate::compression::Compression;
+use crate::format::{FORMATS, Format, FormatOption, FormatProblem};
+use crate::options::{OptionDef, OptionProblem, OptionType};
+use crate::table::TableSpec;
+
+/// Files that are read by range are cut every so many bytes, whatever the parallelism, so that splits never change.
+const SPLIT_SIZE_DEFAULT: &str = "32MB";
+
+const PATH: OptionDef = OptionDef::new(
+    "path",
+    OptionType::Text,
+    "a file, a folder or (to read) a glob; relative to where the program runs, with or without file://",
+)
+.required();
+const FORMAT: OptionDef =
+    OptionDef::new("format", OptionType::Choice(&["json", "csv", "raw", "parquet"]), "how records are written")
+        .required();
+const COMPRESSION: OptionDef = OptionDef::new(
+    "compression",
+    OptionType::Choice(&["auto", "none", "gzip", "zstd"]),
+    "how whole files are packed; 'auto' reads by file name (.gz, .zst) and writes plain files",
+)
+.default("auto");
+const DEFAULT_PARTITION: OptionDef =
+    OptionDef::new("partition.default-name", OptionType::Text, "the folder name that stands for NULL")
+        .default("__HIVE_DEFAULT_PARTITION__");
+const REGEX: OptionDef = OptionDef::new(
+    "source.path.regex-pattern",
+    OptionType::Text,
+    "only files whose whole absolute path matches this regular expression are read",
+)
+.source();
+const MONITOR_INTERVAL: OptionDef = OptionDef::new(
+    "source.monitor-interval",
+    OptionType::Duration,
+    "look for new files so often, without end; a file is read as it was when first seen, so move whole files in",
+)
+.source();
+const SPLIT_SIZE: OptionDef =
+    OptionDef::new("source.split.size", OptionType::Size, "plain files of lines are read in ranges of so many bytes")
+        .default(SPLIT_SIZE_DEFAULT)
+        .source();
+const FILE_SIZE: OptionDef =
+    OptionDef::new("sink.rolling-policy.file-size", OptionType::Size, "a file that has grown so large is closed")
+        .default("128MB")
+        .sink();
+const ROLLOVER_INTERVAL: OptionDef =
+    OptionDef::new("sink.rolling-policy.rollover-interval", OptionType::Duration, "a file open for so long is closed")
+        .default("30 min")
+        .sink();
+const INACTIVITY_INTERVAL: OptionDef = OptionDef::new(
+    "sink.rolling-policy.inactivity-interval",
+    OptionType::Duration,
+    "a file that got no row for so long is closed",
+)
+.default("30 min")
+.sink();
+const CHECK_INTERVAL: OptionDef =
+    OptionDef::new("sink.rolling-policy.check-interval", OptionType::Duration, "how often files are checked for age")
+        .default("1 min")
+        .sink();
+const ON_CHECKPOINT: OptionDef = OptionDef::new(
+    "sink.rolling-policy.on-checkpoint",
+    OptionType::Boolean,
+    "every checkpoint publishes; 'false' publishes only files that were closed for size or age, or at the end (extension)",
+)
+.default("true")
+.sink();
+const POLICY: OptionDef = OptionDef::new(
+    "sink.partition-commit.policy.kind",
+    OptionType::Choice(&["success-file", "none"]),
+    "what marks the output, and each partition, as complete when a bounded input has ended",
+)
+.default("success-file")
+.sink();
+const SUCCESS_FILE: OptionDef =
+    OptionDef::new("sink.partition-commit.success-file.name", OptionType::Text, "name of the file that marks the end")
+        .default("_SUCCESS")
+        .sink();
+
+const OPTIONS: &[OptionDef] = &[
+    PATH,
+    FORMAT,
+    COMPRESSION,
+    DEFAULT_PARTITION,
+    REGEX,
+    MONITOR_INTERVAL,
+    SPLIT_SIZE,
+    FILE_SIZE,
+    ROLLOVER_INTERVAL,
+    INACTIVITY_INTERVAL,
+    CHECK_INTERVAL,
+    ON_CHECKPOINT,
+    POLICY,
+    SUCCESS_FILE,
+];
+
+/// The connector's options and those of the table's format, or of all formats.
+pub fn list(spec: Option<&TableSpec>) -> Vec<OptionDef> {
+    let chosen = spec.and_then(|spec| spec.text(&FORMAT));
+    let formats = FORMATS.iter().filter(|format| chosen.is_none_or(|chosen| chosen == format.name));
+    let of_formats = formats.flat_map(|format| format.options.iter().map(describe));
+    OPTIONS.iter().copied().chain(of_formats).collect()
+}
+
+fn describe(option: &FormatOption) -> OptionDef {
+    let mut def = OptionDef::new(option.key, OptionType::Described(option.value_type), option.description);
+    def.default = option.default;
+    def
+}
+
+/// What reading and writing have in common.
+#[derive(Debug, Clone)]
+pub struct FileTable {
+    /// May be a glob.
+    pub path: PathBuf,
+    pub format: Format,
+    /// `None`: by file name.
+    pub compression: Option<Compression>,
+    /// Columns inside the files: the physical ones less the partition keys.
+    pub file_schema: SchemaRef,
+    pub partition_keys: Vec<String>,
+    pub default_partition: String,
+}
+
+#[derive(Debug, Clone)]
+pub struct SourceOptions {
+    pub regex: Option<Regex>,
+    pub monitor_interval: Option<Duration>,
+    pub split_size: u64,
+}
+
+#[derive(Debug, Clone)]
+pub struct SinkOptions {
+    pub file_size_max: u64,
+    pub rollover_interval: Duration,
+    pub inactivity_interval: Duration,
+    pub check_interval: Duration,
+    pub roll_on_checkpoint: bool,
+    /// `None`: the end is not marked.
+    pub success_file: Option<String>,
+}
+
+impl FileTable {
+    pub fn of(spec: &TableSpec) -> Result<Self, Vec<OptionProblem>> {
+        let required = |option| spec.required_text(option).map_err(|problem| vec![problem]);
+        let path = local_path(required(&PATH)?).map_err(|problem| vec![problem])?;
+        let file_schema = file_schema(spec);
+        let problems = |problems: Vec<FormatProblem>| problems.into_iter().map(from_format).collect::<Vec<_>>();
+        let format = Format::parse(required(&FORMAT)?, &spec.options).map_err(problems)?;
+        let unfit = problems(format.check(&file_schema));
+        if !unfit.is_empty() {
+            return Err(unfit);
+        }
+        let compression = spec.text(&COMPRESSION).filter(|name| *name != "auto").and_then(Compression::parse);
+        let whole = compression.filter(|compression| *compression != Compression::None);
+        if let (Some(_), Format::Parquet(_)) = (whole, &format) {
+            let problem = OptionProblem::at(COMPRESSION.key, "Parquet files pack their own pages");
+            return Err(vec![problem.hint("use 'parquet.compression' instead")]);
+        }
+        let default_partition = spec.text(&DEFAULT_PARTITION).unwrap_or_default().to_string();
+        let partition_keys = spec.partition_keys.clone();
+        Ok(Self { path, format, compression, file_schema, partition_keys, default_partition })
+    }
+}
+
+fn file_schema(spec: &TableSpec) -> SchemaRef {
+    let inside = spec.columns.fields().iter().filter(|field| !spec.partition_keys.contains(field.name()));
+    Arc::new(Schema::new(inside.cloned().collect::<Vec<_>>()))
+}
+
+fn from_format(problem: FormatProblem) -> OptionProblem {
+    OptionProblem { option: problem.option, message: problem.message, hint: Some(problem.hint) }
+}
+
+impl SourceOptions {
+    pub fn of(spec: &TableSpec) -> Result<Self, OptionProblem> {
+        let regex = spec.text(&REGEX).map(|pattern| {
+            Regex::new(&format!("^(?:{pattern})$")).map_err(|error| {
+                OptionProblem::at(REGEX.key, format!("option '{}' is not a regular expression: {error}", REGEX.key))
+            })
+        });
+        let split_size = spec.size(&SPLIT_SIZE)?.unwrap_or(u64::MAX);
+        if split_size == 0 {
+            return Err(OptionProblem::at(SPLIT_SIZE.key, "a split has at least one byte"));
+        }
+        Ok(Self { regex: regex.transpose()?, monitor_interval: spec.duration(&MONITOR_INTERVAL)?, split_size })
+    }
+}
+
+impl SinkOptions {
+    pub fn of(spec: &TableSpec, table: &FileTable) -> Result<Self, OptionProblem> {
+        let interval = |option| Ok::<_, OptionProblem>(spec.duration(option)?.unwrap_or(Duration::MAX));
+        let roll_on_checkpoint = spec.boolean(&ON_CHECKPOINT)?;
+        if !roll_on_checkpoint && matches!(table.format, Format::Parquet(_)) {
+            let problem = OptionProblem::at(ON_CHECKPOINT.key, "a Parquet file cannot stay open over a checkpoint");
+            return Err(problem.hint("leave the option out, or use a format of lines such as 'json'"));
+        }
+        let success_file = spec.text(&SUCCESS_FILE).filter(|_| spec.text(&POLICY) != Some("none"));
+        if success_file.is_some_and(|name| name.is_empty() || name.contains('/')) {
+            return Err(OptionProblem::at(SUCCESS_FILE.key, "a file name without folders is needed"));
+        }
+        Ok(Self {
+            file_size_max: spec.size(&FILE_SIZE)?.unwrap_or(u64::MAX),
+            rollover_interval: interval(&ROLLOVER_INTERVAL)?,
+            inactivity_interval: interval(&INACTIVITY_INTERVAL)?,
+            check_interval: interval(&CHECK_INTERVAL)?,
+            roll_on_checkpoint,
+            success_file: success_file.map(str::to_string),
+        })
+    }
+}
+
+/// A local path from a path or a `file:` URI.
+fn local_path(text: &str) -> Result<PathBuf, OptionProblem> {
+    let plain = text.strip_prefix("file://").or_else(|| text.strip_prefix("file:")).unwrap_or(text);
+    if plain.is_empty() {
+        return Err(OptionProblem::at(PATH.key, "option 'path' is empty"));
+    }
+    match plain.split_once("://") {
+        Some((scheme, _)) if scheme.chars().all(|c| c.is_ascii_alphanumeric()) => {
+            let message = format!("option 'path' takes a local path, not a {scheme} address");
+            Err(OptionProblem::at(PATH.key, message).hint("write a path, or file:///path"))
+        }
+        _ => Ok(PathBuf::from(plain)),
+    }
+}
+
+/// True where the path has to be matched against names rather than opened.
+pub fn is_glob(path: &std::path::Path) -> bool {
+    path.to_str().is_some_and(|text| text.contains(['*', '?', '[']))
+}

@@ -1,0 +1,261 @@
+//! Writing rows into hidden part files, one open file per partition, and handing them over at barriers.
+
+use std::collections::BTreeMap;
+use std::path::{Path, PathBuf};
+
+use arrow::array::{RecordBatch, UInt32Array};
+use arrow::compute;
+use arrow::datatypes::SchemaRef;
+use serde::{Deserialize, Serialize};
+use serde_json::json;
+use tidemill_engine::sink::{Committable, Prepared, SinkWriter, WriterContext};
+use tidemill_engine::time::ProcessingTime;
+use tidemill_engine::{Batch, EngineError, Epoch, Result};
+
+use super::names::{PartName, owner_tag};
+use super::options::SinkOptions;
+use super::part::{PartFile, PartFormat};
+use super::{durable, partition};
+
+/// Files that one writer keeps open; with more partitions than that, the one written longest ago is closed.
+const OPEN_FILES_MAX: usize = 100;
+
+/// A file that is complete but hidden; the committer renames it.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct HiddenFile {
+    /// Below the table's path, such as `day=2024-01-01`; empty where there are no partitions.
+    pub folder: String,
+    pub hidden: String,
+    pub published: String,
+    pub length: u64,
+}
+
+/// A file that stays open over a checkpoint, and how much of it belongs to that.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct KeptFile {
+    pub folder: String,
+    pub hidden: String,
+    pub length: u64,
+    /// When it was begun, in epoch milliseconds.
+    pub since_ms: i64,
+}
+
+/// What a writer leaves in a checkpoint.
+#[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
+pub struct KeptFiles {
+    pub open: Vec<KeptFile>,
+}
+
+/// What all writers of a sink share.
+#[derive(Debug, Clone)]
+pub struct Target {
+    pub root: PathBuf,
+    pub part: PartFormat,
+    pub options: SinkOptions,
+    /// Of the rows that come in, partition columns included.
+    pub schema: SchemaRef,
+    /// Names and indices of the partition columns.
+    pub keys: Vec<(String, usize)>,
+    pub default_partition: String,
+}
+
+struct OpenPart {
+    file: PartFile,
+    name: PartName,
+    since: ProcessingTime,
+    written: ProcessingTime,
+}
+
+/// A closed file that waits for the next barrier.
+struct ClosedPart {
+    folder: String,
+    name: PartName,
+    length: u64,
+}
+
+pub struct PartWriter {
+    target: Target,
+    owner: String,
+    subtask: usize,
+    attempt: u64,
+    /// Number of the next file.
+    number: u64,
+    /// By folder below the root.
+    open: BTreeMap<String, OpenPart>,
+    closed: Vec<ClosedPart>,
+    /// Folders with names that are not durable yet.
+    unsynced: Vec<PathBuf>,
+    checked: ProcessingTime,
+}
+
+impl PartWriter {
+    pub fn new(target: Target, context: &WriterContext, restored: Vec<KeptFiles>) -> Result<Self> {
+        durable::create_folders(&target.root)?;
+        let mut writer = Self {
+            target,
+            owner: owner_tag(&context.job_id),
+            subtask: context.subtask.index,
+            attempt: context.attempt,
+            number: 0,
+            open: BTreeMap::new(),
+            closed: Vec::new(),
+            unsynced: Vec::new(),
+            checked: context.now,
+        };
+        for kept in restored.into_iter().flat_map(|kept| kept.open) {
+            writer.resume(kept, context.now)?;
+        }
+        Ok(writer)
+    }
+
+    fn resume(&mut self, kept: KeptFile, now: ProcessingTime) -> Result<()> {
+        let path = self.folder(&kept.folder).join(&kept.hidden);
+        let name = PartName::from_hidden(&kept.hidden).ok_or_else(|| EngineError::StateMismatch {
+            reasons: vec![format!("the checkpoint's file '{}' is not one of this sink", kept.hidden)],
+        })?;
+        let file = self.target.part.resume(path, kept.length)?;
+        // After a change of parallelism two writers' files may meet here: the second goes out at the next barrier.
+        if self.open.contains_key(&kept.folder) {
+            let length = file.close()?;
+            self.closed.push(ClosedPart { folder: kept.folder, name, length });
+            return Ok(());
+        }
+        let part = OpenPart { file, name, since: ProcessingTime(kept.since_ms), written: now };
+        self.open.insert(kept.folder, part);
+        Ok(())
+    }
+
+    fn folder(&self, folder: &str) -> PathBuf {
+        folder_path(&self.target.root, folder)
+    }
+
+    /// Writes rows that belong into one folder.
+    fn write_part(&mut self, folder: &str, rows: &RecordBatch, now: ProcessingTime) -> Result<()> {
+        if !self.open.contains_key(folder) {
+            self.begin(folder, now)?;
+        }
+        let part = self.open.get_mut(folder).expect("just begun");
+        part.written = now;
+        part.file.write(rows)?;
+        if part.file.size_bytes() >= self.target.options.file_size_max {
+            self.close(folder)?;
+        }
+        Ok(())
+    }
+
+    fn begin(&mut self, folder: &str, now: ProcessingTime) -> Result<()> {
+        if self.open.len() >= OPEN_FILES_MAX {
+            let oldest = self.open.iter().min_by_key(|(_, part)| part.written).map(|(folder, _)| folder.clone());
+            self.close(&oldest.expect("some file is open"))?;
+        }
+        let name =
+            PartName { owner: self.owner.clone(), subtask: self.subtask, attempt: self.attempt, number: self.number };
+        self.number += 1;
+        let path = self.folder(folder);
+        durable::create_folders(&path)?;
+        let file = self.target.part.create(path.join(name.hidden()))?;
+        if !self.unsynced.contains(&path) {
+            self.unsynced.push(path);
+        }
+        self.open.insert(folder.to_string(), OpenPart { file, name, since: now, written: now });
+        Ok(())
+    }
+
+    fn close(&mut self, folder: &str) -> Result<()> {
+        let Some(part) = self.open.remove(folder) else { return Ok(()) };
+        let length = part.file.close()?;
+        self.closed.push(ClosedPart { folder: folder.to_string(), name: part.name, length });
+        Ok(())
+    }
+
+    fn close_where(&mut self, due: impl Fn(&OpenPart) -> bool) -> Result<()> {
+        let folders: Vec<String> =
+            self.open.iter().filter(|(_, part)| due(part)).map(|(folder, _)| folder.clone()).collect();
+        folders.iter().try_for_each(|folder| self.close(folder))
+    }
+
+    /// Rows by folder, without their partition columns.
+    fn partition(&self, rows: &RecordBatch) -> Result<Vec<(String, RecordBatch)>> {
+        let keys = &self.target.keys;
+        if keys.is_empty() {
+            return Ok(vec![(String::new(), rows.clone())]);
+        }
+        let mut rows_of: BTreeMap<String, Vec<u32>> = BTreeMap::new();
+        let mut folder = String::new();
+        for row in 0..rows.num_rows() {
+            folder.clear();
+            partition::write_folder(&mut folder, rows, row, keys, &self.target.default_partition)?;
+            match rows_of.get_mut(&folder) {
+                Some(indices) => indices.push(row as u32),
+                None => drop(rows_of.insert(folder.clone(), vec![row as u32])),
+            }
+        }
+        let is_key = |column: &usize| keys.iter().any(|(_, key)| key == column);
+        let inside: Vec<usize> = (0..rows.num_columns()).filter(|column| !is_key(column)).collect();
+        let rows = rows.project(&inside)?;
+        let parts = rows_of.into_iter();
+        parts
+            .map(|(folder, indices)| Ok((folder, compute::take_record_batch(&rows, &UInt32Array::from(indices))?)))
+            .collect()
+    }
+
+    fn sync_folders(&mut self) -> Result<()> {
+        self.unsynced.drain(..).try_for_each(|folder| durable::sync_folder(&folder))
+    }
+
+    fn keep_open(&mut self) -> Result<Option<serde_json::Value>> {
+        let mut kept = KeptFiles::default();
+        for (folder, part) in &mut self.open {
+            let length = part.file.settle()?;
+            let hidden = part.name.hidden();
+            kept.open.push(KeptFile { folder: folder.clone(), hidden, length, since_ms: part.since.0 });
+        }
+        Ok((!kept.open.is_empty()).then(|| json!(kept)))
+    }
+}
+
+impl SinkWriter for PartWriter {
+    fn write(&mut self, batch: &Batch, now: ProcessingTime) -> Result<()> {
+        assert!(
+            (0..batch.num_rows()).all(|row| batch.kinds().is_none() || !batch.kind(row).is_retraction()),
+            "files take appends only, so no plan sends them retractions"
+        );
+        // The table's own column names, whatever the query called them.
+        let rows = RecordBatch::try_new(self.target.schema.clone(), batch.rows().columns().to_vec())?;
+        for (folder, rows) in self.partition(&rows)? {
+            self.write_part(&folder, &rows, now)?;
+        }
+        Ok(())
+    }
+
+    fn prepare(&mut self, epoch: Epoch, last: bool) -> Result<Prepared> {
+        if last || self.target.options.roll_on_checkpoint {
+            self.close_where(|_| true)?;
+        }
+        let state = self.keep_open()?;
+        self.sync_folders()?;
+        let ending = self.target.part.ending();
+        let committables = self.closed.drain(..).map(|part| {
+            let ClosedPart { folder, name, length } = part;
+            let file = HiddenFile { folder, hidden: name.hidden(), published: name.published(epoch, &ending), length };
+            Committable(json!(file))
+        });
+        Ok(Prepared { committables: committables.collect(), state })
+    }
+
+    fn on_time(&mut self, now: ProcessingTime) -> Result<()> {
+        let options = &self.target.options;
+        let age_ms = |then: ProcessingTime| u128::try_from(now.0.saturating_sub(then.0)).unwrap_or(0);
+        if age_ms(self.checked) < options.check_interval.as_millis() {
+            return Ok(());
+        }
+        self.checked = now;
+        let (rollover, inactivity) = (options.rollover_interval.as_millis(), options.inactivity_interval.as_millis());
+        self.close_where(|part| age_ms(part.since) >= rollover || age_ms(part.written) >= inactivity)
+    }
+}
+
+/// The path of a folder below the root.
+pub fn folder_path(root: &Path, folder: &str) -> PathBuf {
+    if folder.is_empty() { root.to_path_buf() } else { root.join(folder) }
+}
