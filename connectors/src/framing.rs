@@ -3,6 +3,7 @@
 
 use std::fs::File;
 use std::io::{Read, Seek, SeekFrom};
+use std::ops::Range;
 use std::path::{Path, PathBuf};
 
 use arrow::array::RecordBatch;
@@ -16,7 +17,7 @@ use crate::format::{Block, RowDecoder};
 const BLOCK_BYTES: usize = 512 * 1024;
 /// Longest record. A longer one is a missing newline in a file that is not what the table says; without a bound it
 /// would take all memory.
-const RECORD_BYTES_MAX: usize = 1 << 30;
+pub(crate) const RECORD_BYTES_MAX: usize = 1 << 30;
 
 /// Rows of one file, or of a byte range of it.
 pub struct RecordReader {
@@ -25,7 +26,7 @@ pub struct RecordReader {
     decoder: Box<dyn RowDecoder>,
     buffer: Vec<u8>,
     /// The part of `buffer` that is read but not decoded.
-    filled: std::ops::Range<usize>,
+    filled: Range<usize>,
     /// File offset of `buffer[filled.start]`: the position.
     offset: u64,
     /// File offset behind the last byte that belongs to this reader, once known.
@@ -141,7 +142,7 @@ impl RecordReader {
     }
 
     /// The bytes that belong to this reader, and whether they are the last of them.
-    fn whole_part(&mut self) -> (std::ops::Range<usize>, bool) {
+    fn whole_part(&mut self) -> (Range<usize>, bool) {
         self.find_end();
         let filled = self.filled.clone();
         match self.end {
@@ -205,6 +206,20 @@ impl RecordReader {
             hint: "check that the file has one record per line".into(),
         }
     }
+}
+
+/// The line that begins at `at`, without its newline and carriage return, and where the next one begins; `None` when the
+/// line is not complete and more may follow, or when nothing is left.
+#[inline]
+pub(crate) fn next_line(bytes: &[u8], at: usize, last: bool) -> Option<(Range<usize>, usize)> {
+    let rest = &bytes[at..];
+    let (length, next) = match memchr::memchr(b'\n', rest) {
+        Some(length) => (length, at + length + 1),
+        None if last && !rest.is_empty() => (rest.len(), bytes.len()),
+        None => return None,
+    };
+    let length = length - usize::from(rest[..length].ends_with(b"\r"));
+    Some((at..at + length, next))
 }
 
 /// Offset of the first record that begins at or behind `start`: behind the first newline at or after `start - 1`, or

@@ -6,12 +6,19 @@ use arrow::datatypes::SchemaRef;
 use tidemill_engine::Result;
 use tidemill_engine::source::Rejected;
 
+mod column;
 pub mod csv;
+mod flaw;
 pub mod json;
+mod number;
 mod option;
 pub mod parquet;
 pub mod raw;
 mod registry;
+mod temporal;
+#[cfg(test)]
+mod test_rows;
+mod text;
 
 pub use option::{FormatOption, FormatProblem};
 pub use registry::{FORMATS, Format, FormatDefinition};
@@ -60,6 +67,10 @@ pub trait RowEncoder: Send {
     fn encode(&mut self, rows: &RecordBatch, out: &mut Vec<u8>) -> Result<()>;
 }
 
+/// Input that one batch takes at most: bounds its memory, and keeps the 32-bit offsets of its arrays from overflowing
+/// (with [`crate::framing::RECORD_BYTES_MAX`] for the record that passes it).
+pub(crate) const BATCH_BYTES_MAX: usize = 64 << 20;
+
 /// Most bytes of a record that an error message shows.
 const EXCERPT_BYTES_MAX: usize = 200;
 
@@ -71,4 +82,14 @@ pub(crate) fn excerpt(record: &[u8]) -> String {
     }
     let text = String::from_utf8_lossy(&record[..end]);
     if end < record.len() { format!("{text}...") } else { text.into_owned() }
+}
+
+/// Length of the UTF-8 byte order mark at the beginning of a file; `None` when the block is too short to tell.
+pub(crate) fn skip_byte_order_mark(block: Block<'_>) -> Option<usize> {
+    const MARK: &[u8] = b"\xEF\xBB\xBF";
+    if block.bytes.starts_with(MARK) {
+        return Some(MARK.len());
+    }
+    let undecided = !block.last && MARK.starts_with(block.bytes);
+    (!undecided).then_some(0)
 }

@@ -5,11 +5,18 @@
 //! a column is not read. Of a repeated key the last value counts. A value of STRING type that is not a string is its
 //! JSON text without insignificant white space.
 
+use std::sync::Arc;
+
 use arrow::datatypes::{Schema, SchemaRef};
-use tidemill_engine::{EngineError, Result};
+use tidemill_engine::Result;
 
 use super::option::OptionReader;
 use super::{FormatOption, FormatProblem, RowDecoder, RowEncoder};
+
+mod cursor;
+mod decode;
+pub(super) mod encode;
+mod value;
 
 /// How timestamps look.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
@@ -111,14 +118,18 @@ pub(super) fn check(_table: &Schema) -> Vec<FormatProblem> {
 }
 
 pub(super) fn decoder(
-    _options: &JsonOptions,
-    _table: &SchemaRef,
-    _projection: &[usize],
-    _place: String,
+    options: &JsonOptions,
+    table: &SchemaRef,
+    projection: &[usize],
+    place: String,
 ) -> Result<Box<dyn RowDecoder>> {
-    Err(EngineError::Unsupported("reading JSON is not there yet".into()))
+    let schema = Arc::new(table.project(projection)?);
+    Ok(Box::new(decode::JsonDecoder::new(options, schema, place)?))
 }
 
-pub(super) fn encoder(_options: &JsonOptions, _schema: &SchemaRef) -> Result<Box<dyn RowEncoder>> {
-    Err(EngineError::Unsupported("writing JSON is not there yet".into()))
+pub(super) fn encoder(options: &JsonOptions, schema: &SchemaRef) -> Result<Box<dyn RowEncoder>> {
+    Ok(Box::new(encode::JsonEncoder::new(options, schema)))
 }
+
+#[cfg(test)]
+mod tests;

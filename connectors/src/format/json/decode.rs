@@ -1,0 +1,288 @@
+//! From lines of JSON straight to Arrow columns, in one pass: keys are guessed from the records before, values of
+//! columns that are not read are checked and left behind, the others go into their columns without a tree between.
+
+use std::collections::HashMap;
+
+use arrow::array::{ArrayRef, RecordBatch, RecordBatchOptions};
+use arrow::datatypes::SchemaRef;
+use tidemill_engine::source::Rejected;
+use tidemill_engine::{EngineError, Result};
+
+use super::JsonOptions;
+use super::cursor::{Cursor, Nesting};
+use super::value::{Reading, push_missing, read_value};
+use crate::format::column::Column;
+use crate::format::flaw::{Flaw, Parsed};
+use crate::format::temporal::DayCache;
+use crate::format::text::TextRules;
+use crate::format::{BATCH_BYTES_MAX, Block, Decoded, RowDecoder, excerpt, skip_byte_order_mark};
+use crate::framing::next_line;
+
+/// Bytes that are checked to be UTF-8 at once: enough for the check to run at full speed, few enough to be in the cache
+/// when they are decoded.
+const UTF8_CHECK_BYTES: usize = 32 * 1024;
+
+pub(super) struct JsonDecoder {
+    schema: SchemaRef,
+    columns: Vec<Column>,
+    /// Per column: the number of the last record that had it.
+    seen: Vec<u64>,
+    /// Number of the record being read.
+    record: u64,
+    keys: Keys,
+    reading: Reading,
+    ignore_parse_errors: bool,
+    place: String,
+    /// File offset up to which the block is known to be UTF-8.
+    utf8_to: u64,
+}
+
+impl JsonDecoder {
+    pub(super) fn new(options: &JsonOptions, schema: SchemaRef, place: String) -> Result<Self> {
+        let columns = schema.fields().iter().map(Column::new).collect::<Result<Vec<_>>>()?;
+        let names = schema.fields().iter().map(|field| field.name().as_str());
+        let text =
+            TextRules { timestamps: options.timestamps, timestamps_option: Some("json.timestamp-format.standard") };
+        let reading = Reading {
+            text,
+            fail_on_missing_field: options.fail_on_missing_field,
+            nesting: Nesting::default(),
+            day: DayCache::default(),
+            scratch: Vec::new(),
+        };
+        Ok(Self {
+            seen: vec![0; columns.len()],
+            keys: Keys::new(names),
+            record: 0,
+            columns,
+            reading,
+            ignore_parse_errors: options.ignore_parse_errors,
+            place,
+            utf8_to: 0,
+            schema,
+        })
+    }
+
+    /// Reads one record into the columns; on an error they are as before.
+    fn read(&mut self, record: &[u8], row: usize) -> Parsed<()> {
+        let result = self.read_object(record, row);
+        if result.is_err() {
+            self.columns.iter_mut().for_each(|column| column.truncate(row));
+        }
+        result
+    }
+
+    #[inline]
+    fn read_object(&mut self, record: &[u8], row: usize) -> Parsed<()> {
+        self.record += 1;
+        let mut cursor = Cursor::new(record);
+        cursor.space();
+        if !cursor.eat(b'{') {
+            return Err(cursor.unexpected("a JSON object"));
+        }
+        let mut missing = self.columns.len();
+        let mut key = Keys::START;
+        cursor.space();
+        let mut more = !cursor.eat(b'}');
+        while more {
+            key = self.keys.next(key, &mut cursor)?;
+            match self.keys.known[key].column {
+                None => drop(cursor.skip(&mut self.reading.nesting)?),
+                Some(column) => missing -= usize::from(self.read_column(&mut cursor, column, row)?),
+            }
+            cursor.space();
+            more = match cursor.peek() {
+                b',' => true,
+                b'}' => false,
+                _ => return Err(cursor.unexpected("',' or '}'")),
+            };
+            cursor.at += 1;
+        }
+        cursor.space();
+        if cursor.at < record.len() {
+            return Err(cursor.unexpected("the end of the line"));
+        }
+        if missing > 0 { self.fill_missing() } else { Ok(()) }
+    }
+
+    /// True for the first value of the column in this record; of several the last one stays.
+    #[inline]
+    fn read_column(&mut self, cursor: &mut Cursor<'_>, index: usize, row: usize) -> Parsed<bool> {
+        let column = &mut self.columns[index];
+        let first = self.seen[index] != self.record;
+        if !first {
+            column.truncate(row);
+        }
+        self.seen[index] = self.record;
+        match read_value(cursor, column, &mut self.reading) {
+            Ok(()) => Ok(first),
+            Err(flaw) => Err(flaw.within(column.field.name())),
+        }
+    }
+
+    fn fill_missing(&mut self) -> Parsed<()> {
+        for (column, seen) in self.columns.iter_mut().zip(&self.seen) {
+            if *seen != self.record {
+                push_missing(column, self.reading.fail_on_missing_field)?;
+            }
+        }
+        Ok(())
+    }
+
+    /// Whether `block[start..end]` is UTF-8; looks ahead, so that most records cost nothing.
+    #[inline]
+    fn is_utf8(&mut self, block: &Block<'_>, start: usize, end: usize) -> bool {
+        block.offset + end as u64 <= self.utf8_to || self.check_utf8(block, start, end)
+    }
+
+    fn check_utf8(&mut self, block: &Block<'_>, start: usize, end: usize) -> bool {
+        let ahead = (start + UTF8_CHECK_BYTES).clamp(end, block.bytes.len().max(end));
+        let valid = match std::str::from_utf8(&block.bytes[start..ahead]) {
+            Ok(_) => ahead,
+            Err(error) => start + error.valid_up_to(),
+        };
+        self.utf8_to = block.offset + valid as u64;
+        end <= valid
+    }
+
+    fn bad_record(&self, offset: u64, record: &[u8], flaw: &Flaw) -> EngineError {
+        EngineError::BadRecord {
+            place: self.place.clone(),
+            offset,
+            reason: flaw.to_string(),
+            excerpt: excerpt(record),
+            hint:
+                "correct the record, or set 'json.ignore-parse-errors' = 'true' to leave bad records out and keep them \
+                   in <table>$errors"
+                    .into(),
+        }
+    }
+
+    fn finish(&mut self, rows: usize) -> Result<RecordBatch> {
+        let columns: Vec<ArrayRef> = self.columns.iter_mut().map(Column::finish).collect::<Result<_, _>>()?;
+        let options = RecordBatchOptions::new().with_row_count(Some(rows));
+        Ok(RecordBatch::try_new_with_options(self.schema.clone(), columns, &options)?)
+    }
+}
+
+impl RowDecoder for JsonDecoder {
+    fn schema(&self) -> SchemaRef {
+        self.schema.clone()
+    }
+
+    fn begin(&mut self, block: Block<'_>) -> Result<Option<usize>> {
+        Ok(skip_byte_order_mark(block))
+    }
+
+    fn decode(&mut self, block: Block<'_>, rows_max: usize) -> Result<Decoded> {
+        let (mut at, mut rows, mut rejected) = (0, 0, Vec::new());
+        while rows + rejected.len() < rows_max && at < BATCH_BYTES_MAX {
+            let Some((line, next)) = next_line(block.bytes, at, block.last) else { break };
+            let record = &block.bytes[line.clone()];
+            if !record.trim_ascii_start().is_empty() {
+                let read = match self.is_utf8(&block, line.start, line.end) {
+                    true => self.read(record, rows),
+                    false => Err(Flaw::new("the record is not UTF-8")),
+                };
+                match read {
+                    Ok(()) => rows += 1,
+                    Err(flaw) if self.ignore_parse_errors => rejected.push(Rejected {
+                        offset: block.offset + line.start as u64,
+                        record: record.to_vec(),
+                        reason: flaw.to_string(),
+                    }),
+                    Err(flaw) => return Err(self.bad_record(block.offset + line.start as u64, record, &flaw)),
+                }
+            }
+            at = next;
+        }
+        Ok(Decoded { consumed: at, rows: self.finish(rows)?, rejected })
+    }
+}
+
+/// Keys seen so far, each with the key that followed it last time. Most records look like the one before, so the text
+/// from one value to the next is compared as a whole instead of being read.
+struct Keys {
+    known: Vec<KnownKey>,
+    by_text: HashMap<Box<[u8]>, usize>,
+    columns: HashMap<Box<[u8]>, usize>,
+}
+
+struct KnownKey {
+    /// From behind the comma or brace to the value: the key, its colon, and white space as written.
+    text: Box<[u8]>,
+    /// The column that the key names, if it is read.
+    column: Option<usize>,
+    /// What followed last, and before that.
+    next: [usize; 2],
+}
+
+/// Keys that are remembered; documents that use data as keys must not fill the memory.
+const KEYS_MAX: usize = 1024;
+/// Longest key text that is remembered.
+const KEY_BYTES_MAX: usize = 128;
+/// Never occurs in UTF-8, so it matches nothing.
+const NO_TEXT: &[u8] = b"\xFF";
+
+impl Keys {
+    /// Stands for the beginning of a record.
+    const START: usize = 0;
+    /// Stands for every key that is not remembered and names no column; with a column: [`Keys::OTHER`] + 1 + column.
+    const OTHER: usize = 1;
+
+    fn new<'a>(names: impl Iterator<Item = &'a str>) -> Self {
+        let columns: HashMap<Box<[u8]>, usize> =
+            names.enumerate().map(|(index, name)| (name.as_bytes().into(), index)).collect();
+        let unmatched = |column| KnownKey { text: NO_TEXT.into(), column, next: [Self::START; 2] };
+        let mut known = vec![unmatched(None), unmatched(None)];
+        known.extend((0..columns.len()).map(|column| unmatched(Some(column))));
+        Self { known, by_text: HashMap::new(), columns }
+    }
+
+    /// Takes the next key up to its value.
+    #[inline]
+    fn next(&mut self, previous: usize, cursor: &mut Cursor<'_>) -> Parsed<usize> {
+        let [likely, other] = self.known[previous].next;
+        if cursor.eat_all(&self.known[likely].text) {
+            return Ok(likely);
+        }
+        if cursor.eat_all(&self.known[other].text) {
+            self.known[previous].next = [other, likely];
+            return Ok(other);
+        }
+        self.read(previous, cursor)
+    }
+
+    fn read(&mut self, previous: usize, cursor: &mut Cursor<'_>) -> Parsed<usize> {
+        let start = cursor.at;
+        cursor.space();
+        let key = cursor.key_and_colon()?;
+        let text = &cursor.bytes[start..cursor.at];
+        let found = match self.by_text.get(text) {
+            Some(found) => *found,
+            None if key.escaped => {
+                let mut name = Vec::new();
+                key.append_to(&mut name);
+                return Ok(self.unremembered(&name));
+            }
+            None if text.len() > KEY_BYTES_MAX || self.known.len() >= KEYS_MAX + self.columns.len() => {
+                return Ok(self.unremembered(key.raw));
+            }
+            None => self.remember(text, key.raw),
+        };
+        let likely = self.known[previous].next[0];
+        self.known[previous].next = [found, likely];
+        Ok(found)
+    }
+
+    fn unremembered(&self, name: &[u8]) -> usize {
+        self.columns.get(name).map_or(Self::OTHER, |column| Self::OTHER + 1 + column)
+    }
+
+    fn remember(&mut self, text: &[u8], name: &[u8]) -> usize {
+        let column = self.columns.get(name).copied();
+        self.known.push(KnownKey { text: text.into(), column, next: [Self::START; 2] });
+        self.by_text.insert(text.into(), self.known.len() - 1);
+        self.known.len() - 1
+    }
+}

@@ -1,0 +1,293 @@
+//! From Arrow columns to lines of JSON, as Flink's `json` format writes them.
+
+use std::io::Write;
+
+use arrow::array::{Array, ArrayRef, AsArray, MapArray, RecordBatch, StructArray};
+use arrow::datatypes::{
+    DataType, Date32Type, Decimal128Type, DurationMillisecondType, Float32Type, Float64Type, Int8Type, Int16Type,
+    Int32Type, Int64Type, IntervalUnit, IntervalYearMonthType, SchemaRef, Time32MillisecondType, TimeUnit,
+    TimestampMicrosecondType, TimestampMillisecondType, TimestampNanosecondType, TimestampSecondType,
+};
+use base64::Engine;
+use tidemill_engine::{EngineError, Result};
+
+use super::{JsonOptions, MapNullKeyMode, TimestampStandard};
+use crate::format::RowEncoder;
+use crate::format::number::write_decimal;
+use crate::format::temporal::{write_date, write_time_of_day, write_timestamp};
+
+pub(super) struct JsonEncoder {
+    options: JsonOptions,
+    /// Per column: its name as a JSON string with the colon behind it.
+    keys: Vec<Vec<u8>>,
+}
+
+impl JsonEncoder {
+    pub(super) fn new(options: &JsonOptions, schema: &SchemaRef) -> Self {
+        let keys = schema.fields().iter().map(|field| key_text(field.name())).collect();
+        Self { options: options.clone(), keys }
+    }
+}
+
+impl RowEncoder for JsonEncoder {
+    fn header(&self, _out: &mut Vec<u8>) {}
+
+    fn encode(&mut self, rows: &RecordBatch, out: &mut Vec<u8>) -> Result<()> {
+        let columns = rows.columns().iter().zip(&self.keys);
+        let columns = columns.map(|(array, key)| Ok((key, Writer::new(array, &self.options)?)));
+        let columns: Vec<_> = columns.collect::<Result<_>>()?;
+        for row in 0..rows.num_rows() {
+            out.push(b'{');
+            let mut first = true;
+            for (key, writer) in &columns {
+                writer.write_member(key, row, &mut first, out)?;
+            }
+            out.extend_from_slice(b"}\n");
+        }
+        Ok(())
+    }
+}
+
+fn key_text(name: &str) -> Vec<u8> {
+    let mut text = Vec::new();
+    write_string(name.as_bytes(), &mut text);
+    text.push(b':');
+    text
+}
+
+/// Writes the values of one array; what depends on the type alone is done once per batch.
+struct Writer<'a> {
+    array: &'a ArrayRef,
+    kind: Kind<'a>,
+    options: &'a JsonOptions,
+}
+
+enum Kind<'a> {
+    Scalar,
+    List { offsets: &'a [i32], element: Box<Writer<'a>> },
+    Map { array: &'a MapArray, value: Box<Writer<'a>> },
+    Row(Vec<(Vec<u8>, Writer<'a>)>),
+}
+
+impl<'a> Writer<'a> {
+    fn new(array: &'a ArrayRef, options: &'a JsonOptions) -> Result<Self> {
+        let kind = match array.data_type() {
+            DataType::List(_) => {
+                let list = array.as_list::<i32>();
+                Kind::List { offsets: list.value_offsets(), element: Box::new(Self::new(list.values(), options)?) }
+            }
+            DataType::Map(_, _) => {
+                let map = array.as_map();
+                if map.keys().data_type() != &DataType::Utf8 {
+                    return Err(unsupported(array.data_type(), "the keys of a MAP must be STRING in JSON"));
+                }
+                Kind::Map { array: map, value: Box::new(Self::new(map.values(), options)?) }
+            }
+            DataType::Struct(_) => Kind::Row(row_writers(array.as_struct(), options)?),
+            other if is_scalar(other) => Kind::Scalar,
+            other => return Err(unsupported(other, "cast it to a type of SQL")),
+        };
+        Ok(Self { array, kind, options })
+    }
+
+    fn write_member(&self, key: &[u8], row: usize, first: &mut bool, out: &mut Vec<u8>) -> Result<()> {
+        if self.options.ignore_null_fields && self.array.is_null(row) {
+            return Ok(());
+        }
+        if !std::mem::take(first) {
+            out.push(b',');
+        }
+        out.extend_from_slice(key);
+        self.write(row, out)
+    }
+
+    fn write(&self, row: usize, out: &mut Vec<u8>) -> Result<()> {
+        if self.array.is_null(row) {
+            out.extend_from_slice(b"null");
+            return Ok(());
+        }
+        match &self.kind {
+            Kind::Scalar => write_scalar(self.array, row, self.options, out),
+            Kind::List { offsets, element } => {
+                out.push(b'[');
+                for index in offsets[row]..offsets[row + 1] {
+                    if index > offsets[row] {
+                        out.push(b',');
+                    }
+                    element.write(index as usize, out)?;
+                }
+                out.push(b']');
+            }
+            Kind::Map { array, value } => self.write_map(array, value, row, out)?,
+            Kind::Row(fields) => {
+                out.push(b'{');
+                let mut first = true;
+                for (key, field) in fields {
+                    field.write_member(key, row, &mut first, out)?;
+                }
+                out.push(b'}');
+            }
+        }
+        Ok(())
+    }
+
+    fn write_map(&self, map: &MapArray, value: &Writer<'_>, row: usize, out: &mut Vec<u8>) -> Result<()> {
+        let keys = map.keys().as_string::<i32>();
+        let offsets = map.value_offsets();
+        let mut first = true;
+        out.push(b'{');
+        for index in offsets[row] as usize..offsets[row + 1] as usize {
+            let key = match (keys.is_null(index), self.options.map_null_key_mode) {
+                (false, _) => keys.value(index),
+                (true, MapNullKeyMode::Drop) => continue,
+                (true, MapNullKeyMode::Literal) => &self.options.map_null_key_literal,
+                (true, MapNullKeyMode::Fail) => return Err(null_key()),
+            };
+            if !std::mem::take(&mut first) {
+                out.push(b',');
+            }
+            write_string(key.as_bytes(), out);
+            out.push(b':');
+            value.write(index, out)?;
+        }
+        out.push(b'}');
+        Ok(())
+    }
+}
+
+fn row_writers<'a>(row: &'a StructArray, options: &'a JsonOptions) -> Result<Vec<(Vec<u8>, Writer<'a>)>> {
+    let fields = row.fields().iter().zip(row.columns());
+    fields.map(|(field, column)| Ok((key_text(field.name()), Writer::new(column, options)?))).collect()
+}
+
+fn is_scalar(data_type: &DataType) -> bool {
+    matches!(
+        data_type,
+        DataType::Boolean
+            | DataType::Int8
+            | DataType::Int16
+            | DataType::Int32
+            | DataType::Int64
+            | DataType::Float32
+            | DataType::Float64
+            | DataType::Decimal128(_, _)
+            | DataType::Utf8
+            | DataType::Binary
+            | DataType::Date32
+            | DataType::Time32(TimeUnit::Millisecond)
+            | DataType::Timestamp(_, _)
+            | DataType::Interval(IntervalUnit::YearMonth)
+            | DataType::Duration(TimeUnit::Millisecond)
+            | DataType::Null
+    )
+}
+
+#[cold]
+fn unsupported(data_type: &DataType, advice: &str) -> EngineError {
+    EngineError::Unsupported(format!("the json format cannot write {data_type}: {advice}"))
+}
+
+#[cold]
+fn null_key() -> EngineError {
+    EngineError::BadRow {
+        operator: "json format".into(),
+        reason: "a MAP has a NULL key, which JSON cannot write".into(),
+        row: String::new(),
+        hint: "set 'json.map-null-key.mode' = 'DROP', or 'LITERAL' with 'json.map-null-key.literal'".into(),
+    }
+}
+
+/// A value that is not null.
+fn write_scalar(array: &ArrayRef, row: usize, options: &JsonOptions, out: &mut Vec<u8>) {
+    match array.data_type() {
+        DataType::Boolean => out.extend_from_slice(if array.as_boolean().value(row) { b"true" } else { b"false" }),
+        DataType::Int8 => write_integer(array.as_primitive::<Int8Type>().value(row).into(), out),
+        DataType::Int16 => write_integer(array.as_primitive::<Int16Type>().value(row).into(), out),
+        DataType::Int32 => write_integer(array.as_primitive::<Int32Type>().value(row).into(), out),
+        DataType::Int64 => write_integer(array.as_primitive::<Int64Type>().value(row), out),
+        DataType::Interval(_) => write_integer(array.as_primitive::<IntervalYearMonthType>().value(row).into(), out),
+        DataType::Duration(_) => write_integer(array.as_primitive::<DurationMillisecondType>().value(row), out),
+        DataType::Float32 => write_f32(array.as_primitive::<Float32Type>().value(row), out),
+        DataType::Float64 => write_f64(array.as_primitive::<Float64Type>().value(row), out),
+        DataType::Decimal128(_, scale) => write_decimal(array.as_primitive::<Decimal128Type>().value(row), *scale, out),
+        DataType::Utf8 => write_string(array.as_string::<i32>().value(row).as_bytes(), out),
+        DataType::Binary => write_base64(array.as_binary::<i32>().value(row), out),
+        _ => {
+            out.push(b'"');
+            write_temporal(array, row, options.timestamps, out);
+            out.push(b'"');
+        }
+    }
+}
+
+/// A DATE, TIME, TIMESTAMP or TIMESTAMP_LTZ that is not null, without quotes.
+pub(in crate::format) fn write_temporal(array: &ArrayRef, row: usize, standard: TimestampStandard, out: &mut Vec<u8>) {
+    match array.data_type() {
+        DataType::Date32 => write_date(array.as_primitive::<Date32Type>().value(row).into(), out),
+        DataType::Time32(_) => write_time_of_day(array.as_primitive::<Time32MillisecondType>().value(row), out),
+        DataType::Timestamp(unit, zone) => {
+            let value = match unit {
+                TimeUnit::Second => array.as_primitive::<TimestampSecondType>().value(row),
+                TimeUnit::Millisecond => array.as_primitive::<TimestampMillisecondType>().value(row),
+                TimeUnit::Microsecond => array.as_primitive::<TimestampMicrosecondType>().value(row),
+                TimeUnit::Nanosecond => array.as_primitive::<TimestampNanosecondType>().value(row),
+            };
+            write_timestamp(value, *unit, standard, zone.is_some(), out);
+        }
+        other => unreachable!("{other} is not a type of time"),
+    }
+}
+
+pub(in crate::format) fn write_integer(value: i64, out: &mut Vec<u8>) {
+    write!(out, "{value}").expect("a Vec takes any bytes");
+}
+
+/// The shortest digits that read back as the same value; what is not a number goes between quotes, as in Flink.
+fn write_f64(value: f64, out: &mut Vec<u8>) {
+    let written = if value.is_finite() { write!(out, "{value:?}") } else { write!(out, "\"{}\"", not_finite(value)) };
+    written.expect("a Vec takes any bytes");
+}
+
+fn write_f32(value: f32, out: &mut Vec<u8>) {
+    if value.is_finite() {
+        write!(out, "{value:?}").expect("a Vec takes any bytes");
+    } else {
+        write_f64(value.into(), out);
+    }
+}
+
+/// Java's words for what no digits can write.
+pub(in crate::format) fn not_finite(value: f64) -> &'static str {
+    match value {
+        f64::INFINITY => "Infinity",
+        f64::NEG_INFINITY => "-Infinity",
+        _ => "NaN",
+    }
+}
+
+fn write_base64(bytes: &[u8], out: &mut Vec<u8>) {
+    let text = base64::engine::general_purpose::STANDARD.encode(bytes);
+    write!(out, "\"{text}\"").expect("a Vec takes any bytes");
+}
+
+/// A JSON string: quotes, backslashes and control characters are escaped, everything else stays UTF-8.
+fn write_string(text: &[u8], out: &mut Vec<u8>) {
+    out.push(b'"');
+    let mut rest = text;
+    while let Some(at) = rest.iter().position(|byte| matches!(byte, b'"' | b'\\' | 0..0x20)) {
+        out.extend_from_slice(&rest[..at]);
+        match rest[at] {
+            b'"' => out.extend_from_slice(b"\\\""),
+            b'\\' => out.extend_from_slice(b"\\\\"),
+            b'\n' => out.extend_from_slice(b"\\n"),
+            b'\r' => out.extend_from_slice(b"\\r"),
+            b'\t' => out.extend_from_slice(b"\\t"),
+            0x08 => out.extend_from_slice(b"\\b"),
+            0x0c => out.extend_from_slice(b"\\f"),
+            control => write!(out, "\\u{control:04x}").expect("a Vec takes any bytes"),
+        }
+        rest = &rest[at + 1..];
+    }
+    out.extend_from_slice(rest);
+    out.push(b'"');
+}
