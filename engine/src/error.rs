@@ -93,6 +93,7 @@ impl EngineError {
                 Self::Connector { connector: text(connector), reason: text(reason) }
             }
             Self::Compute(reason) => Self::Compute(text(reason)),
+            Self::OutputClosed { output } => Self::OutputClosed { output: text(output) },
             Self::Cancelled => Self::Cancelled,
             Self::Internal { place, reason } => Self::Internal { place: text(place), reason: text(reason) },
         }
