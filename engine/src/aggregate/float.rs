@@ -14,13 +14,13 @@ use super::{Accumulators, AggregateFactory};
 use crate::Result;
 
 pub(super) fn factory(finish: Finish) -> Arc<dyn AggregateFactory> {
-    Factory::shared(DataType::Float64, ExactSums::<1>::state_fields(), move || {
+    Factory::shared(DataType::Float64, ExactSums::<1, 2>::state_fields(), move || {
         Ok(Box::new(FloatSums { sums: ExactSums::new(), finish }))
     })
 }
 
 struct FloatSums {
-    sums: ExactSums<1>,
+    sums: ExactSums<1, 2>,
     finish: Finish,
 }
 

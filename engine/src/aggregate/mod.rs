@@ -88,3 +88,6 @@ pub struct AggregateCall {
     /// Index of a BOOLEAN input column: rows where it is not true are left out (FILTER).
     pub filter: Option<usize>,
 }
+
+#[cfg(test)]
+mod tests;

@@ -15,6 +15,9 @@ use super::selection::{for_each_row, for_each_value, select};
 use super::{Accumulators, AggregateFactory};
 use crate::Result;
 
+/// Products have twice the digits of their factors, so their sums need a third double.
+type Sums<const N: usize> = ExactSums<N, 3>;
+
 /// A statistic of one column.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(super) enum Spread {
@@ -42,16 +45,14 @@ pub(super) enum Relation {
 }
 
 pub(super) fn spread(statistic: Spread) -> Arc<dyn AggregateFactory> {
-    Factory::shared(DataType::Float64, ExactSums::<2>::state_fields(), move || {
-        Ok(Box::new(Spreads { sums: ExactSums::new(), statistic }))
+    Factory::shared(DataType::Float64, Sums::<2>::state_fields(), move || {
+        Ok(Box::new(Spreads { sums: Sums::new(), statistic }))
     })
 }
 
 pub(super) fn relation(statistic: Relation) -> Arc<dyn AggregateFactory> {
     let output = if statistic == Relation::Count { DataType::Int64 } else { DataType::Float64 };
-    Factory::shared(output, ExactSums::<5>::state_fields(), move || {
-        Ok(Box::new(Relations { sums: ExactSums::new(), statistic }))
-    })
+    Factory::shared(output, Sums::<5>::state_fields(), move || Ok(Box::new(Relations { sums: Sums::new(), statistic })))
 }
 
 /// The exact product as its rounded value and the error of rounding, which is nothing where the product overflows.
@@ -66,13 +67,14 @@ fn doubles(column: &ArrayRef) -> Result<ArrayRef> {
     Ok(cast(column, &DataType::Float64)?)
 }
 
-impl<const N: usize> ExactSums<N> {
+impl<const N: usize> Sums<N> {
     /// Adds the product of two numbers to a lane, or takes it out.
     #[inline(always)]
     fn apply_product(&mut self, direction: Direction, slot: usize, lane: usize, a: f64, b: f64) {
         let (product, error) = two_product(a, b);
         self.apply(direction, slot, lane, product);
-        self.apply(direction, slot, lane, error);
+        // At most half a unit in the last place of the product: never NaN nor infinite.
+        self.add_below(slot, lane, 1, if direction == Direction::Add { error } else { -error });
     }
 
     #[inline(always)]
@@ -98,7 +100,7 @@ impl Direction {
 
 /// Lane 0 sums x, lane 1 sums x squared.
 struct Spreads {
-    sums: ExactSums<2>,
+    sums: Sums<2>,
     statistic: Spread,
 }
 
@@ -129,7 +131,7 @@ impl Spreads {
 }
 
 /// The covariance of the columns whose product and sums stand in `lanes`; NULL without enough rows.
-fn covariance<const N: usize>(sums: &ExactSums<N>, slot: u32, lanes: [usize; 3], sample: bool) -> Option<f64> {
+fn covariance<const N: usize>(sums: &Sums<N>, slot: u32, lanes: [usize; 3], sample: bool) -> Option<f64> {
     let count = sums.count(slot);
     let divisor = if sample { count - 1 } else { count };
     if divisor <= 0 {
@@ -138,13 +140,13 @@ fn covariance<const N: usize>(sums: &ExactSums<N>, slot: u32, lanes: [usize; 3],
     Some(central(sums, slot, lanes) / count as f64 / divisor as f64)
 }
 
-fn central<const N: usize>(sums: &ExactSums<N>, slot: u32, [product, left, right]: [usize; 3]) -> f64 {
+fn central<const N: usize>(sums: &Sums<N>, slot: u32, [product, left, right]: [usize; 3]) -> f64 {
     sums.central_moment(slot, product, left, right)
 }
 
 /// Lanes: the sums of y, x, yy, xx and xy.
 struct Relations {
-    sums: ExactSums<5>,
+    sums: Sums<5>,
     statistic: Relation,
 }
 
