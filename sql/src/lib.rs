@@ -2,6 +2,7 @@
 
 pub mod catalog;
 pub mod diagnostic;
+pub mod functions;
 pub mod parser;
 pub mod settings;
 pub mod types;

@@ -1,0 +1,34 @@
+//! Functions of arrays and maps that DataFusion's library lacks.
+
+use arrow::array::{Array, ArrayRef, AsArray, UInt32Array};
+use arrow::datatypes::DataType;
+use datafusion_common::{Result, plan_err};
+
+use super::call::{Call, failure};
+use super::definition::{Arg::*, Category, FunctionDef, Returns};
+
+pub(super) const FUNCTIONS: &[FunctionDef] = &[FunctionDef::new(
+    "element",
+    Category::Collection,
+    &[Any],
+    Returns::Computed(|types, _, _| match &types[0] {
+        DataType::List(item) => Ok(item.data_type().clone()),
+        other => plan_err!("ELEMENT takes an ARRAY, not {}", crate::types::flink_name(other, true)),
+    }),
+    element,
+)
+.doc("ELEMENT(array)", "The only element; NULL when the array is empty, an error when it has more.")];
+
+fn element(call: &Call) -> Result<ArrayRef> {
+    let list = call.columns[0].as_list::<i32>();
+    let indices = (0..call.rows).map(|row| {
+        let (start, end) = (list.value_offsets()[row], list.value_offsets()[row + 1]);
+        match (list.is_null(row), end - start) {
+            (true, _) | (_, 0) => Ok(None),
+            (_, 1) => Ok(Some(start as u32)),
+            (_, count) => Err(failure(format!("ELEMENT was given an array of {count} elements"))),
+        }
+    });
+    let indices = UInt32Array::from(indices.collect::<Result<Vec<_>>>()?);
+    Ok(arrow::compute::take(list.values(), &indices, None)?)
+}
