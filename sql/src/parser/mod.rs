@@ -10,8 +10,28 @@
 
 pub use sqlparser::ast;
 
+mod command;
+mod create;
+mod data_type;
+mod dialect;
+mod expression;
+mod group_window;
+mod interval;
+mod json;
+mod limits;
+mod literal;
+mod normalize;
+mod query_parts;
+mod script;
+mod source;
 pub mod statement;
+mod tokens;
+mod unnest;
+mod window_kind;
+mod window_table;
 
+pub use data_type::{TYPE_MARKER, from_ast as flink_type};
+pub use script::parse_script;
 pub use statement::{
     CreateTable, CreateView, DropKind, ExplainDetail, InsertQuery, LikeClause, LikeFeature, LikeRule, Merging, Show,
     Statement, StatementKind,

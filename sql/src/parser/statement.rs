@@ -99,8 +99,11 @@ pub struct ColumnDefinition {
 #[derive(Debug, Clone)]
 pub enum ColumnClause {
     Physical(SqlType),
-    /// `AS expression`.
-    Computed(Expr),
+    /// `AS expression`; `text` as it was written.
+    Computed {
+        expression: Expr,
+        text: String,
+    },
     /// `type METADATA [FROM 'key'] [VIRTUAL]`.
     Metadata {
         sql_type: SqlType,
@@ -113,6 +116,8 @@ pub enum ColumnClause {
 pub struct WatermarkClause {
     pub column: Ident,
     pub expression: Expr,
+    /// The expression as it was written.
+    pub text: String,
 }
 
 #[derive(Debug, Clone)]

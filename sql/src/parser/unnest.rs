@@ -1,0 +1,113 @@
+//! `CROSS JOIN UNNEST(e) [WITH ORDINALITY] AS t (a, b)` becomes a lateral derived table of marker columns, as
+//! [`crate::window_call`] describes.
+
+use sqlparser::ast::{
+    Expr, FunctionArg, FunctionArgExpr, Ident, Join, JoinConstraint, JoinOperator, ObjectName, Select, SelectItem,
+    Spanned, TableAlias, TableFactor, Value, ValueWithSpan,
+};
+use sqlparser::tokenizer::Span;
+
+use super::expression::{function, string_literal};
+use super::query_parts;
+use super::tokens::Parsed;
+use crate::diagnostic::Diagnostic;
+use crate::window_call::{UNNEST_MARKER, UnnestColumn};
+
+/// Name of the only column when the alias names none.
+const ELEMENT: &str = "f0";
+
+/// Rewrites all UNNESTs in the FROM of a SELECT; those after a comma become cross joins.
+pub(super) fn rewrite(select: &mut Select) -> Parsed<()> {
+    let from = std::mem::take(&mut select.from);
+    for mut table in from {
+        for join in &mut table.joins {
+            if let Some(derived) = lateral(&join.relation, true)? {
+                check_join(join)?;
+                join.relation = derived;
+            }
+        }
+        match (lateral(&table.relation, !select.from.is_empty())?, select.from.last_mut()) {
+            (Some(relation), Some(left)) => {
+                let join_operator = JoinOperator::CrossJoin(JoinConstraint::None);
+                left.joins.push(Join { relation, global: false, join_operator });
+                left.joins.append(&mut table.joins);
+            }
+            (Some(relation), None) => {
+                table.relation = relation;
+                select.from.push(table);
+            }
+            (None, _) => select.from.push(table),
+        }
+    }
+    Ok(())
+}
+
+/// The derived table for an UNNEST; `None` for any other table factor.
+fn lateral(factor: &TableFactor, lateral: bool) -> Parsed<Option<TableFactor>> {
+    let TableFactor::Table { name, args: Some(args), alias, with_ordinality, .. } = factor else { return Ok(None) };
+    if !is_unnest(name) {
+        return Ok(None);
+    }
+    let span = name.span();
+    let [FunctionArg::Unnamed(FunctionArgExpr::Expr(operand))] = args.args.as_slice() else {
+        return Err(Diagnostic::at(span, "UNNEST takes exactly one ARRAY or MAP"));
+    };
+    let names = column_names(alias.as_ref(), *with_ordinality, span)?;
+    let projection = projection(&names, *with_ordinality, operand, span);
+    let subquery = query_parts::query(query_parts::select(projection, vec![]));
+    let alias = alias.as_ref().map(|alias| query_parts::alias(alias.name.clone()));
+    Ok(Some(TableFactor::Derived { lateral, subquery, alias, sample: None }))
+}
+
+fn is_unnest(name: &ObjectName) -> bool {
+    matches!(name.0.as_slice(), [part] if part.as_ident().is_some_and(|ident| ident.quote_style.is_none()
+        && ident.value.eq_ignore_ascii_case("UNNEST")))
+}
+
+fn column_names(alias: Option<&TableAlias>, ordinality: bool, span: Span) -> Parsed<Vec<Ident>> {
+    let given = alias.map(|alias| alias.columns.as_slice()).unwrap_or_default();
+    if given.is_empty() {
+        let mut names = vec![query_parts::quoted(ELEMENT, span)];
+        names.extend(ordinality.then(|| query_parts::quoted("ORDINALITY", span)));
+        return Ok(names);
+    }
+    if ordinality && given.len() < 2 {
+        return Err(Diagnostic::at(span, "UNNEST ... WITH ORDINALITY gives at least two columns")
+            .with_hint("name them: AS t (element, position)"));
+    }
+    Ok(given.iter().map(|column| column.name.clone()).collect())
+}
+
+fn projection(names: &[Ident], ordinality: bool, operand: &Expr, span: Span) -> Vec<SelectItem> {
+    let count = names.len() - usize::from(ordinality);
+    let column = |(index, name): (usize, &Ident)| {
+        let column =
+            UnnestColumn { index, count, ordinality: index == count, line: span.start.line, column: span.start.column };
+        let json = serde_json::to_string(&column).expect("numbers and booleans can be written as JSON");
+        SelectItem::ExprWithAlias {
+            expr: function(Ident::with_span(span, UNNEST_MARKER), vec![string_literal(json, span), operand.clone()]),
+            alias: name.clone(),
+        }
+    };
+    names.iter().enumerate().map(column).collect()
+}
+
+/// UNNEST can be joined by CROSS JOIN, JOIN and LEFT JOIN ON TRUE.
+fn check_join(join: &Join) -> Parsed<()> {
+    let span = join.relation.span();
+    let constraint = match &join.join_operator {
+        JoinOperator::CrossJoin(JoinConstraint::None) => return Ok(()),
+        JoinOperator::Join(constraint)
+        | JoinOperator::Inner(constraint)
+        | JoinOperator::Left(constraint)
+        | JoinOperator::LeftOuter(constraint) => constraint,
+        _ => return Err(Diagnostic::at(span, "UNNEST can be joined by CROSS JOIN or LEFT JOIN ... ON TRUE only")),
+    };
+    match constraint {
+        JoinConstraint::On(Expr::Value(ValueWithSpan { value: Value::Boolean(true), .. })) => Ok(()),
+        _ => {
+            Err(Diagnostic::at(span, "the join with an UNNEST must be ON TRUE")
+                .with_hint("put the condition into WHERE"))
+        }
+    }
+}
