@@ -4,7 +4,10 @@ use std::fmt;
 
 use serde::{Deserialize, Serialize};
 
+pub mod assign;
+pub mod grid;
 pub mod window;
+pub mod zone;
 
 /// Time as the records tell it: milliseconds since 1970-01-01 00:00:00 (of UTC for zoned columns, of the local
 /// calendar for columns without a zone).
