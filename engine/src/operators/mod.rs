@@ -4,10 +4,16 @@ pub mod calc;
 pub mod current_watermark;
 pub mod expand;
 pub mod group_aggregate;
+pub mod key_table;
+pub mod keyed_aggregates;
+pub mod note;
 pub mod projection;
 pub mod row_error;
+pub mod row_times;
 pub mod session_aggregate;
 pub mod session_assign;
+#[cfg(test)]
+pub mod testing;
 pub mod unnest;
 pub mod values_source;
 pub mod window_aggregate;

@@ -137,9 +137,23 @@ impl WindowGrid {
         self.cells.instant(self.cells.index(end) + self.stride)
     }
 
+    /// True where each row is in one window at most.
+    pub fn is_tumbling(&self) -> bool {
+        matches!(self.extent, Extent::Fixed(size) if size <= self.stride)
+    }
+
     /// True where each window starts with the slices of the one before, until a new one starts (CUMULATE).
     pub fn is_growing(&self) -> bool {
         matches!(self.extent, Extent::Growing(_))
+    }
+
+    /// True where some time lies in exactly these windows; false where a slice is only the later part of such a set.
+    pub fn is_natural(&self, slice: Slice) -> bool {
+        let Extent::Fixed(size) = self.extent else { return true };
+        let (first_end, last_end) = (self.cells.index(slice.first_end), self.cells.index(slice.last_end));
+        let from = (last_end - size).max(first_end - self.stride);
+        let to = first_end.min(last_end - size + self.stride);
+        from < to
     }
 
     fn window_count(&self, slice: Slice) -> i64 {
@@ -282,6 +296,10 @@ mod tests {
         }
     }
 
+    fn unit_of(grid: &WindowGrid) -> Span {
+        if grid.cells.instant(1) - grid.cells.instant(0) < DAY_MS / 2 { Span::Millis(1) } else { Span::Months(1) }
+    }
+
     fn grid_of(kind: WindowKind, zone: Option<Tz>) -> WindowGrid {
         WindowGrid::new(&WindowSpec { kind, domain: TimeDomain::Event, zone })
     }
@@ -318,6 +336,7 @@ mod tests {
             for (one, other) in times.iter().zip(&times[1..]) {
                 let same_windows = grid.windows_of(*one).eq(grid.windows_of(*other));
                 assert_eq!(grid.slice_of(*one) == grid.slice_of(*other), same_windows);
+                assert!(grid.slice_of(*one).is_none_or(|slice| grid.is_natural(slice)));
             }
         }
     }
@@ -334,6 +353,10 @@ mod tests {
             let open: Vec<Window> =
                 grid.windows_of(time).filter(|window| !is_closed(zone, window.end, watermark)).collect();
             let part = grid.open_part(slice, watermark);
+            let near = time - 2_000..time + 2_000;
+            if let (Some(part), Span::Millis(_)) = (part, unit_of(&grid)) {
+                assert_eq!(grid.is_natural(part), near.clone().any(|time| grid.slice_of(time) == Some(part)));
+            }
             assert_eq!(part.into_iter().flat_map(|part| grid.windows_of_slice(part)).collect::<Vec<_>>(), open);
         }
     }

@@ -3,12 +3,27 @@
 //! Rows are collected in slices (see [`crate::time::assign`]); a window's result is the merge of its slices. Sessions
 //! are another operator: [`crate::operators::session_aggregate`].
 
+mod complete;
+mod emitter;
+mod firing;
+mod local;
+mod schedule;
+mod slice_store;
+mod sliced_rows;
+#[cfg(test)]
+mod tests;
+mod two_stack;
+
 use std::sync::Arc;
 
 use arrow::datatypes::{DataType, Field, Schema, SchemaRef, TimeUnit};
 use chrono_tz::Tz;
 
+use self::complete::WindowOperator;
+pub use self::emitter::property_column;
+use self::local::LocalWindowOperator;
 use crate::aggregate::AggregateCall;
+use crate::aggregate::set::state_fields;
 use crate::operator::{Operator, OperatorFactory};
 use crate::time::window::{TimeDomain, WindowSpec};
 use crate::{EngineError, Result};
@@ -129,27 +144,24 @@ const SLICE_COLUMNS: [&str; 3] = ["slice_start", "slice_first_end", "slice_last_
 fn local_schema(complete: &WindowAggregate) -> SchemaRef {
     let keys = complete.keys.iter().map(|key| complete.input.field(*key).clone());
     let slice = SLICE_COLUMNS.iter().map(|name| Field::new(*name, DataType::Int64, false));
-    let states = complete.aggregates.iter().enumerate().flat_map(|(call, aggregate)| {
-        let fields = aggregate.factory.state_fields().into_iter().enumerate();
-        fields.map(move |(part, field)| field.with_name(format!("state_{call}_{part}")))
-    });
+    let states = state_fields(&complete.aggregates);
     Arc::new(Schema::new(keys.chain(slice).chain(states).collect::<Vec<_>>()))
 }
 
 impl OperatorFactory for WindowAggregate {
     fn create(&self) -> Result<Box<dyn Operator>> {
-        Err(EngineError::Unsupported("window aggregation is not built yet".into()))
+        Ok(Box::new(WindowOperator::over_rows(self)?))
     }
 }
 
 impl OperatorFactory for LocalWindowAggregate {
     fn create(&self) -> Result<Box<dyn Operator>> {
-        self.complete.create()
+        Ok(Box::new(LocalWindowOperator::new(&self.complete, &self.schema)?))
     }
 }
 
 impl OperatorFactory for GlobalWindowAggregate {
     fn create(&self) -> Result<Box<dyn Operator>> {
-        self.complete.create()
+        Ok(Box::new(WindowOperator::over_partials(&self.complete)?))
     }
 }

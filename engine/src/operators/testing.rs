@@ -1,0 +1,255 @@
+//! A small world for operator tests: instances over in-memory state that can be restarted and rescaled at will.
+
+use std::collections::VecDeque;
+use std::sync::{Arc, Mutex};
+
+use arrow::array::{RecordBatch, UInt32Array};
+use arrow::datatypes::SchemaRef;
+use arrow::util::display::{ArrayFormatter, FormatOptions};
+
+use super::key_table::KeyColumns;
+use crate::keys::{KeyGroup, KeyGroupRange};
+use crate::metrics::NodeMetrics;
+use crate::operator::{
+    Collector, MAIN_PORT, Operator, OperatorContext, OperatorFactory, SIDE_PORT, Subtask, VecCollector,
+};
+use crate::state::KeyedState;
+use crate::state::memory::MemoryState;
+use crate::time::{EventTime, ProcessingTime};
+use crate::{Batch, Epoch, Result};
+
+/// Few groups, so that each has several keys.
+pub const MAX_PARALLELISM: u16 = 8;
+
+/// State that the test can look into while an operator owns a handle of it.
+#[derive(Clone, Default)]
+struct TestState {
+    entries: Arc<Mutex<MemoryState>>,
+    note: Arc<Mutex<Option<Vec<u8>>>>,
+    restored: Vec<Vec<u8>>,
+}
+
+impl KeyedState for TestState {
+    fn get(&self, group: KeyGroup, key: &[u8]) -> Result<Option<Vec<u8>>> {
+        self.entries.lock().unwrap().get(group, key)
+    }
+
+    fn put(&mut self, group: KeyGroup, key: &[u8], value: &[u8]) -> Result<()> {
+        self.entries.lock().unwrap().put(group, key, value)
+    }
+
+    fn delete(&mut self, group: KeyGroup, key: &[u8]) -> Result<()> {
+        self.entries.lock().unwrap().delete(group, key)
+    }
+
+    fn delete_prefix(&mut self, group: KeyGroup, prefix: &[u8]) -> Result<()> {
+        self.entries.lock().unwrap().delete_prefix(group, prefix)
+    }
+
+    fn scan(&self, group: KeyGroup, prefix: &[u8], visit: &mut dyn FnMut(&[u8], &[u8]) -> Result<bool>) -> Result<()> {
+        self.entries.lock().unwrap().scan(group, prefix, visit)
+    }
+
+    fn set_note(&mut self, note: Vec<u8>) {
+        *self.note.lock().unwrap() = Some(note);
+    }
+
+    fn restored_notes(&self) -> &[Vec<u8>] {
+        &self.restored
+    }
+}
+
+struct Instance {
+    operator: Box<dyn Operator>,
+    ctx: OperatorContext,
+    state: TestState,
+}
+
+/// The instances of one node.
+pub struct World<'a> {
+    factory: &'a dyn OperatorFactory,
+    /// Routes rows; `None` where the test gives each batch to the first instance.
+    keys: KeyColumns,
+    instances: Vec<Instance>,
+    budget_bytes: usize,
+    batch_rows: usize,
+    pub now: i64,
+    pub out: VecCollector,
+    pub spilled: u64,
+    pub late: u64,
+}
+
+impl<'a> World<'a> {
+    pub fn new(
+        factory: &'a dyn OperatorFactory,
+        keys: &[usize],
+        input: &SchemaRef,
+        budget_bytes: usize,
+        parallelism: usize,
+    ) -> Self {
+        let keys = KeyColumns::new(keys, input).unwrap();
+        let mut world = Self {
+            factory,
+            keys,
+            instances: Vec::new(),
+            budget_bytes,
+            batch_rows: 7,
+            now: 0,
+            out: VecCollector::default(),
+            spilled: 0,
+            late: 0,
+        };
+        world.start(parallelism, Vec::new());
+        world
+    }
+
+    fn start(&mut self, parallelism: usize, old: Vec<Instance>) {
+        let notes: Vec<Vec<u8>> =
+            old.iter().filter_map(|instance| instance.state.note.lock().unwrap().clone()).collect();
+        self.instances = (0..parallelism)
+            .map(|index| {
+                let range = KeyGroupRange::of_subtask(index, parallelism, MAX_PARALLELISM);
+                let state = TestState { restored: notes.clone(), ..TestState::default() };
+                copy_groups(&old, range, &state);
+                let ctx = OperatorContext {
+                    subtask: Subtask { index, parallelism },
+                    key_groups: range,
+                    state: Box::new(state.clone()),
+                    now: ProcessingTime(self.now),
+                    watermark: EventTime::MIN,
+                    batch_rows: self.batch_rows,
+                    cache_budget_bytes: self.budget_bytes,
+                    metrics: Arc::new(NodeMetrics::default()),
+                };
+                let mut instance = Instance { operator: self.factory.create().unwrap(), ctx, state };
+                instance.operator.open(&mut instance.ctx).unwrap();
+                instance
+            })
+            .collect();
+        for instance in old {
+            self.spilled += instance.ctx.metrics.spilled.get();
+            self.late += instance.ctx.metrics.late.get();
+        }
+    }
+
+    /// Every row goes to the instance that owns its key.
+    pub fn batch(&mut self, batch: &Batch) {
+        let keys = self.keys.encode(batch.rows()).unwrap();
+        let parallelism = self.instances.len();
+        let owner =
+            |row: &u32| KeyGroup::of(keys.hash(*row as usize), MAX_PARALLELISM).owner(MAX_PARALLELISM, parallelism);
+        for (index, instance) in self.instances.iter_mut().enumerate() {
+            let rows: Vec<u32> = (0..batch.num_rows() as u32).filter(|row| owner(row) == index).collect();
+            if !rows.is_empty() {
+                instance.ctx.now = ProcessingTime(self.now);
+                let own = batch.take(&UInt32Array::from(rows)).unwrap();
+                instance.operator.on_batch(0, own, &mut instance.ctx, &mut self.out).unwrap();
+            }
+        }
+    }
+
+    pub fn watermark(&mut self, watermark: i64) {
+        for instance in &mut self.instances {
+            if EventTime(watermark) > instance.ctx.watermark {
+                instance.ctx.watermark = EventTime(watermark);
+                instance.operator.on_watermark(EventTime(watermark), &mut instance.ctx, &mut self.out).unwrap();
+            }
+        }
+    }
+
+    pub fn time(&mut self, now: i64) {
+        self.now = now;
+        for instance in &mut self.instances {
+            instance.ctx.now = ProcessingTime(now);
+            instance.operator.on_time(&mut instance.ctx, &mut self.out).unwrap();
+        }
+    }
+
+    pub fn barrier(&mut self) {
+        for instance in &mut self.instances {
+            instance.operator.on_barrier(Epoch(1), &mut instance.ctx, &mut self.out).unwrap();
+        }
+    }
+
+    /// A barrier, then a restart from it with so many instances.
+    pub fn restart(&mut self, parallelism: usize) {
+        self.barrier();
+        let old = std::mem::take(&mut self.instances);
+        self.start(parallelism, old);
+    }
+
+    /// Event time ends, then the input.
+    pub fn end(&mut self) {
+        self.watermark(i64::MAX);
+        for instance in &mut self.instances {
+            instance.operator.on_end(&mut instance.ctx, &mut self.out).unwrap();
+        }
+    }
+
+    /// Rows left in state over all instances.
+    pub fn state_entries(&self) -> usize {
+        self.instances.iter().map(|instance| instance.state.entries.lock().unwrap().len()).sum()
+    }
+
+    pub fn spilled_total(&self) -> u64 {
+        self.spilled + self.instances.iter().map(|instance| instance.ctx.metrics.spilled.get()).sum::<u64>()
+    }
+
+    /// The emitted rows of a port, in order of emission, as text.
+    pub fn rows(&self, port: usize) -> Vec<String> {
+        let batches = self.out.batches.iter().filter(|(other, _)| *other == port);
+        batches.flat_map(|(_, batch)| rows_as_text(batch.rows())).collect()
+    }
+
+    pub fn sorted_rows(&self) -> Vec<String> {
+        sorted(self.rows(MAIN_PORT))
+    }
+
+    pub fn sorted_late_rows(&self) -> Vec<String> {
+        sorted(self.rows(SIDE_PORT))
+    }
+
+    /// What was emitted since the last call.
+    pub fn take_output(&mut self) -> VecDeque<(usize, Batch)> {
+        std::mem::take(&mut self.out.batches).into()
+    }
+}
+
+fn copy_groups(old: &[Instance], range: KeyGroupRange, to: &TestState) {
+    for instance in old {
+        for group in range.groups().map(KeyGroup) {
+            let copy = &mut |key: &[u8], value: &[u8]| {
+                to.entries.lock().unwrap().put(group, key, value)?;
+                Ok(true)
+            };
+            instance.state.scan(group, &[], copy).unwrap();
+        }
+    }
+}
+
+pub fn sorted(mut rows: Vec<String>) -> Vec<String> {
+    rows.sort();
+    rows
+}
+
+/// Each row as its values with bars between.
+pub fn rows_as_text(rows: &RecordBatch) -> Vec<String> {
+    let options = FormatOptions::default().with_null("NULL");
+    let columns: Vec<_> =
+        rows.columns().iter().map(|column| ArrayFormatter::try_new(column, &options).unwrap()).collect();
+    let text = |row: usize| columns.iter().map(|column| column.value(row).to_string()).collect::<Vec<_>>().join("|");
+    (0..rows.num_rows()).map(text).collect()
+}
+
+/// Collects nothing; for benchmarks of work that is not output.
+#[derive(Default)]
+pub struct CountingCollector {
+    pub rows: usize,
+}
+
+impl Collector for CountingCollector {
+    fn emit(&mut self, _port: usize, batch: Batch) -> Result<()> {
+        self.rows += batch.num_rows();
+        Ok(())
+    }
+}

@@ -1,0 +1,214 @@
+//! The operator that holds slices and fires windows: over rows (one phase) or over partial aggregates (second phase).
+
+use arrow::array::{AsArray, RecordBatch, UInt32Array};
+use arrow::datatypes::{Int64Type, Schema};
+
+use super::emitter::Emitter;
+use super::firing::WindowFirer;
+use super::schedule::Schedule;
+use super::slice_store::SliceStore;
+use super::sliced_rows::{Clocks, SlicedRows, Slicer};
+use super::{SLICE_COLUMNS, WindowAggregate, local_schema};
+use crate::operator::{Collector, Operator, OperatorContext, SIDE_PORT};
+use crate::operators::key_table::{BatchKeys, KeyColumns};
+use crate::operators::keyed_aggregates::NarrowCalls;
+use crate::time::assign::Slice;
+use crate::time::window::TimeDomain;
+use crate::time::{EventTime, ProcessingTime};
+use crate::{Batch, EngineError, Epoch, Result};
+
+/// What the input rows are.
+enum InputRows {
+    Rows,
+    /// Output of the first phase: so many key columns, then the slice, then state columns.
+    Partials {
+        keys: usize,
+    },
+}
+
+/// Aggregates per key and window; see the module above.
+pub struct WindowOperator {
+    input: InputRows,
+    domain: TimeDomain,
+    slicer: Slicer,
+    schedule: Schedule,
+    store: SliceStore,
+    firer: WindowFirer,
+    /// Windows that are closed at this watermark have fired.
+    fired_until: EventTime,
+}
+
+impl WindowOperator {
+    pub fn over_rows(plan: &WindowAggregate) -> Result<Self> {
+        Self::new(plan, InputRows::Rows, &plan.keys, &plan.input)
+    }
+
+    pub fn over_partials(plan: &WindowAggregate) -> Result<Self> {
+        let keys: Vec<usize> = (0..plan.keys.len()).collect();
+        Self::new(plan, InputRows::Partials { keys: keys.len() }, &keys, &local_schema(plan))
+    }
+
+    fn new(plan: &WindowAggregate, input: InputRows, keys: &[usize], schema: &Schema) -> Result<Self> {
+        if let super::WindowInput::Time { spec, .. } = &plan.window {
+            spec.validate().map_err(EngineError::Unsupported)?;
+        }
+        let zone = plan.window.zone();
+        let slicer = Slicer::new(&plan.window);
+        let keys = KeyColumns::new(keys, schema)?;
+        let emitter = Emitter::new(&plan.properties, &plan.schema, zone);
+        Ok(Self {
+            input,
+            domain: plan.window.domain(),
+            schedule: Schedule::new(slicer.grid(), zone),
+            firer: WindowFirer::new(slicer.grid(), keys, emitter),
+            slicer,
+            store: SliceStore::new(NarrowCalls::new(&plan.aggregates)),
+            fired_until: EventTime::MIN,
+        })
+    }
+
+    /// Merges every window from its slices without carrying anything over: the slow twin of tests.
+    #[cfg(test)]
+    pub fn naive(mut self) -> Self {
+        self.firer.naive = true;
+        self
+    }
+
+    fn add_rows(&mut self, batch: &Batch, ctx: &mut OperatorContext, out: &mut dyn Collector) -> Result<()> {
+        let clocks = match self.domain {
+            TimeDomain::Event => Clocks { watermark: ctx.watermark.max(self.fired_until), now: ctx.now },
+            // The wall clock may go back; windows that have fired stay closed.
+            TimeDomain::Processing => {
+                let now = ctx.now.0.max(self.fired_until.0.saturating_add(1));
+                Clocks { watermark: EventTime::MIN, now: ProcessingTime(now) }
+            }
+        };
+        let sliced = self.slicer.slice(batch, clocks)?;
+        emit_late(batch, &sliced, ctx, out)?;
+        let keys = self.firer.keys().encode(batch.rows())?;
+        let columns = self.store.calls().project(batch.rows())?;
+        self.add_parts(&sliced, &columns, &keys, SliceStore::update)
+    }
+
+    fn add_partials(&mut self, batch: &Batch, key_columns: usize, ctx: &mut OperatorContext) -> Result<()> {
+        let watermark = ctx.watermark.max(self.fired_until);
+        let slices = read_slices(batch.rows(), key_columns);
+        let sliced = SlicedRows::from_slices(slices.map(|slice| self.slicer.open_part(slice, watermark)));
+        ctx.metrics.late.add(sliced.late.len());
+        let keys = self.firer.keys().encode(batch.rows())?;
+        let states: Vec<usize> = (key_columns + SLICE_COLUMNS.len()..batch.rows().num_columns()).collect();
+        let columns = batch.rows().project(&states)?;
+        self.add_parts(&sliced, &columns, &keys, SliceStore::merge_columns)
+    }
+
+    fn add_parts(
+        &mut self,
+        sliced: &SlicedRows,
+        columns: &RecordBatch,
+        keys: &BatchKeys,
+        add: impl Fn(&mut SliceStore, &super::sliced_rows::SlicePart, &BatchKeys) -> Result<bool>,
+    ) -> Result<()> {
+        for part in sliced.parts(columns)? {
+            if add(&mut self.store, &part, keys)? {
+                self.schedule.add(part.slice);
+            }
+        }
+        Ok(())
+    }
+
+    fn fire(&mut self, watermark: EventTime, ctx: &mut OperatorContext, out: &mut dyn Collector) -> Result<()> {
+        while let Some(firing) = self.schedule.next(watermark) {
+            self.firer.fire(&firing, self.schedule.active(), &mut self.store, ctx, out)?;
+            for slice in self.schedule.finish(firing.window) {
+                self.store.free(slice, ctx)?;
+            }
+            self.keep_to_budget(ctx)?;
+        }
+        self.fired_until = self.fired_until.max(watermark);
+        Ok(())
+    }
+
+    fn keep_to_budget(&mut self, ctx: &mut OperatorContext) -> Result<()> {
+        if self.store.size_bytes() + self.firer.size_bytes() > ctx.cache_budget_bytes {
+            self.firer.shrink(&mut self.store);
+        }
+        if self.store.size_bytes() > ctx.cache_budget_bytes {
+            self.store.spill(ctx)?;
+        }
+        ctx.metrics.cache_bytes.set((self.store.size_bytes() + self.firer.size_bytes()) as i64);
+        Ok(())
+    }
+}
+
+impl Operator for WindowOperator {
+    fn open(&mut self, ctx: &mut OperatorContext) -> Result<()> {
+        let restored = self.store.restore(ctx)?;
+        self.fired_until = restored.watermark;
+        for slice in restored.slices {
+            self.schedule.restore(slice, restored.watermark);
+        }
+        Ok(())
+    }
+
+    fn on_batch(
+        &mut self,
+        _input: usize,
+        batch: Batch,
+        ctx: &mut OperatorContext,
+        out: &mut dyn Collector,
+    ) -> Result<()> {
+        match self.input {
+            InputRows::Rows => self.add_rows(&batch, ctx, out)?,
+            InputRows::Partials { keys } => self.add_partials(&batch, keys, ctx)?,
+        }
+        self.keep_to_budget(ctx)
+    }
+
+    fn on_watermark(&mut self, watermark: EventTime, ctx: &mut OperatorContext, out: &mut dyn Collector) -> Result<()> {
+        match self.domain {
+            TimeDomain::Event => self.fire(watermark, ctx, out),
+            TimeDomain::Processing => Ok(()),
+        }
+    }
+
+    fn on_barrier(&mut self, _epoch: Epoch, ctx: &mut OperatorContext, _out: &mut dyn Collector) -> Result<()> {
+        self.store.write_back(ctx)?;
+        ctx.state.set_note(self.store.note(self.fired_until));
+        Ok(())
+    }
+
+    fn on_time(&mut self, ctx: &mut OperatorContext, out: &mut dyn Collector) -> Result<()> {
+        match self.domain {
+            TimeDomain::Event => Ok(()),
+            TimeDomain::Processing => self.fire(EventTime(ctx.now.0 - 1), ctx, out),
+        }
+    }
+
+    fn wants_time(&self) -> bool {
+        self.domain == TimeDomain::Processing
+    }
+
+    fn on_end(&mut self, ctx: &mut OperatorContext, out: &mut dyn Collector) -> Result<()> {
+        match self.domain {
+            TimeDomain::Event => Ok(()),
+            TimeDomain::Processing => self.fire(EventTime::MAX, ctx, out),
+        }
+    }
+}
+
+/// Sends late rows, whole, to the side port, and counts them and those between windows.
+pub fn emit_late(batch: &Batch, sliced: &SlicedRows, ctx: &mut OperatorContext, out: &mut dyn Collector) -> Result<()> {
+    ctx.metrics.filtered.add(sliced.outside);
+    if sliced.late.is_empty() {
+        return Ok(());
+    }
+    ctx.metrics.late.add(sliced.late.len());
+    out.emit(SIDE_PORT, batch.take(&UInt32Array::from(sliced.late.clone()))?)
+}
+
+fn read_slices(rows: &RecordBatch, key_columns: usize) -> impl Iterator<Item = Slice> {
+    let column = |index: usize| rows.column(key_columns + index).as_primitive::<Int64Type>().values().iter();
+    let (starts, first_ends, last_ends) = (column(0), column(1), column(2));
+    let ends = first_ends.zip(last_ends);
+    starts.zip(ends).map(|(start, (first, last))| Slice { start: *start, first_end: *first, last_end: *last })
+}

@@ -1,0 +1,290 @@
+//! Window aggregation against a naive twin that puts every row into every open window, one by one.
+
+use std::collections::BTreeMap;
+use std::sync::Arc;
+
+use arrow::array::{ArrayRef, Int64Array, RecordBatch, StringArray, TimestampMillisecondArray};
+use arrow::datatypes::{DataType, Field, Schema, SchemaRef, TimeUnit};
+use chrono_tz::Tz;
+use rand::{Rng, SeedableRng};
+use rand_chacha::ChaCha8Rng;
+
+use super::*;
+use crate::Batch;
+use crate::aggregate::resolve;
+use crate::operators::testing::{World, sorted};
+use crate::time::EventTime;
+use crate::time::assign::{Window, WindowGrid, closing_watermark, is_closed};
+use crate::time::window::{Span, WindowKind};
+use crate::time::zone::to_local;
+
+#[derive(Clone, Debug)]
+struct Row {
+    key: Option<String>,
+    value: Option<i64>,
+    time: i64,
+    /// The watermark of the row's split before it.
+    watermark: i64,
+}
+
+fn input_schema(zone: Option<Tz>) -> SchemaRef {
+    let zone = zone.map(|zone| zone.name().into());
+    Arc::new(Schema::new(vec![
+        Field::new("unused", DataType::Int64, true),
+        Field::new("key", DataType::Utf8, true),
+        Field::new("value", DataType::Int64, true),
+        Field::new("time", DataType::Timestamp(TimeUnit::Millisecond, zone), true),
+    ]))
+}
+
+fn batch_of(rows: &[Row], schema: &SchemaRef) -> Batch {
+    let times = TimestampMillisecondArray::from_iter_values(rows.iter().map(|row| row.time));
+    let times = match schema.field(3).data_type() {
+        DataType::Timestamp(_, zone) => times.with_timezone_opt(zone.clone()),
+        _ => unreachable!(),
+    };
+    let columns: Vec<ArrayRef> = vec![
+        Arc::new(Int64Array::from_iter_values(rows.iter().map(|_| 1))),
+        Arc::new(rows.iter().map(|row| row.key.as_deref()).collect::<StringArray>()),
+        Arc::new(rows.iter().map(|row| row.value).collect::<Int64Array>()),
+        Arc::new(times),
+    ];
+    let batch = Batch::new(RecordBatch::try_new(schema.clone(), columns).unwrap());
+    batch.with_watermarks(rows.iter().map(|row| row.watermark).collect::<Vec<i64>>().into())
+}
+
+fn call(name: &str, args: &[usize]) -> AggregateCall {
+    let types = vec![DataType::Int64; args.len()];
+    let factory = resolve(name, &types, &[], false).unwrap();
+    let output = Field::new(name, factory.output_type(), true);
+    AggregateCall { display: name.into(), output, factory, args: args.to_vec(), filter: None }
+}
+
+fn plan(kind: WindowKind, zone: Option<Tz>, keys: Vec<usize>) -> WindowAggregate {
+    let input = input_schema(zone);
+    let window = WindowInput::Time { column: 3, spec: WindowSpec { kind, domain: TimeDomain::Event, zone } };
+    let aggregates = vec![call("count", &[]), call("sum", &[2]), call("max", &[2])];
+    let properties = vec![WindowProperty::Start, WindowProperty::End, WindowProperty::Time];
+    let schema = WindowAggregate::output_schema(&window, &keys, &aggregates, &properties, &input);
+    WindowAggregate { window, keys, aggregates, properties, input, schema }
+}
+
+/// What happens to the operator.
+#[derive(Clone, Debug)]
+enum Step {
+    Rows(Vec<Row>),
+    Watermark(i64),
+    Barrier,
+    Restart(usize),
+}
+
+/// Counts, sums and maxima per window and key; and the late rows.
+fn twin(plan: &WindowAggregate, steps: &[Step]) -> (Vec<String>, usize) {
+    let WindowInput::Time { spec, .. } = &plan.window else { unreachable!() };
+    let grid = WindowGrid::new(spec);
+    let mut results: BTreeMap<(Window, Option<String>), (i64, Option<i64>, Option<i64>)> = BTreeMap::new();
+    let (mut watermark, mut late) = (i64::MIN, 0);
+    for step in steps {
+        match step {
+            Step::Watermark(next) => watermark = watermark.max(*next),
+            Step::Rows(rows) => {
+                for row in rows {
+                    let at = EventTime(watermark.max(row.watermark));
+                    let windows: Vec<Window> = grid.windows_of(to_local(spec.zone, row.time)).collect();
+                    let open = windows.iter().filter(|window| !is_closed(spec.zone, window.end, at));
+                    late += usize::from(!windows.is_empty() && open.clone().count() == 0);
+                    for window in open {
+                        let key = if plan.keys.is_empty() { None } else { row.key.clone() };
+                        let result = results.entry((*window, key)).or_default();
+                        result.0 += 1;
+                        if let Some(value) = row.value {
+                            result.1 = Some(result.1.unwrap_or(0) + value);
+                            result.2 = Some(result.2.map_or(value, |max| max.max(value)));
+                        }
+                    }
+                }
+            }
+            Step::Barrier | Step::Restart(_) => {}
+        }
+    }
+    let rows = results.iter().map(|((window, key), result)| twin_row(plan, spec.zone, *window, key, result));
+    (sorted(rows.collect()), late)
+}
+
+fn twin_row(
+    plan: &WindowAggregate,
+    zone: Option<Tz>,
+    window: Window,
+    key: &Option<String>,
+    result: &(i64, Option<i64>, Option<i64>),
+) -> String {
+    let number = |value: Option<i64>| value.map_or("NULL".into(), |value| value.to_string());
+    let key = if plan.keys.is_empty() { String::new() } else { format!("{}|", key.as_deref().unwrap_or("NULL")) };
+    let local = |ms: i64| {
+        let time = chrono::DateTime::from_timestamp_millis(ms).unwrap().naive_utc();
+        time.format("%Y-%m-%dT%H:%M:%S%.f").to_string()
+    };
+    let last = match zone {
+        None => local(window.end - 1),
+        Some(zone) => {
+            let instant = closing_watermark(Some(zone), window.end).0;
+            let time = chrono::DateTime::from_timestamp_millis(instant).unwrap().with_timezone(&zone);
+            time.to_rfc3339_opts(chrono::SecondsFormat::AutoSi, true)
+        }
+    };
+    let (start, end) = (local(window.start), local(window.end));
+    format!("{key}{}|{}|{}|{start}|{end}|{last}", result.0, number(result.1), number(result.2))
+}
+
+fn run(
+    factory: &dyn OperatorFactory,
+    plan: &WindowAggregate,
+    steps: &[Step],
+    budget: usize,
+) -> (Vec<String>, usize, u64) {
+    let mut world = World::new(factory, &plan.keys, &plan.input, budget, 1);
+    for step in steps {
+        match step {
+            Step::Rows(rows) => world.batch(&batch_of(rows, &plan.input)),
+            Step::Watermark(watermark) => world.watermark(*watermark),
+            Step::Barrier => world.barrier(),
+            Step::Restart(parallelism) => world.restart(*parallelism),
+        }
+    }
+    world.end();
+    assert_eq!(world.state_entries(), 0, "everything fired and nothing is left in state");
+    (world.sorted_rows(), world.sorted_late_rows().len(), world.spilled_total())
+}
+
+fn random_kind(rng: &mut ChaCha8Rng) -> WindowKind {
+    let span = Span::Millis;
+    let offset_ms = if rng.random_bool(0.5) { 0 } else { rng.random_range(-20..20) };
+    match rng.random_range(0..5) {
+        0 => WindowKind::Tumble { size: span(rng.random_range(1..40)), offset_ms },
+        1 => WindowKind::Hop { size: span(rng.random_range(1..60)), slide: span(rng.random_range(1..60)), offset_ms },
+        2 | 3 => {
+            let slide = rng.random_range(1..8);
+            WindowKind::Hop { size: span(slide * rng.random_range(1..10)), slide: span(slide), offset_ms }
+        }
+        _ => {
+            let step = rng.random_range(1..8);
+            WindowKind::Cumulate { size: span(step * rng.random_range(1..8)), step: span(step), offset_ms }
+        }
+    }
+}
+
+/// Rows of two splits whose watermarks run apart, in random batches, with restarts in between.
+fn random_steps(rng: &mut ChaCha8Rng, start: i64, restarts: bool) -> Vec<Step> {
+    let mut steps = Vec::new();
+    let mut splits = [(start, i64::MIN), (start, i64::MIN)];
+    let disorder = rng.random_range(0..60);
+    let keys = rng.random_range(1..12);
+    for _ in 0..rng.random_range(1..40) {
+        let mut rows = Vec::new();
+        for _ in 0..rng.random_range(1..12) {
+            let split = &mut splits[rng.random_range(0..2)];
+            split.0 += rng.random_range(0..6);
+            if rng.random_bool(0.02) {
+                split.0 += 150;
+            }
+            let time = split.0 - rng.random_range(0..=disorder);
+            let key = rng.random_range(0..keys);
+            let key = (key > 0).then(|| format!("key{key}"));
+            let value = rng.random_bool(0.9).then(|| rng.random_range(-50..50));
+            rows.push(Row { key, value, time, watermark: split.1 });
+            split.1 = split.1.max(time - disorder / 2);
+        }
+        steps.push(Step::Rows(rows));
+        if rng.random_bool(0.5) {
+            let watermark = splits[0].1.min(splits[1].1);
+            if watermark > i64::MIN {
+                steps.push(Step::Watermark(watermark));
+            }
+        }
+        match rng.random_range(0..8) {
+            0 => steps.push(Step::Barrier),
+            1 if restarts => {
+                (0..rng.random_range(1..4)).for_each(|_| steps.push(Step::Restart(rng.random_range(1..4))))
+            }
+            _ => {}
+        }
+    }
+    steps
+}
+
+/// The same rows in other batches, at the same places between watermarks.
+fn split_batches(rng: &mut ChaCha8Rng, steps: &[Step]) -> Vec<Step> {
+    let split = |step: &Step| match step {
+        Step::Rows(rows) => {
+            let at = rng.random_range(0..=rows.len());
+            let parts = [&rows[..at], &rows[at..]];
+            parts.iter().filter(|part| !part.is_empty()).map(|part| Step::Rows(part.to_vec())).collect()
+        }
+        other => vec![other.clone()],
+    };
+    steps.iter().flat_map(split).collect()
+}
+
+struct Naive<'a>(&'a WindowAggregate);
+
+impl OperatorFactory for Naive<'_> {
+    fn create(&self) -> Result<Box<dyn Operator>> {
+        Ok(Box::new(WindowOperator::over_rows(self.0)?.naive()))
+    }
+}
+
+#[test]
+fn windows_agree_with_the_naive_twin_whatever_happens_on_the_way() {
+    let mut spilled_total = 0;
+    for seed in 0..150 {
+        let mut rng = ChaCha8Rng::seed_from_u64(seed);
+        let plan = plan(random_kind(&mut rng), None, if seed % 7 == 0 { vec![] } else { vec![1] });
+        let steps = random_steps(&mut rng, -100, seed % 2 == 0);
+        let (expected, late) = twin(&plan, &steps);
+        let budget = [usize::MAX, 1, 20_000][seed as usize % 3];
+        let (rows, late_rows, spilled) = run(&plan, &plan, &steps, budget);
+        assert_eq!(rows, expected, "seed {seed}, budget {budget}, {:?}", plan.window);
+        assert_eq!(late_rows, late, "seed {seed}: late rows");
+        spilled_total += spilled;
+        let steps = split_batches(&mut rng, &steps);
+        assert_eq!(run(&plan, &plan, &steps, usize::MAX).0, expected, "seed {seed}: other batches");
+        assert_eq!(run(&Naive(&plan), &plan, &steps, usize::MAX).0, expected, "seed {seed}: merged the slow way");
+    }
+    assert!(spilled_total > 300, "the small budgets were felt: {spilled_total}");
+}
+
+#[test]
+fn zoned_windows_agree_with_the_naive_twin_around_clock_changes() {
+    const HOUR_MS: i64 = 3_600_000;
+    for seed in 0..30 {
+        let mut rng = ChaCha8Rng::seed_from_u64(seed);
+        // 2021-11-07 06:00 UTC: New York falls back. 2021-03-14 07:00 UTC: it springs forward.
+        let change = [1_636_264_800_000, 1_615_705_200_000][seed as usize % 2];
+        let size = Span::Millis(HOUR_MS / 2 * rng.random_range(1..50));
+        let slide = Span::Millis(HOUR_MS / 2 * rng.random_range(1..4));
+        let kind = match seed % 3 {
+            0 => WindowKind::Tumble { size, offset_ms: 0 },
+            1 => WindowKind::Hop { size, slide, offset_ms: 0 },
+            _ => WindowKind::Tumble { size: Span::Months(1), offset_ms: 0 },
+        };
+        let plan = plan(kind, Some(Tz::America__New_York), vec![1]);
+        let scale = |steps: Vec<Step>| steps.into_iter().map(|step| stretched(step, change, HOUR_MS / 4));
+        let steps: Vec<Step> = scale(random_steps(&mut rng, -20, true)).collect();
+        let (expected, late) = twin(&plan, &steps);
+        let (rows, late_rows, _) = run(&plan, &plan, &steps, usize::MAX);
+        assert_eq!(rows, expected, "seed {seed}");
+        assert_eq!(late_rows, late, "seed {seed}: late rows");
+    }
+}
+
+fn stretched(step: Step, origin: i64, factor: i64) -> Step {
+    let map = |time: i64| if time == i64::MIN { time } else { origin + time * factor };
+    match step {
+        Step::Watermark(time) => Step::Watermark(map(time)),
+        Step::Rows(rows) => {
+            let stretched = |row: Row| Row { time: map(row.time), watermark: map(row.watermark), ..row };
+            Step::Rows(rows.into_iter().map(stretched).collect())
+        }
+        other => other,
+    }
+}
