@@ -23,6 +23,8 @@ mod part;
 mod partition;
 mod sink;
 mod source;
+#[cfg(test)]
+mod tests;
 mod writer;
 
 use options::{FileTable, SinkOptions, SourceOptions, is_glob};

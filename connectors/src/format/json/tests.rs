@@ -98,16 +98,24 @@ fn integers() {
             - => rejected at 0: column x: not JSON: '-' stands at character 6 where a number should be
         "#]],
     );
-    check(DataType::Int8, &["127", "128", "\"-128\""], expect![[r#"
+    check(
+        DataType::Int8,
+        &["127", "128", "\"-128\""],
+        expect![[r#"
         127 => 127
         128 => rejected at 0: column x: "128" is out of range for TINYINT
         "-128" => -128
-    "#]]);
-    check(DataType::Int64, &["9223372036854775807", "-9223372036854775808", "9223372036854775808"], expect![[r#"
+    "#]],
+    );
+    check(
+        DataType::Int64,
+        &["9223372036854775807", "-9223372036854775808", "9223372036854775808"],
+        expect![[r#"
         9223372036854775807 => 9223372036854775807
         -9223372036854775808 => -9223372036854775808
         9223372036854775808 => rejected at 0: column x: "9223372036854775808" is out of range for BIGINT
-    "#]]);
+    "#]],
+    );
 }
 
 #[test]
@@ -126,19 +134,27 @@ fn floats_and_decimals() {
             "1d" => rejected at 0: column x: "1d" is not a value of type DOUBLE
         "#]],
     );
-    check(DataType::Float32, &["0.1", "16777217", "1e39"], expect![[r#"
+    check(
+        DataType::Float32,
+        &["0.1", "16777217", "1e39"],
+        expect![[r#"
         0.1 => 0.1
         16777217 => 16777216.0
         1e39 => rejected at 0: column x: "1e39" is out of range for FLOAT
-    "#]]);
-    check(DataType::Decimal128(5, 2), &["1", "1.005", "\"999.99\"", "999.995", "1e2", "\"abc\""], expect![[r#"
+    "#]],
+    );
+    check(
+        DataType::Decimal128(5, 2),
+        &["1", "1.005", "\"999.99\"", "999.995", "1e2", "\"abc\""],
+        expect![[r#"
         1 => 1.00
         1.005 => 1.01
         "999.99" => 999.99
         999.995 => rejected at 0: column x: "999.995" is out of range for DECIMAL(5, 2)
         1e2 => 100.00
         "abc" => rejected at 0: column x: "abc" is not a value of type DECIMAL(5, 2)
-    "#]]);
+    "#]],
+    );
 }
 
 #[test]
@@ -167,19 +183,27 @@ fn texts_booleans_and_bytes() {
             "a => rejected at 0: column x: not JSON: the record ends at character 9 where the end of a string should be
         "#]],
     );
-    check(DataType::Boolean, &["true", "false", "\"TRUE\"", "\"yes\"", "1", "tru"], expect![[r#"
+    check(
+        DataType::Boolean,
+        &["true", "false", "\"TRUE\"", "\"yes\"", "1", "tru"],
+        expect![[r#"
         true => true
         false => false
         "TRUE" => true
         "yes" => rejected at 0: column x: "yes" is not a value of type BOOLEAN
         1 => rejected at 0: column x: a number is not a value of type BOOLEAN
         tru => rejected at 0: column x: not JSON: 't' stands at character 6 where a value should be
-    "#]]);
-    check(DataType::Binary, &["\"AQID\"", "\"AQI\"", "1"], expect![[r#"
+    "#]],
+    );
+    check(
+        DataType::Binary,
+        &["\"AQID\"", "\"AQI\"", "1"],
+        expect![[r#"
         "AQID" => 010203
         "AQI" => rejected at 0: column x: not base64: Invalid padding
         1 => rejected at 0: column x: a number is not a value of type BYTES
-    "#]]);
+    "#]],
+    );
 }
 
 #[test]
@@ -194,7 +218,10 @@ fn times() {
         "1709208000000",
         "\"\"",
     ];
-    check(millis.clone(), &values, expect![[r#"
+    check(
+        millis.clone(),
+        &values,
+        expect![[r#"
         "2024-02-29 12:00:00" => 2024-02-29T12:00:00
         "2024-02-29 12:00:00.123456" => 2024-02-29T12:00:00.123
         "2024-02-29T12:00:00" => rejected at 0: column x: "2024-02-29T12:00:00" is not a value of type TIMESTAMP(3): it is written in the other standard, set 'json.timestamp-format.standard' = 'ISO-8601'
@@ -202,7 +229,8 @@ fn times() {
         "2024-02-29 12:00:00Z" => rejected at 0: column x: "2024-02-29 12:00:00Z" is not a value of type TIMESTAMP(3): it ends in Z, so declare the column as TIMESTAMP_LTZ
         1709208000000 => rejected at 0: column x: a number is not a value of type TIMESTAMP(3): declare the column as BIGINT and add a computed column with TO_TIMESTAMP_LTZ(column, 3)
         "" => rejected at 0: column x: "" is not a value of type TIMESTAMP(3), which looks like 2024-12-31 23:59:59.123
-    "#]]);
+    "#]],
+    );
     let iso = JsonOptions { timestamps: TimestampStandard::Iso8601, ..lenient() };
     check_with(
         &iso,
@@ -215,19 +243,31 @@ fn times() {
         "#]],
     );
     let local = DataType::Timestamp(TimeUnit::Microsecond, Some("Europe/Berlin".into()));
-    check(local, &["\"2024-02-29 12:00:00.5Z\"", "\"2024-02-29 12:00:00\""], expect![[r#"
+    check(
+        local,
+        &["\"2024-02-29 12:00:00.5Z\"", "\"2024-02-29 12:00:00\""],
+        expect![[r#"
         "2024-02-29 12:00:00.5Z" => 2024-02-29T13:00:00.500+01:00
         "2024-02-29 12:00:00" => rejected at 0: column x: "2024-02-29 12:00:00" is not a value of type TIMESTAMP_LTZ(6): a TIMESTAMP_LTZ ends in Z; declare the column as TIMESTAMP
-    "#]]);
-    check(DataType::Date32, &["\"2024-02-29\"", "\"2024-2-29\"", "19000"], expect![[r#"
+    "#]],
+    );
+    check(
+        DataType::Date32,
+        &["\"2024-02-29\"", "\"2024-2-29\"", "19000"],
+        expect![[r#"
         "2024-02-29" => 2024-02-29
         "2024-2-29" => rejected at 0: column x: "2024-2-29" is not a value of type DATE
         19000 => rejected at 0: column x: a number is not a value of type DATE
-    "#]]);
-    check(DataType::Time32(TimeUnit::Millisecond), &["\"23:59:59.999\"", "\"24:00:00\""], expect![[r#"
+    "#]],
+    );
+    check(
+        DataType::Time32(TimeUnit::Millisecond),
+        &["\"23:59:59.999\"", "\"24:00:00\""],
+        expect![[r#"
         "23:59:59.999" => 23:59:59.999
         "24:00:00" => rejected at 0: column x: "24:00:00" is not a value of type TIME
-    "#]]);
+    "#]],
+    );
 }
 
 fn nested() -> DataType {
@@ -266,19 +306,27 @@ fn containers() {
         "#]],
     );
     let list = DataType::List(Arc::new(Field::new("item", nested(), true)));
-    check(list, &["[]", "[{\"a\":1},null]", "[{\"a\":1},2]", "{}", "[1"], expect![[r#"
+    check(
+        list,
+        &["[]", "[{\"a\":1},null]", "[{\"a\":1},2]", "{}", "[1"],
+        expect![[r#"
         [] => []
         [{"a":1},null] => [{a: 1, b: NULL}, NULL]
         [{"a":1},2] => rejected at 0: column x: "2" is not a value of type ROW
         {} => rejected at 0: column x: an object is not a value of type ARRAY
         [1 => rejected at 0: column x: "1" is not a value of type ROW
-    "#]]);
-    check(map_of(DataType::Int32), &["{}", "{\"k\":1,\"l\":null}", "{\"k\":\"x\"}", "[]"], expect![[r#"
+    "#]],
+    );
+    check(
+        map_of(DataType::Int32),
+        &["{}", "{\"k\":1,\"l\":null}", "{\"k\":\"x\"}", "[]"],
+        expect![[r#"
         {} => {}
         {"k":1,"l":null} => {k: 1, l: NULL}
         {"k":"x"} => rejected at 0: column x: "x" is not a value of type INT
         [] => rejected at 0: column x: an array is not a value of type MAP
-    "#]]);
+    "#]],
+    );
 }
 
 #[test]
@@ -300,7 +348,8 @@ fn records() {
         rejected at 52: not JSON: 'x' stands at character 8 where the end of the line should be
         rejected at 91: not JSON: 'n' stands at character 12 where a value should be
         rejected at 142: not JSON: the record ends at character 7 where ',' or '}' should be
-    "#]].assert_eq(&render(&decoded));
+    "#]]
+    .assert_eq(&render(&decoded));
 }
 
 #[test]
@@ -314,7 +363,8 @@ fn invalid_utf8_is_a_bad_record_wherever_it_stands() {
         end
         rejected at 11: the record is not UTF-8
         rejected at 32: the record is not UTF-8
-    "#]].assert_eq(&render(&decoded));
+    "#]]
+    .assert_eq(&render(&decoded));
 }
 
 #[test]
