@@ -114,7 +114,7 @@ impl Generator {
             Rule::Boolean => Ok(Arc::new(words.map(|word| Some(word >> 63 == 1)).collect::<BooleanArray>())),
             Rule::Integer { min, max } => self.integers(words.map(|word| random::between(word, *min, *max))),
             Rule::Float { min, max } => {
-                let values = words.map(|word| random::unit(word)).map(|share| min * (1.0 - share) + max * share);
+                let values = words.map(random::unit).map(|share| min * (1.0 - share) + max * share);
                 Ok(compute::cast(&Float64Array::from_iter_values(values), &self.data_type)?)
             }
             Rule::Decimal { min, max } => self.decimals(words.map(|word| decimal_between(word, *min, *max))),

@@ -24,8 +24,16 @@ pub struct PartFile {
 }
 
 enum Body {
-    Lines { encoder: Box<dyn RowEncoder>, out: CompressedWriter<CountedFile>, buffer: Vec<u8> },
+    Lines(Box<Lines>),
     Parquet(Box<ParquetWriter<CountedFile>>),
+}
+
+/// A file to which records are appended.
+struct Lines {
+    encoder: Box<dyn RowEncoder>,
+    out: CompressedWriter<CountedFile>,
+    /// Encoded, but not yet handed to `out`.
+    buffer: Vec<u8>,
 }
 
 /// A file that knows how long it is.
@@ -70,8 +78,8 @@ impl PartFormat {
     pub fn create(&self, path: PathBuf) -> Result<PartFile> {
         let file = durable::create_file(&path)?;
         let mut part = PartFile { body: self.body(CountedFile { file, length: 0 })?, path };
-        if let Body::Lines { encoder, buffer, .. } = &mut part.body {
-            encoder.header(buffer);
+        if let Body::Lines(lines) = &mut part.body {
+            lines.encoder.header(&mut lines.buffer);
         }
         Ok(part)
     }
@@ -92,11 +100,11 @@ impl PartFormat {
     fn body(&self, file: CountedFile) -> Result<Body> {
         Ok(match &self.format {
             Format::Parquet(options) => Body::Parquet(Box::new(ParquetWriter::new(file, &self.schema, options)?)),
-            lines => Body::Lines {
-                encoder: lines.encoder(&self.schema)?,
+            format => Body::Lines(Box::new(Lines {
+                encoder: format.encoder(&self.schema)?,
                 out: CompressedWriter::new(self.compression, file),
                 buffer: Vec::new(),
-            },
+            })),
         })
     }
 }
@@ -105,9 +113,9 @@ impl PartFile {
     pub fn write(&mut self, rows: &RecordBatch) -> Result<()> {
         match &mut self.body {
             Body::Parquet(writer) => writer.write(rows),
-            Body::Lines { encoder, buffer, .. } => {
-                encoder.encode(rows, buffer)?;
-                if buffer.len() >= WRITE_BYTES { self.flush() } else { Ok(()) }
+            Body::Lines(lines) => {
+                lines.encoder.encode(rows, &mut lines.buffer)?;
+                if lines.buffer.len() >= WRITE_BYTES { self.flush() } else { Ok(()) }
             }
         }
     }
@@ -116,7 +124,7 @@ impl PartFile {
     pub fn size_bytes(&self) -> u64 {
         match &self.body {
             Body::Parquet(writer) => writer.size_bytes() as u64,
-            Body::Lines { out, buffer, .. } => out.inner().map_or(0, |file| file.length) + buffer.len() as u64,
+            Body::Lines(lines) => lines.out.inner().map_or(0, |file| file.length) + lines.buffer.len() as u64,
         }
     }
 
@@ -125,7 +133,8 @@ impl PartFile {
         self.flush()?;
         match &mut self.body {
             Body::Parquet(_) => unreachable!("a Parquet file is closed at every checkpoint"),
-            Body::Lines { out, .. } => {
+            Body::Lines(lines) => {
+                let out = &mut lines.out;
                 out.end_member().map_err(|error| EngineError::io("write", &self.path, error))?;
                 let file = out.inner().expect("the stream is whole");
                 durable::sync_file(&file.file, &self.path)?;
@@ -139,19 +148,19 @@ impl PartFile {
         self.flush()?;
         let file = match self.body {
             Body::Parquet(writer) => writer.finish()?,
-            Body::Lines { out, .. } => out.finish().map_err(|error| EngineError::io("write", &self.path, error))?,
+            Body::Lines(lines) => lines.out.finish().map_err(|error| EngineError::io("write", &self.path, error))?,
         };
         durable::sync_file(&file.file, &self.path)?;
         Ok(file.length)
     }
 
     fn flush(&mut self) -> Result<()> {
-        if let Body::Lines { out, buffer, .. } = &mut self.body {
-            if !buffer.is_empty() {
-                out.write_all(buffer).map_err(|error| EngineError::io("write", &self.path, error))?;
-            }
-            buffer.clear();
+        let Body::Lines(lines) = &mut self.body else { return Ok(()) };
+        // An empty write would begin a member of nothing.
+        if !lines.buffer.is_empty() {
+            lines.out.write_all(&lines.buffer).map_err(|error| EngineError::io("write", &self.path, error))?;
         }
+        lines.buffer.clear();
         Ok(())
     }
 }
