@@ -4,6 +4,7 @@ pub mod catalog;
 pub mod diagnostic;
 pub mod functions;
 pub mod parser;
+pub mod plan;
 pub mod settings;
 pub mod types;
 pub mod window_call;

@@ -1,0 +1,71 @@
+//! Collects the nodes of a job's graph and gives them names that stay the same from one planning to the next.
+
+use std::collections::HashMap;
+
+use arrow::datatypes::SchemaRef;
+use tidemill_engine::graph::{ChangelogMode, Exchange, Input, JobGraph, Node, NodeId, NodeKind, Parallelism};
+
+/// A node without its id and uid.
+pub(crate) struct NodeDraft {
+    /// What the uid starts with: `window-aggregate`, `source:bids`.
+    pub uid: String,
+    pub name: String,
+    pub kind: NodeKind,
+    pub inputs: Vec<Input>,
+    pub parallelism: Parallelism,
+    pub schema: SchemaRef,
+    pub changelog: ChangelogMode,
+    pub details: Vec<(String, String)>,
+    pub state_signature: Option<String>,
+}
+
+#[derive(Default)]
+pub(crate) struct GraphBuilder {
+    nodes: Vec<Node>,
+    uids: HashMap<String, usize>,
+}
+
+impl GraphBuilder {
+    pub fn add(&mut self, draft: NodeDraft) -> NodeId {
+        let id = NodeId(self.nodes.len());
+        let uid = self.uid(&draft.uid);
+        self.nodes.push(Node {
+            id,
+            name: draft.name,
+            uid,
+            kind: draft.kind,
+            inputs: draft.inputs,
+            parallelism: draft.parallelism,
+            schema: draft.schema,
+            changelog: draft.changelog,
+            details: draft.details,
+            state_signature: draft.state_signature,
+        });
+        id
+    }
+
+    /// The first of a kind has the kind's bare name, the others are numbered.
+    fn uid(&mut self, kind: &str) -> String {
+        let count = self.uids.entry(kind.to_owned()).or_default();
+        *count += 1;
+        if *count == 1 { kind.to_owned() } else { format!("{kind}#{count}") }
+    }
+
+    pub fn build(self, name: String) -> JobGraph {
+        JobGraph::new(name, self.nodes)
+    }
+}
+
+/// The edge from a node to a reader that does not care how rows are spread.
+pub(crate) fn any_exchange(from: Parallelism, to: Parallelism) -> Exchange {
+    match (from, to) {
+        (Parallelism::Job, Parallelism::One) => Exchange::Single,
+        (Parallelism::One, Parallelism::Job) => Exchange::Rebalance,
+        _ => Exchange::Forward,
+    }
+}
+
+/// An attribute and its value for EXPLAIN.
+pub(crate) fn detail(name: &str, value: impl Into<String>) -> (String, String) {
+    (name.to_owned(), value.into())
+}

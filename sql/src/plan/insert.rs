@@ -1,0 +1,328 @@
+//! INSERT: the query's columns become the table's, with the casts that Flink makes by itself, and go to a sink.
+
+use std::sync::Arc;
+
+use arrow::datatypes::{DataType, Field, Fields, Schema, SchemaRef};
+use datafusion_common::{DFSchema, Result};
+use datafusion_expr::{Expr, LogicalPlan};
+use datafusion_physical_expr::expressions::{CastExpr, Literal};
+use sqlparser::ast::{Ident, Spanned};
+use tidemill_engine::graph::{ChangelogMode, NodeKind};
+use tidemill_engine::sink::{Guarantee, Sink};
+
+use super::graph_builder::{NodeDraft, detail};
+use super::physical::{Physical, column_index};
+use super::stream::Stream;
+use super::table;
+use super::translate::Translator;
+use crate::catalog::{OptionProblem, Relation, TableDefinition, Usage};
+use crate::diagnostic::Diagnostic;
+use crate::parser::statement::InsertQuery;
+use crate::types::flink_name;
+
+/// Where each persisted column of the table comes from.
+enum Origin {
+    /// Column of the query.
+    Query(usize),
+    /// Constant of PARTITION (...).
+    Constant(Expr),
+    /// Left out of the column list.
+    Null,
+}
+
+/// Adds the sink of an INSERT behind its query.
+pub(super) fn add_table_sink(
+    translator: &mut Translator<'_>,
+    insert: &InsertQuery,
+    plan: &LogicalPlan,
+    rows: Stream,
+) -> Result<(), Diagnostic> {
+    let definition = target(translator, insert)?;
+    let origins = origins(translator, insert, definition, rows.schema.fields())?;
+    let schema = definition.sink_schema();
+    let rows = Stream { whole_row: None, ..rows };
+    let mut columns = Vec::new();
+    for (origin, field) in origins.iter().zip(schema.fields()) {
+        columns.push(assigned(translator, origin, field, plan, &rows).map_err(|found| found.or_at(insert.table.span))?);
+    }
+    let accepts = translator.resolver.context.connectors.sink_accepts(definition);
+    refuse_updates(&rows, accepts, &format!("sink `{}`", definition.name)).map_err(|d| d.or_at(insert.table.span))?;
+    let context = translator.resolver.context;
+    let sink = context
+        .connectors
+        .sink(definition, Arc::clone(&schema), context.settings.time_zone())
+        .map_err(|problem| option_diagnostic(definition, &problem).or_at(insert.table.span))?;
+    let plain = |error| Diagnostic::new(super::errors::plain_message(&error));
+    let rows = rows.project(columns, Arc::clone(&schema)).map_err(plain)?;
+    let event_time = event_time(definition, &schema);
+    add_sink(translator, rows, sink, &definition.name, event_time).map_err(plain)
+}
+
+/// Adds the sink that shows a bare query's rows.
+pub(super) fn add_print_sink(translator: &mut Translator<'_>, rows: Stream) -> Result<()> {
+    let context = translator.resolver.context;
+    let sink = context.connectors.print_sink(Arc::clone(&rows.schema), context.settings.time_zone());
+    add_sink(translator, Stream { whole_row: None, ..rows }, sink, "print", None)
+}
+
+fn add_sink(
+    translator: &mut Translator<'_>,
+    rows: Stream,
+    sink: Arc<dyn Sink>,
+    name: &str,
+    event_time: Option<String>,
+) -> Result<()> {
+    let schema = Arc::clone(&rows.schema);
+    let mut rows = translator.settle(rows)?;
+    if rows.base != schema {
+        // Same columns, other names: they are relabelled by a node of their own.
+        rows = translator.relabel(rows, Arc::clone(&schema))?;
+    }
+    let mut details = vec![detail("guarantee", guarantee(sink.guarantee()))];
+    details.extend(event_time.map(|column| detail("event time", column)));
+    let draft = NodeDraft {
+        uid: format!("sink:{name}"),
+        name: format!("Sink({name})"),
+        kind: NodeKind::Sink(sink),
+        inputs: vec![super::translate::edge(&rows, rows.parallelism)],
+        parallelism: rows.parallelism,
+        schema,
+        changelog: rows.changelog,
+        details,
+        state_signature: None,
+    };
+    translator.graph.add(draft);
+    Ok(())
+}
+
+pub(crate) fn guarantee(guarantee: Guarantee) -> &'static str {
+    match guarantee {
+        Guarantee::ExactlyOnce => "exactly once",
+        Guarantee::AtLeastOnce => "at least once",
+        Guarantee::None => "none",
+    }
+}
+
+fn target<'t>(translator: &Translator<'t>, insert: &InsertQuery) -> Result<&'t TableDefinition, Diagnostic> {
+    let catalog = translator.resolver.context.catalog;
+    let definition = match catalog.require(&insert.table)? {
+        Relation::Table(definition) => definition,
+        Relation::View(_) => {
+            let message = format!("`{}` is a view: rows cannot be inserted into it", insert.table.value);
+            return Err(Diagnostic::at(insert.table.span, message));
+        }
+        Relation::Late(_) | Relation::Errors(_) => {
+            let message = format!("`{}` can only be read", insert.table.value);
+            return Err(Diagnostic::at(insert.table.span, message));
+        }
+    };
+    translator.resolver.context.connectors.check(definition, Usage::Sink).map_err(|problems| {
+        let problem = problems.into_iter().next();
+        let found = problem.map(|problem| option_diagnostic(definition, &problem));
+        found.unwrap_or_else(|| Diagnostic::new("this table cannot be written")).or_at(insert.table.span)
+    })?;
+    Ok(definition)
+}
+
+pub(crate) fn option_diagnostic(definition: &TableDefinition, problem: &OptionProblem) -> Diagnostic {
+    let found = Diagnostic::new(format!("table `{}`: {problem}", definition.name));
+    match &problem.hint {
+        Some(hint) => found.with_hint(hint),
+        None => found,
+    }
+}
+
+fn refuse_updates(rows: &Stream, accepts: ChangelogMode, sink: &str) -> Result<(), Diagnostic> {
+    if rows.changelog == ChangelogMode::Append || accepts == ChangelogMode::Retract {
+        return Ok(());
+    }
+    let message = format!("GroupAggregate emits updates of earlier results, but {sink} takes appended rows only");
+    let hint =
+        "group by a window (window_start, window_end) so that results are final, or use a sink that takes updates";
+    Err(Diagnostic::new(message).with_hint(hint))
+}
+
+/// Which of the query's columns goes where.
+fn origins(
+    translator: &Translator<'_>,
+    insert: &InsertQuery,
+    definition: &TableDefinition,
+    given: &Fields,
+) -> Result<Vec<Origin>, Diagnostic> {
+    let persisted: Vec<_> = definition.columns.iter().filter(|column| column.is_persisted()).collect();
+    for name in insert.columns.iter().chain(insert.partition.iter().map(|(name, _)| name)) {
+        check_target_column(definition, name)?;
+    }
+    let in_partition = |name: &str| insert.partition.iter().find(|(ident, _)| ident.value == name);
+    let listed: Vec<&str> = match insert.columns.is_empty() {
+        true => persisted.iter().map(|c| c.name.as_str()).filter(|name| in_partition(name).is_none()).collect(),
+        false => insert.columns.iter().map(|ident| ident.value.as_str()).collect(),
+    };
+    check_count(insert, &listed, given)?;
+    let mut origins = Vec::new();
+    for column in &persisted {
+        origins.push(match (listed.iter().position(|name| *name == column.name), in_partition(&column.name)) {
+            (Some(_), Some((ident, _))) => {
+                let message = format!("column `{}` has a value in PARTITION and in the column list", column.name);
+                return Err(Diagnostic::at(ident.span, message));
+            }
+            (Some(index), None) => Origin::Query(index),
+            (None, Some((_, value))) => Origin::Constant(constant(translator, value, definition)?),
+            (None, None) if column.nullable => Origin::Null,
+            (None, None) => {
+                let message =
+                    format!("column `{}` of `{}` is NOT NULL and gets no value", column.name, definition.name);
+                return Err(Diagnostic::at(insert.table.span, message));
+            }
+        });
+    }
+    Ok(origins)
+}
+
+fn check_target_column(definition: &TableDefinition, name: &Ident) -> Result<(), Diagnostic> {
+    match definition.column(&name.value) {
+        Some(column) if column.is_persisted() => Ok(()),
+        Some(_) => {
+            let message = format!("column `{}` of `{}` is computed: it cannot be written", name.value, definition.name);
+            Err(Diagnostic::at(name.span, message))
+        }
+        None => {
+            let names = definition.columns.iter().map(|column| column.name.as_str());
+            let message = format!("table `{}` has no column `{}`", definition.name, name.value);
+            Err(Diagnostic::at(name.span, message).with_suggestion(&name.value, names))
+        }
+    }
+}
+
+fn check_count(insert: &InsertQuery, listed: &[&str], given: &Fields) -> Result<(), Diagnostic> {
+    for (position, name) in listed.iter().enumerate() {
+        if listed[..position].contains(name) {
+            return Err(Diagnostic::at(insert.table.span, format!("column `{name}` is listed twice")));
+        }
+    }
+    if listed.len() == given.len() {
+        return Ok(());
+    }
+    let given_names = given.iter().map(|field| field.name().as_str()).collect::<Vec<_>>().join(", ");
+    let message = format!(
+        "table `{}` takes {} columns here, but the query gives {}",
+        insert.table.value,
+        listed.len(),
+        given.len()
+    );
+    let hint = format!("table: {}\n      query: {given_names}", listed.join(", "));
+    Err(Diagnostic::at(super::errors::first_place(&insert.query), message).with_hint(hint))
+}
+
+fn constant(
+    translator: &Translator<'_>,
+    value: &sqlparser::ast::Expr,
+    definition: &TableDefinition,
+) -> Result<Expr, Diagnostic> {
+    let (expr, _) = table::bind_expression(translator.resolver, value, &[], definition)?;
+    match expr {
+        Expr::Literal(..) => Ok(expr),
+        _ => Err(Diagnostic::at(value.span(), "PARTITION takes constants")),
+    }
+}
+
+/// A column's value in the sink's type, or why it does not fit.
+fn assigned(
+    translator: &Translator<'_>,
+    origin: &Origin,
+    field: &Field,
+    plan: &LogicalPlan,
+    rows: &Stream,
+) -> Result<Physical, Diagnostic> {
+    let plain = |error| Diagnostic::new(super::errors::plain_message(&error));
+    let (value, found, literal) = match origin {
+        Origin::Query(index) => {
+            let source = rows.schema.field(*index);
+            let value = super::physical::column(source.name(), *index);
+            (value, source.data_type().clone(), is_literal(plan, *index, rows))
+        }
+        Origin::Constant(expr) => {
+            let value = translator.expr(expr, &DFSchema::empty()).map_err(plain)?;
+            let found = value.data_type(&Schema::empty()).map_err(plain)?;
+            (value, found, true)
+        }
+        Origin::Null => {
+            let null = datafusion_common::ScalarValue::try_from(field.data_type()).map_err(plain)?;
+            return Ok(Arc::new(Literal::new(null)));
+        }
+    };
+    let target = field.data_type();
+    if found == *target {
+        return Ok(value);
+    }
+    if !fits(&found, target) && !(literal && literal_fits(&found, target)) {
+        let (have, want) = (flink_name(&found, true), flink_name(target, true));
+        let message = format!("column `{}` is {want}, but the query gives {have}", field.name());
+        let hint = format!("write CAST(... AS {want}) AS {}", field.name());
+        return Err(Diagnostic::new(message).with_hint(hint));
+    }
+    Ok(Arc::new(CastExpr::new(value, target.clone(), None)))
+}
+
+/// True when a column of the query is a constant, whose value is known to fit or not when it is cast.
+fn is_literal(plan: &LogicalPlan, index: usize, rows: &Stream) -> bool {
+    let values = match plan {
+        LogicalPlan::Values(values) => values.values.iter().all(|row| matches!(row[index], Expr::Literal(..))),
+        LogicalPlan::Projection(projection) => match projection.expr.get(index).map(|expr| expr.clone().unalias()) {
+            Some(Expr::Literal(..)) => true,
+            Some(Expr::Column(column)) => {
+                let inner = projection.input.schema().maybe_index_of_column(&column);
+                inner.is_some_and(|inner| {
+                    matches!(projection.input.as_ref(), LogicalPlan::Values(_))
+                        && is_literal(&projection.input, inner, rows)
+                })
+            }
+            _ => false,
+        },
+        _ => false,
+    };
+    values || rows.columns.get(index).is_some_and(|expr| column_index(expr).is_none() && expr.is::<Literal>())
+}
+
+/// Casts that Flink makes without being asked.
+pub(crate) fn fits(from: &DataType, to: &DataType) -> bool {
+    use DataType as T;
+    let exact_rank = |data_type: &DataType| match data_type {
+        T::Int8 | T::UInt8 => Some(1),
+        T::Int16 => Some(2),
+        T::Int32 | T::UInt16 => Some(3),
+        T::Int64 | T::UInt32 => Some(4),
+        _ => None,
+    };
+    let numeric = |data_type: &DataType| data_type.is_numeric() || matches!(data_type, T::Decimal128(..));
+    match (from, to) {
+        (T::Null, _) => true,
+        (a, b) if a == b => true,
+        (a, b) if exact_rank(a).is_some() && exact_rank(b).is_some() => exact_rank(a) <= exact_rank(b),
+        (a, T::Decimal128(..) | T::Float64) if numeric(a) => true,
+        (T::Decimal128(..), T::Float32) => true,
+        (a, T::Float32) if exact_rank(a).is_some() => true,
+        (T::Utf8 | T::LargeUtf8 | T::Utf8View, T::Utf8) => true,
+        (T::Binary | T::LargeBinary | T::BinaryView | T::FixedSizeBinary(_), T::Binary) => true,
+        (T::Timestamp(..), T::Timestamp(..) | T::Date32 | T::Time32(_)) => true,
+        (T::Time32(_) | T::Time64(_), T::Time32(_)) => true,
+        (T::Interval(_) | T::Duration(_), T::Duration(_)) => true,
+        (T::List(a) | T::LargeList(a), T::List(b)) => fits(a.data_type(), b.data_type()),
+        (T::Map(a, _), T::Map(b, _)) => fits(a.data_type(), b.data_type()),
+        (T::Struct(a), T::Struct(b)) => {
+            a.len() == b.len() && a.iter().zip(b).all(|(a, b)| fits(a.data_type(), b.data_type()))
+        }
+        _ => false,
+    }
+}
+
+/// A constant may go into a narrower number: whether it fits is seen at once.
+fn literal_fits(from: &DataType, to: &DataType) -> bool {
+    (from.is_integer() && to.is_integer()) || (from.is_numeric() && to.is_floating())
+}
+
+/// The column by which a sink's rows tell time: what its table declares a watermark for.
+fn event_time(definition: &TableDefinition, schema: &SchemaRef) -> Option<String> {
+    let column = &definition.watermark.as_ref()?.column;
+    schema.field_with_name(column).ok().map(|field| field.name().clone())
+}

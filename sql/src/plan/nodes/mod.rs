@@ -1,0 +1,4 @@
+//! What our logical plans have beyond DataFusion's nodes.
+
+pub(crate) mod unnest;
+pub(crate) mod window;

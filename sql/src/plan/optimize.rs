@@ -1,0 +1,54 @@
+//! From names to types to a cheaper plan of the same meaning.
+//!
+//! Of DataFusion's optimizer only rules that hold for unbounded input run here. Left out on purpose: rules that turn
+//! DISTINCT into nested groupings (their inner result would be a changelog), that drop inputs they know to be empty
+//! (a job would end that should wait), and everything about joins, limits and subqueries, which are refused anyway.
+
+use std::sync::Arc;
+
+use datafusion_common::Result;
+use datafusion_common::config::ConfigOptions;
+use datafusion_common::tree_node::Transformed;
+use datafusion_expr::{Aggregate, Distinct, Expr, LogicalPlan, col};
+use datafusion_optimizer::analyzer::Analyzer;
+use datafusion_optimizer::common_subexpr_eliminate::CommonSubexprEliminate;
+use datafusion_optimizer::optimize_projections::OptimizeProjections;
+use datafusion_optimizer::push_down_filter::PushDownFilter;
+use datafusion_optimizer::simplify_expressions::SimplifyExpressions;
+use datafusion_optimizer::{Optimizer, OptimizerContext, OptimizerRule};
+
+use super::{event_time, literals, unnest, windows};
+
+/// Makes a plan of SQL's nodes and ours, with every type coerced. What must always run.
+pub(crate) fn analyze(plan: LogicalPlan, options: &ConfigOptions) -> Result<LogicalPlan> {
+    let time_zone = options.execution.time_zone.as_deref().unwrap_or("UTC");
+    let plan = plan.transform_up_with_subqueries(|node| resolve_node(node, time_zone))?.data;
+    Analyzer::new().execute_and_check(plan, options, |_, _| {})
+}
+
+fn resolve_node(node: LogicalPlan, time_zone: &str) -> Result<Transformed<LogicalPlan>> {
+    windows::resolve(node, time_zone)?
+        .transform_data(unnest::resolve)?
+        .transform_data(distinct_as_groups)?
+        .transform_data(event_time::order_by_time)?
+        .transform_data(literals::narrow)
+}
+
+/// DISTINCT groups by all columns.
+fn distinct_as_groups(node: LogicalPlan) -> Result<Transformed<LogicalPlan>> {
+    let LogicalPlan::Distinct(Distinct::All(input)) = node else { return Ok(Transformed::no(node)) };
+    let keys: Vec<Expr> = input.schema().columns().into_iter().map(col).collect();
+    Ok(Transformed::yes(LogicalPlan::Aggregate(Aggregate::try_new(input, keys, vec![])?)))
+}
+
+/// Applies the optional rules, in passes until nothing changes.
+pub(crate) fn optimize(plan: LogicalPlan, options: &Arc<ConfigOptions>) -> Result<LogicalPlan> {
+    let rules: Vec<Arc<dyn OptimizerRule + Send + Sync>> = vec![
+        Arc::new(SimplifyExpressions::new()),
+        Arc::new(PushDownFilter::new()),
+        Arc::new(CommonSubexprEliminate::new()),
+        Arc::new(OptimizeProjections::new()),
+    ];
+    let context = OptimizerContext::new_with_config_options(Arc::clone(options)).without_query_execution_start_time();
+    Optimizer::with_rules(rules).optimize(plan, &context, |_, _| {})
+}

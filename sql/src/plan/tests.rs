@@ -1,0 +1,1 @@
+//! SQL in, operator graph out.

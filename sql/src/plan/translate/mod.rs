@@ -1,0 +1,88 @@
+//! From a logical plan to the nodes of the job's graph: one file per kind of logical node, registered in one list.
+
+use std::collections::BTreeMap;
+use std::sync::Arc;
+
+use datafusion_common::Result;
+use datafusion_expr::LogicalPlan;
+use tidemill_engine::operators::row_error::RowErrorPolicy;
+
+use super::context::{NameResolver, external};
+use super::graph_builder::GraphBuilder;
+use super::physical::Physicals;
+use super::stream::Stream;
+use crate::diagnostic::Diagnostic;
+use crate::settings::RowErrors;
+
+mod aggregate;
+mod calc;
+mod group_by;
+mod grouping_sets;
+mod late;
+mod refused;
+mod scan;
+mod settle;
+pub(crate) mod source;
+mod union;
+mod unnest;
+mod values;
+mod window;
+mod window_group;
+
+pub(crate) use calc::plain_schema;
+pub(crate) use refused::check_query;
+pub(crate) use settle::edge;
+pub(crate) use union::reads_late_rows;
+
+/// Translates one kind of node; `None` for all others.
+type Translation = fn(&mut Translator<'_>, &LogicalPlan) -> Option<Result<Stream>>;
+
+/// Every kind of logical node that can run over a stream. The last one says why the others cannot.
+const TRANSLATIONS: &[Translation] = &[
+    scan::translate,
+    calc::translate_projection,
+    calc::translate_filter,
+    calc::translate_alias,
+    window::translate,
+    aggregate::translate,
+    union::translate,
+    unnest::translate,
+    values::translate,
+    refused::translate,
+];
+
+pub(crate) struct Translator<'a> {
+    pub resolver: &'a NameResolver<'a>,
+    pub physicals: Physicals,
+    pub graph: GraphBuilder,
+    /// What all statements of the job together read of each table.
+    pub uses: source::TableUses,
+    /// The source nodes so far, by table.
+    pub sources: BTreeMap<String, source::TableStreams>,
+    /// The side outputs of window operators so far, by table.
+    pub late: BTreeMap<String, Vec<late::LateRows>>,
+}
+
+impl<'a> Translator<'a> {
+    pub fn new(resolver: &'a NameResolver<'a>, uses: source::TableUses) -> Self {
+        let physicals = Physicals::new(Arc::clone(&resolver.options));
+        let graph = GraphBuilder::default();
+        Self { resolver, physicals, graph, uses, sources: BTreeMap::new(), late: BTreeMap::new() }
+    }
+
+    pub fn translate(&mut self, plan: &LogicalPlan) -> Result<Stream> {
+        for translation in TRANSLATIONS {
+            if let Some(stream) = translation(self, plan) {
+                return stream;
+            }
+        }
+        Err(external(Diagnostic::new("this query cannot run over a stream")))
+    }
+
+    pub fn row_errors(&self) -> RowErrorPolicy {
+        match self.resolver.context.settings.row_errors() {
+            RowErrors::Fail => RowErrorPolicy::Fail,
+            RowErrors::Skip => RowErrorPolicy::Skip,
+        }
+    }
+}

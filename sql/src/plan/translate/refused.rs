@@ -1,0 +1,163 @@
+//! What cannot run over a stream, said in the words of the query.
+//!
+//! Most of it is found in the query's own text, so that the place is exact; what slips through (a view's text, or
+//! what planning makes of a query) is found in the plan.
+
+use std::ops::ControlFlow;
+
+use datafusion_common::Result;
+use datafusion_expr::{Expr, JoinType, LogicalPlan};
+use sqlparser::ast::{
+    self, Distinct, GroupByExpr, Query, Select, SetExpr, SetOperator, SetQuantifier, Spanned, TableFactor, Visit,
+    Visitor,
+};
+use sqlparser::tokenizer::Span;
+
+use super::Translator;
+use super::calc::any;
+use crate::diagnostic::Diagnostic;
+use crate::plan::context::external;
+use crate::plan::stream::Stream;
+use crate::window_call::UNNEST_MARKER;
+
+/// Why a query cannot run over a stream, if its text shows it.
+pub(crate) fn check_query(query: &Query) -> Result<(), Diagnostic> {
+    let mut visitor = Refusals;
+    match query.visit(&mut visitor) {
+        ControlFlow::Break(diagnostic) => Err(*diagnostic),
+        ControlFlow::Continue(()) => Ok(()),
+    }
+}
+
+struct Refusals;
+
+impl Visitor for Refusals {
+    type Break = Box<Diagnostic>;
+
+    fn pre_visit_query(&mut self, query: &Query) -> ControlFlow<Self::Break> {
+        let found = check_clauses(query).or_else(|| check_body(&query.body));
+        found.map_or(ControlFlow::Continue(()), |diagnostic| ControlFlow::Break(Box::new(diagnostic)))
+    }
+
+    fn pre_visit_expr(&mut self, expr: &ast::Expr) -> ControlFlow<Self::Break> {
+        match check_ast_expr(expr) {
+            None => ControlFlow::Continue(()),
+            Some(diagnostic) => ControlFlow::Break(Box::new(diagnostic)),
+        }
+    }
+}
+
+fn refuse(what: &str, hint: &str, span: Span) -> Diagnostic {
+    Diagnostic::at(span, format!("{what} over a stream is not supported yet")).with_hint(hint)
+}
+
+const ORDER_HINT: &str = "a stream has no end: take the rows as they come, and sort where they are read";
+const JOIN_HINT: &str = "joins come later; until then prepare both sides as separate queries";
+const SUBQUERY_HINT: &str = "subqueries in expressions come later, with joins; put constants into the query";
+
+fn check_clauses(query: &Query) -> Option<Diagnostic> {
+    if let Some(with) = query.with.as_ref().filter(|with| with.recursive) {
+        return Some(refuse("WITH RECURSIVE", "write the steps as separate queries", with.span()));
+    }
+    if let Some(order_by) = &query.order_by {
+        return Some(refuse("ORDER BY", ORDER_HINT, order_by.span()));
+    }
+    if let Some(limit) = &query.limit_clause {
+        return Some(refuse("LIMIT", "Top-N queries come later; a stream has no end to count to", limit.span()));
+    }
+    let fetch = query.fetch.as_ref()?;
+    let span = fetch.quantity.as_ref().map_or_else(Span::empty, Spanned::span);
+    Some(refuse("FETCH", "Top-N queries come later; a stream has no end to count to", span))
+}
+
+fn check_body(body: &SetExpr) -> Option<Diagnostic> {
+    match body {
+        SetExpr::Select(select) => check_select(select),
+        SetExpr::SetOperation { op, set_quantifier, left, right } => {
+            let by_name = matches!(
+                set_quantifier,
+                SetQuantifier::ByName | SetQuantifier::AllByName | SetQuantifier::DistinctByName
+            );
+            if *op != SetOperator::Union || by_name {
+                let hint = "INTERSECT and EXCEPT come later, with joins; UNION and UNION ALL are there";
+                return Some(refuse(&format!("{op} {set_quantifier}").trim().to_owned(), hint, right.span()));
+            }
+            check_body(left).or_else(|| check_body(right))
+        }
+        _ => None,
+    }
+}
+
+fn check_select(select: &Select) -> Option<Diagnostic> {
+    if let Some(Distinct::On(_)) = &select.distinct {
+        return Some(refuse("DISTINCT ON", "Top-N queries come later; SELECT DISTINCT is there", select.span()));
+    }
+    if let Some(qualify) = &select.qualify {
+        return Some(refuse("QUALIFY", "OVER windows come later", qualify.span()));
+    }
+    if let GroupByExpr::All(_) = &select.group_by {
+        return Some(
+            Diagnostic::at(select.span(), "GROUP BY ALL does not exist in Flink SQL").with_hint("list the columns"),
+        );
+    }
+    if let Some(second) = select.from.get(1) {
+        return (!is_unnest(&second.relation)).then(|| refuse("a join", JOIN_HINT, second.relation.span()));
+    }
+    let joins = select.from.iter().flat_map(|from| &from.joins);
+    let join = joins.into_iter().find(|join| !is_unnest(&join.relation))?;
+    Some(refuse("JOIN", JOIN_HINT, join.relation.span()))
+}
+
+/// `LATERAL (SELECT markers)`, which the parser makes of UNNEST.
+fn is_unnest(relation: &TableFactor) -> bool {
+    matches!(relation, TableFactor::Derived { lateral: true, subquery, .. } if subquery.to_string().contains(UNNEST_MARKER))
+}
+
+fn check_ast_expr(expr: &ast::Expr) -> Option<Diagnostic> {
+    match expr {
+        ast::Expr::Function(call) if call.over.is_some() => {
+            let what = format!("{}(...) OVER", call.name.to_string().to_uppercase());
+            Some(refuse(&what, "OVER windows come later; a window with GROUP BY is there", call.name.span()))
+        }
+        ast::Expr::InSubquery { .. } => Some(refuse("IN (SELECT ...)", SUBQUERY_HINT, expr.span())),
+        ast::Expr::Exists { .. } => Some(refuse("EXISTS", SUBQUERY_HINT, expr.span())),
+        ast::Expr::Subquery(_) => Some(refuse("a subquery in an expression", SUBQUERY_HINT, expr.span())),
+        _ => None,
+    }
+}
+
+/// The last of the translations: every node that none of the others took.
+pub(super) fn translate(_translator: &mut Translator<'_>, plan: &LogicalPlan) -> Option<Result<Stream>> {
+    let (what, hint) = match plan {
+        LogicalPlan::Join(join) if join.join_type == JoinType::Inner && join.on.is_empty() => {
+            ("a cross join", JOIN_HINT)
+        }
+        LogicalPlan::Join(_) => ("JOIN", JOIN_HINT),
+        LogicalPlan::Window(_) => ("OVER", "OVER windows come later; a window with GROUP BY is there"),
+        LogicalPlan::Sort(_) => ("ORDER BY", ORDER_HINT),
+        LogicalPlan::Limit(_) => ("LIMIT", "Top-N queries come later; a stream has no end to count to"),
+        LogicalPlan::Distinct(_) => ("DISTINCT ON", "SELECT DISTINCT is there"),
+        LogicalPlan::Subquery(_) => ("a lateral subquery", SUBQUERY_HINT),
+        LogicalPlan::RecursiveQuery(_) => ("WITH RECURSIVE", "write the steps as separate queries"),
+        _ => ("this kind of query", "SELECT, WHERE, GROUP BY, UNION ALL, UNNEST and window functions are there"),
+    };
+    Some(Err(external(refuse(what, hint, Span::empty()))))
+}
+
+/// Expressions that have no meaning for one row.
+pub(super) fn check_expr(expr: &Expr) -> Result<()> {
+    let subquery = |part: &Expr| {
+        matches!(part, Expr::InSubquery(_) | Expr::Exists(_) | Expr::ScalarSubquery(_) | Expr::SetComparison(_))
+    };
+    if any(expr, subquery) {
+        return Err(external(refuse("a subquery in an expression", SUBQUERY_HINT, Span::empty())));
+    }
+    if any(expr, |part| matches!(part, Expr::OuterReferenceColumn(..))) {
+        return Err(external(refuse("a correlated subquery", SUBQUERY_HINT, Span::empty())));
+    }
+    let marker = |part: &Expr| matches!(part, Expr::ScalarFunction(call) if call.name().starts_with("__"));
+    if any(expr, marker) {
+        return Err(external(Diagnostic::new("a table function can only stand in FROM")));
+    }
+    Ok(())
+}

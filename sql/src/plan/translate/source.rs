@@ -1,0 +1,300 @@
+//! Source nodes: one per table and job, reading the union of what all statements need.
+
+use std::collections::{BTreeMap, BTreeSet};
+use std::sync::Arc;
+use std::time::Duration;
+
+use arrow::datatypes::{Field, Schema};
+use datafusion_common::tree_node::{TreeNode, TreeNodeRecursion};
+use datafusion_common::{Result, ScalarValue};
+use datafusion_expr::LogicalPlan;
+use datafusion_physical_expr::ScalarFunctionExpr;
+use datafusion_physical_expr::expressions::Literal;
+use tidemill_engine::graph::{ChangelogMode, NodeKind, Parallelism};
+use tidemill_engine::operator::SIDE_PORT;
+use tidemill_engine::source::{Boundedness, Source, SourceSpec, WatermarkSpec, rejected_schema};
+use tidemill_engine::time::window::TimeDomain;
+
+use super::Translator;
+use super::calc::any;
+use crate::catalog::{ColumnKind, TableDefinition};
+use crate::diagnostic::Diagnostic;
+use crate::plan::context::{CatalogTable, TableStream, external};
+use crate::plan::graph_builder::{NodeDraft, detail};
+use crate::plan::nodes::window::{WindowNode, describe_ms};
+use crate::plan::physical::{self, Physical, column, columns_read, substitute};
+use crate::plan::stream::{Stream, WholeRow};
+use crate::plan::table::{self, BoundTable};
+use crate::settings::parse_duration;
+
+/// The table option that overrides `table.exec.source.idle-timeout`.
+const IDLE_TIMEOUT: &str = "scan.watermark.idle-timeout";
+/// The column that carries a whole row to the window operators.
+pub(super) const WHOLE_ROW: &str = "__row";
+
+/// What a job reads of one table.
+#[derive(Debug, Clone, Default)]
+pub(crate) struct TableUse {
+    columns: BTreeSet<String>,
+    /// Some statement goes by event time.
+    needs_watermark: bool,
+    /// Some statement reads `<table>$late`.
+    pub late: bool,
+    /// Some statement reads `<table>$errors`.
+    errors: bool,
+}
+
+pub(crate) type TableUses = BTreeMap<String, TableUse>;
+
+/// Adds what a plan reads to the uses.
+pub(crate) fn collect(plan: &LogicalPlan, uses: &mut TableUses) -> Result<()> {
+    let by_event_time = goes_by_event_time(plan)?;
+    plan.apply(|node| {
+        if let LogicalPlan::TableScan(scan) = node
+            && let Some(table) = scan.source.downcast_ref::<CatalogTable>()
+        {
+            let entry = uses.entry(table.definition.name.clone()).or_default();
+            match table.stream {
+                TableStream::Rows => {
+                    entry.columns.extend(scan.projected_schema.fields().iter().map(|field| field.name().clone()));
+                    entry.needs_watermark |= by_event_time;
+                }
+                TableStream::Late => entry.late = true,
+                TableStream::Errors => entry.errors = true,
+            }
+        }
+        Ok(TreeNodeRecursion::Continue)
+    })?;
+    Ok(())
+}
+
+fn goes_by_event_time(plan: &LogicalPlan) -> Result<bool> {
+    plan.exists(|node| {
+        let window = match node {
+            LogicalPlan::Extension(extension) => extension.node.as_any().downcast_ref::<WindowNode>(),
+            _ => None,
+        };
+        let reads_watermark = |expr: &datafusion_expr::Expr| {
+            any(
+                expr,
+                |part| matches!(part, datafusion_expr::Expr::ScalarFunction(f) if f.name() == "current_watermark"),
+            )
+        };
+        Ok(window.is_some_and(|window| window.spec.domain == TimeDomain::Event)
+            || node.expressions().iter().any(reads_watermark))
+    })
+}
+
+/// The streams of a source node.
+pub(crate) struct TableStreams {
+    rows: Stream,
+    /// Names of the columns of `rows`.
+    columns: Vec<String>,
+    errors: Stream,
+}
+
+impl Translator<'_> {
+    /// The rows of a table, reduced to these columns.
+    pub fn table_rows(&mut self, definition: &TableDefinition, columns: &[&str]) -> Result<Stream> {
+        let streams = self.source(definition)?;
+        let places = columns.iter().map(|name| streams.columns.iter().position(|column| column == name));
+        let Some(places) = places.collect::<Option<Vec<_>>>() else {
+            return Err(external(Diagnostic::new(format!("a column of `{}` was lost in planning", definition.name))));
+        };
+        let rows = streams.rows.clone();
+        let schema = Arc::new(rows.schema.project(&places)?);
+        let columns = places.iter().map(|index| Arc::clone(&rows.columns[*index])).collect();
+        Ok(Stream { columns, schema, ..rows })
+    }
+
+    /// The records of a table that could not be decoded.
+    pub fn table_errors(&mut self, definition: &TableDefinition) -> Result<Stream> {
+        Ok(self.source(definition)?.errors.clone())
+    }
+
+    fn source(&mut self, definition: &TableDefinition) -> Result<&TableStreams> {
+        if !self.sources.contains_key(&definition.name) {
+            let streams = self.add_source(definition)?;
+            self.sources.insert(definition.name.clone(), streams);
+        }
+        Ok(&self.sources[&definition.name])
+    }
+
+    fn add_source(&mut self, definition: &TableDefinition) -> Result<TableStreams> {
+        let usage = self.uses.get(&definition.name).cloned().unwrap_or_default();
+        let bound = table::bind(self.resolver, &self.physicals, definition)?;
+        let mut output = output_columns(&bound, &usage);
+        let watermark = bound.watermark.clone().filter(|_| usage.needs_watermark || usage.late);
+        if let Some(watermark) = &watermark {
+            output.extend(columns_read(&watermark.expression));
+            output.insert(watermark.column);
+        }
+        let output: Vec<usize> = output.into_iter().collect();
+        let read = connector_columns(&bound, &output, usage.late);
+        let names: Vec<String> = read.iter().map(|index| definition.columns[*index].name.clone()).collect();
+        let context = self.resolver.context;
+        let source =
+            context.connectors.source(definition, &names, context.settings.time_zone()).map_err(|problem| {
+                let found = Diagnostic::new(format!("table `{}`: {problem}", definition.name));
+                external(match problem.hint {
+                    Some(hint) => found.with_hint(hint),
+                    None => found,
+                })
+            })?;
+        let plan = SourcePlan { definition, bound: &bound, usage: &usage, output, read };
+        plan.add(self, source, watermark)
+    }
+}
+
+/// The table's columns that leave the source node: what is read, at least one.
+fn output_columns(bound: &BoundTable, usage: &TableUse) -> BTreeSet<usize> {
+    let fields = bound.schema.fields();
+    let mut output: BTreeSet<usize> =
+        fields.iter().enumerate().filter(|(_, field)| usage.columns.contains(field.name())).map(|(i, _)| i).collect();
+    if output.is_empty() {
+        // Rows are counted by a column; a flat one is the cheapest to decode.
+        let flat = |index: &usize| bound.is_read[*index] && !fields[*index].data_type().is_nested();
+        let physical = (0..fields.len()).find(flat).or_else(|| (0..fields.len()).find(|index| bound.is_read[*index]));
+        output.extend(physical.or(if fields.is_empty() { None } else { Some(0) }));
+    }
+    output
+}
+
+/// The columns that the connector must give for these outputs. With a reader of the late rows or of the undecodable
+/// records all of them are read, so that which records are found wrong does not depend on the rest of the plan.
+fn connector_columns(bound: &BoundTable, output: &[usize], late: bool) -> Vec<usize> {
+    let mut read: BTreeSet<usize> = output.iter().flat_map(|index| columns_read(&bound.columns[*index])).collect();
+    if late {
+        read.extend((0..bound.columns.len()).flat_map(|index| columns_read(&bound.columns[index])));
+    }
+    read.into_iter().collect()
+}
+
+struct SourcePlan<'p> {
+    definition: &'p TableDefinition,
+    bound: &'p BoundTable,
+    usage: &'p TableUse,
+    /// Columns of the table that the node gives.
+    output: Vec<usize>,
+    /// Columns of the table that the connector gives.
+    read: Vec<usize>,
+}
+
+impl SourcePlan<'_> {
+    fn add(
+        &self,
+        translator: &mut Translator<'_>,
+        source: Arc<dyn Source>,
+        watermark: Option<table::BoundWatermark>,
+    ) -> Result<TableStreams> {
+        let to_source = self.to_source();
+        let mut columns = self.output.iter().map(|index| substitute(&self.bound.columns[*index], &to_source));
+        let mut columns = columns.by_ref().collect::<Result<Vec<_>>>()?;
+        let mut fields: Vec<Field> = self.output.iter().map(|index| self.bound.schema.field(*index).clone()).collect();
+        if self.usage.late {
+            let row = whole_row(translator, self.bound, &to_source)?;
+            fields.push(Field::new(WHOLE_ROW, physical_type(&row, &source)?, true));
+            columns.push(row);
+        }
+        let idle_timeout = self.idle_timeout(translator)?;
+        let watermark = watermark.map(|watermark| self.watermark(&watermark, idle_timeout)).transpose()?;
+        let schema = Arc::new(Schema::new(fields));
+        let details = self.details(&columns, &schema, watermark.as_ref());
+        let steady = idle_timeout.is_none() && source.discovery_interval().is_none();
+        let bounded = source.boundedness() == Boundedness::Bounded;
+        let name = &self.definition.name;
+        let node = translator.graph.add(NodeDraft {
+            uid: format!("source:{name}"),
+            name: format!("Source({name})"),
+            kind: NodeKind::Source(SourceSpec { source, columns, watermark }),
+            inputs: Vec::new(),
+            parallelism: Parallelism::Job,
+            schema: Arc::clone(&schema),
+            changelog: ChangelogMode::Append,
+            details,
+            state_signature: None,
+        });
+        let mut rows = Stream::of(node, schema, Parallelism::Job, ChangelogMode::Append, bounded);
+        rows.steady = steady;
+        let mut errors = Stream::of(node, rejected_schema(), Parallelism::Job, ChangelogMode::Append, bounded);
+        errors.port = SIDE_PORT;
+        if self.usage.late {
+            let row = rows.columns.pop();
+            rows.schema = Arc::new(rows.schema.project(&(0..self.output.len()).collect::<Vec<_>>())?);
+            rows.whole_row = row.map(|row| WholeRow { table: name.clone(), row });
+        }
+        let columns = self.output.iter().map(|index| self.definition.columns[*index].name.clone()).collect();
+        Ok(TableStreams { rows, columns, errors })
+    }
+
+    /// For each column of the table, where the connector gives it.
+    fn to_source(&self) -> Vec<Physical> {
+        let place = |index: usize| self.read.iter().position(|read| *read == index).unwrap_or(index);
+        let fields = self.bound.schema.fields().iter().enumerate();
+        fields.map(|(index, field)| column(field.name(), place(index))).collect()
+    }
+
+    fn watermark(&self, bound: &table::BoundWatermark, idle_timeout: Option<Duration>) -> Result<WatermarkSpec> {
+        let place = |index: usize| self.output.iter().position(|output| *output == index).unwrap_or_default();
+        let fields = self.bound.schema.fields().iter().enumerate();
+        let to_output: Vec<_> = fields.map(|(index, field)| column(field.name(), place(index))).collect();
+        let expression = substitute(&bound.expression, &to_output)?;
+        Ok(WatermarkSpec { expression, time_column: place(bound.column), idle_timeout })
+    }
+
+    fn idle_timeout(&self, translator: &Translator<'_>) -> Result<Option<Duration>> {
+        let Some(text) = self.definition.options.get(IDLE_TIMEOUT) else {
+            return Ok(translator.resolver.context.settings.idle_timeout());
+        };
+        match parse_duration(text) {
+            Ok(timeout) => Ok(Some(timeout).filter(|timeout| !timeout.is_zero())),
+            Err(problem) => {
+                let message = format!("option `{IDLE_TIMEOUT}` of table `{}`: {problem}", self.definition.name);
+                Err(external(Diagnostic::new(message)))
+            }
+        }
+    }
+
+    fn details(
+        &self,
+        columns: &[Physical],
+        schema: &Schema,
+        watermark: Option<&WatermarkSpec>,
+    ) -> Vec<(String, String)> {
+        let visible = &columns[..self.output.len()];
+        let mut details = vec![detail("columns", super::calc::describe_columns(visible, schema))];
+        if let Some(watermark) = watermark {
+            let time = schema.field(watermark.time_column).name();
+            details.push(detail("watermark", format!("{time} AS {}", physical::display(&watermark.expression))));
+            if let Some(timeout) = watermark.idle_timeout {
+                details.push(detail("idle timeout", describe_ms(timeout.as_millis() as i64)));
+            }
+        }
+        details
+    }
+}
+
+fn physical_type(row: &Physical, source: &Arc<dyn Source>) -> Result<arrow::datatypes::DataType> {
+    row.data_type(&source.schema())
+}
+
+/// All columns of the table as one ROW.
+fn whole_row(translator: &Translator<'_>, bound: &BoundTable, to_source: &[Physical]) -> Result<Physical> {
+    let function = datafusion_functions::core::named_struct();
+    let mut arguments: Vec<Physical> = Vec::new();
+    let mut types = Vec::new();
+    for (field, expr) in bound.schema.fields().iter().zip(&bound.columns) {
+        arguments.push(Arc::new(Literal::new(ScalarValue::from(field.name().as_str()))));
+        arguments.push(substitute(expr, to_source)?);
+        types.push(Arc::clone(field));
+    }
+    let row = arrow::datatypes::DataType::Struct(types.into_iter().collect());
+    let field = Arc::new(Field::new(WHOLE_ROW, row, true));
+    let options = Arc::clone(&translator.resolver.options);
+    Ok(Arc::new(ScalarFunctionExpr::new(WHOLE_ROW, function, arguments, field, options)))
+}
+
+/// True for tables whose kind of column comes from the connector.
+pub(crate) fn is_connector_column(kind: &ColumnKind) -> bool {
+    matches!(kind, ColumnKind::Physical | ColumnKind::Metadata { .. })
+}
