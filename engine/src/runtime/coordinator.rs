@@ -179,7 +179,7 @@ impl<'a> Coordinator<'a> {
 
     fn on_event(&mut self, event: Event) -> Result<Option<AttemptEnd>> {
         match event {
-            Event::Failed { error, .. } => Err(error),
+            Event::Failed { error } => Err(error),
             Event::SourceEnded { task } => {
                 self.ended_sources.insert(task);
                 Ok(None)

@@ -19,7 +19,7 @@ pub enum Event {
     /// A source task waits for a checkpoint (see `JobOptions::checkpoint_every_batches`).
     CheckpointWanted { task: TaskId },
     /// The task's thread is about to end because of this.
-    Failed { task: TaskId, error: EngineError },
+    Failed { error: EngineError },
 }
 
 /// What one task leaves behind at a barrier.
@@ -50,10 +50,6 @@ impl Reporter {
         Self { task, events }
     }
 
-    pub fn task(&self) -> TaskId {
-        self.task
-    }
-
     pub fn snapshot(&self, epoch: Epoch, snapshot: TaskSnapshot) {
         self.send(Event::Snapshot { task: self.task, epoch, snapshot });
     }
@@ -67,7 +63,7 @@ impl Reporter {
     }
 
     pub fn failed(&self, error: EngineError) {
-        self.send(Event::Failed { task: self.task, error });
+        self.send(Event::Failed { error });
     }
 
     fn send(&self, event: Event) {

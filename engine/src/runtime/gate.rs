@@ -43,7 +43,10 @@ struct Inlet {
     receiver: Receiver<Element>,
     /// Index of the logical input that this channel belongs to.
     input: usize,
+    /// The last watermark before the final one.
     watermark: EventTime,
+    /// The final watermark came: this channel holds nothing back any more, and does not say how late it is either.
+    is_final: bool,
     idle: bool,
     ended: bool,
     /// Delivered the barrier that is being aligned; not read until all have.
@@ -57,6 +60,7 @@ impl Gate {
             receiver,
             input,
             watermark: EventTime::MIN,
+            is_final: false,
             idle: false,
             ended: false,
             aligned: false,
@@ -123,7 +127,10 @@ impl Gate {
                 self.pending.push_back(GateEvent::Batch { input: inlet.input, batch });
             }
             Element::Watermark(watermark) => {
-                inlet.watermark = inlet.watermark.max(watermark);
+                match watermark {
+                    EventTime::MAX => inlet.is_final = true,
+                    _ => inlet.watermark = inlet.watermark.max(watermark),
+                }
                 inlet.idle = false;
                 self.combine_time();
             }
@@ -132,8 +139,8 @@ impl Gate {
                 self.combine_time();
             }
             Element::End => {
+                assert!(inlet.is_final, "the final watermark comes before the end");
                 inlet.ended = true;
-                self.combine_time();
                 self.combine_end();
             }
             Element::Barrier(barrier) => self.align(index, barrier),
@@ -151,17 +158,17 @@ impl Gate {
         }
     }
 
-    /// An input that ended holds nothing back; if all that are left are idle, the furthest of them tells the time.
+    /// The minimum over the inputs that are neither idle nor at their end. Where all that are left are idle, time is
+    /// what the furthest input ever said: the same as if the idle ones had fallen silent before the others ended.
     fn combine_time(&mut self) {
-        let live = || self.inlets.iter().filter(|inlet| !inlet.ended);
-        let active = live().filter(|inlet| !inlet.idle).map(|inlet| inlet.watermark).min();
-        let combined = match active {
-            Some(watermark) => Some(watermark),
-            None if live().next().is_some() => live().map(|inlet| inlet.watermark).max(),
-            None => self.inlets.iter().map(|inlet| inlet.watermark).min(),
+        let live = || self.inlets.iter().filter(|inlet| !inlet.is_final);
+        let idle = live().all(|inlet| inlet.idle) && live().next().is_some();
+        let combined = match live().next() {
+            None => Some(EventTime::MAX),
+            Some(_) if idle => self.inlets.iter().map(|inlet| inlet.watermark).max(),
+            Some(_) => live().filter(|inlet| !inlet.idle).map(|inlet| inlet.watermark).min(),
         };
         let combined = combined.unwrap_or(self.watermark).max(self.watermark);
-        let idle = active.is_none() && live().next().is_some();
         // To those downstream a watermark also says "no longer idle", so idleness is said again behind one.
         let tells_time = combined > self.watermark || (self.idle && !idle);
         if tells_time {
@@ -181,3 +188,7 @@ impl Gate {
         }
     }
 }
+
+#[cfg(test)]
+#[path = "gate_tests.rs"]
+mod tests;

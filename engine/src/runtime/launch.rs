@@ -128,7 +128,7 @@ impl RunningTasks {
             let _ = thread.join();
         }
         let failures = self.events.try_iter().filter_map(|event| match event {
-            Event::Failed { error, .. } => Some(error),
+            Event::Failed { error } => Some(error),
             _ => None,
         });
         failures.collect()
@@ -300,6 +300,7 @@ fn reading(plan: &Plan, node: &Node, spec: &SourceSpec, pool: Arc<SplitPool>, su
         timed: spec.watermark.is_some(),
         idle_timeout: spec.watermark.as_ref().and_then(|watermark| watermark.idle_timeout),
         batch_rows: plan.options.batch_rows,
+        now: plan.options.clock.now(),
         restored: plan.source_state(&node.uid).map_or(EventTime::MIN, |source| source.watermark),
     };
     Ok(Reading::new(Arc::clone(&spec.source), pool, setup))

@@ -66,12 +66,15 @@ pub struct ReadingSetup {
     pub timed: bool,
     pub idle_timeout: Option<Duration>,
     pub batch_rows: usize,
+    pub now: ProcessingTime,
     /// The source's watermark in the restored checkpoint.
     pub restored: EventTime,
 }
 
 impl Reading {
     pub fn new(source: Arc<dyn Source>, pool: Arc<SplitPool>, setup: ReadingSetup) -> Self {
+        // Taken now, so that not even the first barrier can come before the restored positions are in these hands.
+        let dealt = pool.take(setup.subtask.index);
         Self {
             source,
             pool,
@@ -81,7 +84,7 @@ impl Reading {
             timed: setup.timed,
             idle_timeout: setup.idle_timeout,
             batch_rows: setup.batch_rows.max(1),
-            splits: Vec::new(),
+            splits: dealt.into_iter().map(|numbered| SplitRun::new(numbered, setup.now)).collect(),
             told: setup.restored,
             idle: false,
         }
@@ -203,10 +206,7 @@ impl Reading {
         }
         let live = || self.splits.iter().filter(|split| !split.finished);
         let Some(lowest) = live().filter(|split| !split.idle).map(SplitRun::hold).min() else {
-            let ends = live().next().is_none() && !self.pool.is_open();
-            let news = (!ends && !self.idle).then_some(TimeNews::Idle);
-            self.idle |= news.is_some();
-            return news;
+            return self.news_of_idleness();
         };
         if lowest <= self.told && !self.idle {
             return None;
@@ -214,6 +214,21 @@ impl Reading {
         self.idle = false;
         self.told = self.told.max(lowest);
         Some(TimeNews::Watermark(self.told))
+    }
+
+    /// Nobody holds time back: it is what the furthest split says, as if that one had been read last.
+    fn news_of_idleness(&mut self) -> Option<TimeNews> {
+        if self.splits.iter().all(|split| split.finished) && !self.pool.is_open() {
+            return None;
+        }
+        let furthest = self.splits.iter().map(|split| split.watermark).max();
+        if let Some(furthest) = furthest.filter(|furthest| *furthest > self.told) {
+            self.told = furthest;
+            return Some(TimeNews::Watermark(furthest));
+        }
+        let news = (!self.idle).then_some(TimeNews::Idle);
+        self.idle = true;
+        news
     }
 
     /// Time is at its end: every split was read.

@@ -1,0 +1,161 @@
+//! Failures: what may pass is tried again from the last checkpoint, everything else ends the job with its cause.
+
+use std::sync::Arc;
+use std::sync::atomic::{AtomicU64, Ordering};
+use std::time::{Duration, Instant};
+
+use super::kit::*;
+use crate::EngineError;
+use crate::graph::Exchange;
+use crate::operator::{MAIN_PORT, SIDE_PORT};
+use crate::runtime::testing::CollectSink;
+use crate::runtime::{JobOptions, JobState, Outcome, RestartStrategy, Restore, start};
+
+fn failing(key: i64, panics: bool, failures: u64) -> ToyWindows {
+    let mischief = OperatorMischief { bad_key: Some(key), panics, failures_left: AtomicU64::new(failures) };
+    ToyWindows { mischief: Arc::new(mischief) }
+}
+
+#[test]
+fn an_operator_that_fails_or_panics_for_a_while_costs_nothing_but_time() {
+    let splits = random_splits(21, 3, 60);
+    for (parallelism, panics) in [(1, false), (2, true), (7, false)] {
+        let folder = tempfile::tempdir().unwrap();
+        let source = Arc::new(SplitsSource::new(splits.clone()));
+        let pipeline = pipeline_with(source, failing(3, panics, 3), None);
+        let options =
+            JobOptions { parallelism, batch_rows: 8, checkpoint_every_batches: Some(4), ..options(folder.path()) };
+        let summary = finish(&pipeline.graph, options);
+        assert!((1..=3).contains(&summary.restarts), "{} restarts", summary.restarts);
+        assert_eq!(pipeline.results.sorted_rows(), expected(&splits).0, "{parallelism} {panics}");
+        assert_eq!(pipeline.late.sorted_rows(), expected(&splits).1, "{parallelism} {panics}");
+    }
+}
+
+#[test]
+fn a_source_that_breaks_down_is_read_again_from_its_position() {
+    let splits = random_splits(22, 2, 90);
+    let folder = tempfile::tempdir().unwrap();
+    let failures_left = AtomicU64::new(5);
+    let mischief = Mischief { fail_after_rows: Some(30), failures_left, ..Mischief::default() };
+    let pipeline = pipeline(SplitsSource::with(splits.clone(), mischief));
+    let options = JobOptions { batch_rows: 4, checkpoint_every_batches: Some(3), ..options(folder.path()) };
+    let summary = finish(&pipeline.graph, options);
+    assert!(summary.restarts > 2, "{} restarts", summary.restarts);
+    assert_eq!(pipeline.results.sorted_rows(), expected(&splits).0);
+}
+
+#[test]
+fn a_job_without_progress_gives_up_with_the_cause() {
+    let folder = tempfile::tempdir().unwrap();
+    let source = Arc::new(SplitsSource::new(random_splits(23, 2, 60)));
+    let pipeline = pipeline_with(source, failing(3, true, u64::MAX), None);
+    let restart =
+        RestartStrategy { attempts_max: 3, initial_backoff: Duration::from_millis(1), ..RestartStrategy::default() };
+    let job = start(pipeline.graph.clone(), JobOptions { parallelism: 2, restart, ..options(folder.path()) }).unwrap();
+    let error = job.wait().unwrap_err();
+    assert!(matches!(&error, EngineError::Internal { reason, .. } if reason.contains("told to panic")), "{error}");
+    let status = job.status();
+    assert_eq!((status.state, status.restarts), (JobState::Failed, 3));
+    assert!(status.last_error.unwrap().contains("told to panic"));
+    assert!(pipeline.results.rows().is_empty());
+}
+
+#[test]
+fn a_bad_row_fails_the_job_at_once() {
+    let folder = tempfile::tempdir().unwrap();
+    let pipeline = pipeline(SplitsSource::new(vec![vec![(1, 10), (1, -1)]]));
+    let job = start(pipeline.graph.clone(), options(folder.path())).unwrap();
+    assert!(matches!(job.wait(), Err(EngineError::BadRow { .. })));
+    assert_eq!(job.status().restarts, 0);
+    assert!(matches!(job.wait(), Err(EngineError::BadRow { .. })), "the outcome can be asked for again");
+}
+
+#[test]
+fn a_plan_whose_state_differs_is_refused_with_reasons() {
+    let folder = tempfile::tempdir().unwrap();
+    let splits = random_splits(24, 2, 60);
+    let build = |signature: &str| {
+        let sink = CollectSink::new();
+        let mut graph = Graph::default();
+        let mischief = Mischief { stall: Some((0, 10)), ..Mischief::default() };
+        let source = graph.source(Arc::new(SplitsSource::with(splits.clone(), mischief)), None);
+        let windows = graph.windows(source, ToyWindows::default());
+        graph.node(windows).state_signature = Some(signature.into());
+        graph.sink(windows, MAIN_PORT, &sink);
+        graph.build()
+    };
+    let job = start(build("tumble 100"), options(folder.path())).unwrap();
+    job.checkpoint().unwrap();
+    drop(job);
+    let error = run(&build("tumble 200"), options(folder.path())).unwrap_err();
+    let EngineError::StateMismatch { reasons } = &error else { panic!("{error}") };
+    assert!(reasons[0].contains("tumble 100") && reasons[0].contains("tumble 200"), "{error}");
+    let fresh = JobOptions { restore: Restore::Fresh, ..options(folder.path()) };
+    let job = start(build("tumble 200"), fresh).unwrap();
+    job.checkpoint().unwrap();
+}
+
+#[test]
+fn more_instances_than_key_groups_are_refused() {
+    let folder = tempfile::tempdir().unwrap();
+    let pipeline = pipeline(SplitsSource::new(vec![]));
+    let error = run(&pipeline.graph, JobOptions { parallelism: 200, ..options(folder.path()) }).unwrap_err();
+    assert!(matches!(error, EngineError::StateMismatch { .. }), "{error}");
+}
+
+#[test]
+fn a_damaged_newest_checkpoint_falls_back_loudly() {
+    let splits = random_splits(25, 2, 80);
+    let folder = tempfile::tempdir().unwrap();
+    let mischief = Mischief { stall: Some((0, 40)), ..Mischief::default() };
+    let source = Arc::new(SplitsSource::with(splits.clone(), mischief));
+    let pipeline = pipeline_with(source.clone(), ToyWindows::default(), None);
+    let job = start(pipeline.graph.clone(), options(folder.path())).unwrap();
+    let first = job.checkpoint().unwrap();
+    let second = job.checkpoint().unwrap();
+    drop(job);
+    let manifest = folder.path().join(format!("checkpoints/{:08}/MANIFEST", second.0));
+    let mut bytes = std::fs::read(&manifest).unwrap();
+    let middle = bytes.len() / 2;
+    bytes[middle] ^= 1;
+    std::fs::write(&manifest, bytes).unwrap();
+    source.mischief.released.store(true, Ordering::Relaxed);
+    let job = start(pipeline.graph.clone(), options(folder.path())).unwrap();
+    let summary = job.wait().unwrap();
+    assert_eq!(summary.outcome, Outcome::Finished);
+    assert!(summary.notes[0].contains("damaged"), "{:?}", summary.notes);
+    assert!(summary.epoch > second, "epochs never go back: {} after {first} and {second}", summary.epoch);
+}
+
+#[test]
+fn cancelling_is_prompt_while_everything_is_full() {
+    let folder = tempfile::tempdir().unwrap();
+    let sink = CollectSink::new();
+    let mut graph = Graph::default();
+    let rows: Vec<Row> = (0..200_000).map(|i| (i % 7, i)).collect();
+    let source = graph.source(Arc::new(SplitsSource::new(vec![rows.clone(), rows])), None);
+    let calc = graph.calc(vec![input(source, MAIN_PORT, Exchange::Rebalance)]);
+    let windows = graph.windows(calc, ToyWindows::default());
+    graph.sink(windows, SIDE_PORT, &sink);
+    let options = JobOptions { parallelism: 3, batch_rows: 10, channel_batches: 1, ..options(folder.path()) };
+    let job = start(graph.build(), options.clone()).unwrap();
+    std::thread::sleep(Duration::from_millis(50));
+    let begin = Instant::now();
+    job.cancel();
+    assert_eq!(job.wait().unwrap().outcome, Outcome::Cancelled);
+    assert!(begin.elapsed() < Duration::from_secs(5), "{:?}", begin.elapsed());
+    // The state directory is free again, and nobody of the cancelled job still writes to it.
+    drop(job);
+    drop(crate::checkpoint::CheckpointStore::open(&options.state_dir).unwrap());
+}
+
+#[test]
+fn a_state_directory_serves_one_job_at_a_time() {
+    let folder = tempfile::tempdir().unwrap();
+    let mischief = Mischief { stall: Some((0, 1)), ..Mischief::default() };
+    let pipeline = pipeline(SplitsSource::with(random_splits(26, 1, 5), mischief));
+    let _first = start(pipeline.graph.clone(), options(folder.path())).unwrap();
+    let second = start(pipeline.graph.clone(), options(folder.path()));
+    assert!(matches!(second, Err(EngineError::StateInUse { .. })));
+}

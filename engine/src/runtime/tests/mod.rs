@@ -1,0 +1,7 @@
+//! Whole jobs in one process: a source of several splits, a toy window operator with keyed state, a sink in memory.
+//! Whatever the parallelism, the batch size and the crashes, the visible rows must be those of the fault-free run.
+
+mod failures;
+pub mod kit;
+mod pipelines;
+mod time;

@@ -1,0 +1,123 @@
+//! Watermarks: per split, over idle splits and inputs, at the end, and never back.
+
+use std::sync::Arc;
+use std::sync::atomic::{AtomicI64, Ordering};
+use std::time::{Duration, Instant};
+
+use super::kit::*;
+use crate::EngineError;
+use crate::graph::Exchange;
+use crate::operator::MAIN_PORT;
+use crate::runtime::testing::CollectSink;
+use crate::runtime::{JobHandle, JobOptions, start};
+use crate::source::Boundedness;
+use crate::time::{Clock, EventTime, ProcessingTime};
+
+#[derive(Default)]
+struct HandClock(AtomicI64);
+
+impl Clock for HandClock {
+    fn now(&self) -> ProcessingTime {
+        ProcessingTime(self.0.load(Ordering::Relaxed))
+    }
+}
+
+fn until(job: &JobHandle, what: &str, holds: impl Fn() -> bool) {
+    let begin = Instant::now();
+    while !holds() {
+        if begin.elapsed() > Duration::from_secs(30) {
+            panic!("{what} did not come about: {:#?}", job.status());
+        }
+        std::thread::sleep(Duration::from_millis(2));
+    }
+}
+
+/// Two splits far apart in time; the early one stalls after its first row.
+fn stalled() -> SplitsSource {
+    let splits = vec![vec![(1, 10), (1, 1500)], (0..50).map(|i| (2, 1000 + i * 10)).collect()];
+    SplitsSource::with(splits, Mischief { stall: Some((0, 1)), ..Mischief::default() })
+}
+
+#[test]
+fn an_idle_split_stops_holding_time_back_and_the_holder_is_named() {
+    for parallelism in [1, 2] {
+        let folder = tempfile::tempdir().unwrap();
+        let clock = Arc::new(HandClock::default());
+        let source = Arc::new(stalled());
+        let mischief = Arc::clone(&source.mischief);
+        let pipeline = pipeline_with(source, ToyWindows::default(), Some(Duration::from_secs(60)));
+        let options = JobOptions { parallelism, clock: clock.clone(), ..options(folder.path()) };
+        let job = start(pipeline.graph.clone(), options).unwrap();
+        until(&job, "reading", || job.status().nodes[0].rows_in >= 51);
+        let watermark = || job.status().nodes[2].watermark;
+        until(&job, "the held watermark", || watermark() == Some(EventTime(9)));
+        until(&job, "its holder", || job.status().watermark_holder.is_some_and(|holder| holder.split == "split-0"));
+        clock.0.store(61_000, Ordering::Relaxed);
+        until(&job, "time without the idle split", || watermark() > Some(EventTime(1400)));
+        mischief.released.store(true, Ordering::Relaxed);
+        job.wait().unwrap();
+        assert!(pipeline.results.rows().contains(&"+I[1, 1600, 1]".to_string()), "{parallelism}");
+    }
+}
+
+#[test]
+fn without_an_idle_timeout_time_waits() {
+    let folder = tempfile::tempdir().unwrap();
+    let pipeline = pipeline(stalled());
+    let job = start(pipeline.graph.clone(), options(folder.path())).unwrap();
+    until(&job, "reading", || job.status().nodes[0].rows_in >= 51);
+    std::thread::sleep(Duration::from_millis(100));
+    assert_eq!(job.status().nodes[2].watermark, Some(EventTime(9)));
+}
+
+#[test]
+fn a_split_that_appears_late_is_read_and_does_not_pull_time_back() {
+    let folder = tempfile::tempdir().unwrap();
+    let splits = vec![vec![(1, 1000), (1, 2000)], vec![(1, 5), (1, 2500)], vec![(1, 2600)]];
+    let mut source = SplitsSource::new(splits);
+    source.boundedness = Boundedness::Unbounded;
+    source.visible = Some(1);
+    let source = Arc::new(source);
+    let pipeline = pipeline_with(source.clone(), ToyWindows::default(), None);
+    let job = start(pipeline.graph.clone(), options(folder.path())).unwrap();
+    until(&job, "the first split", || job.status().nodes[2].watermark == Some(EventTime(1999)));
+    source.mischief.released.store(true, Ordering::Relaxed);
+    until(&job, "the new splits", || job.status().nodes[0].rows_in == 5);
+    job.checkpoint().unwrap();
+    assert!(job.status().nodes[2].watermark >= Some(EventTime(1999)));
+    assert_eq!(pipeline.late.rows(), ["+I[1, 1970-01-01T00:00:00.005]"], "what is behind the told time is late");
+    job.stop();
+    job.wait().unwrap();
+}
+
+#[test]
+fn an_input_that_ended_holds_neither_time_nor_barriers() {
+    let folder = tempfile::tempdir().unwrap();
+    let results = CollectSink::new();
+    let mut graph = Graph::default();
+    let short = graph.source(Arc::new(SplitsSource::new(vec![vec![(1, 10)]])), None);
+    let long = Arc::new(stalled());
+    let mischief = Arc::clone(&long.mischief);
+    let long = graph.source(long, Some(Duration::from_millis(1)));
+    let inputs = [short, long].map(|from| input(from, MAIN_PORT, Exchange::Forward)).to_vec();
+    let union = graph.calc(inputs);
+    let windows = graph.windows(union, ToyWindows::default());
+    graph.sink(windows, MAIN_PORT, &results);
+    let job = start(graph.build(), options(folder.path())).unwrap();
+    until(&job, "time beyond the ended input", || job.status().nodes[2].watermark > Some(EventTime(1400)));
+    for _ in 0..3 {
+        job.checkpoint().unwrap();
+    }
+    mischief.released.store(true, Ordering::Relaxed);
+    job.wait().unwrap();
+    assert_eq!(job.status().nodes[3].watermark, Some(EventTime::MAX));
+}
+
+#[test]
+fn a_row_without_event_time_fails_the_job_with_its_values() {
+    let folder = tempfile::tempdir().unwrap();
+    let pipeline = pipeline(SplitsSource::new(vec![vec![(1, 10), (7, -1)]]));
+    let error = run(&pipeline.graph, options(folder.path())).unwrap_err();
+    assert!(matches!(&error, EngineError::BadRow { row, .. } if row == "{k=7, ts=NULL}"), "{error}");
+    assert!(error.to_string().contains("RowTime field should not be null"), "{error}");
+}
