@@ -18,6 +18,7 @@ pub mod sink;
 pub mod source;
 pub mod state;
 pub mod time;
+pub mod type_name;
 
 pub use batch::{Batch, RowKind};
 pub use element::{Barrier, BarrierKind, Element, Epoch};

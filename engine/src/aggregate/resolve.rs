@@ -15,6 +15,7 @@ use super::sum::Finish;
 use super::{
     AggregateFactory, adapter, collect, count, distinct, extreme, float, logical, quantile, sketch_count, sum, text,
 };
+use crate::type_name::sql_type_name;
 use crate::{EngineError, Result};
 
 /// The factory for `name` (lower case) over column arguments of the given types, then constant arguments.
@@ -162,7 +163,8 @@ impl Call<'_> {
             text @ (DataType::Utf8 | DataType::Binary) => {
                 Ok(pick::factory(text, if MAX { Choice::Max } else { Choice::Min }, false))
             }
-            argument => extreme::factory::<MAX>(argument).ok_or_else(|| self.wrong_type("a type with an order")),
+            argument => extreme::factory::<MAX>(argument)
+                .ok_or_else(|| self.wrong_type("a type that has an order, such as STRING")),
         }
     }
 
@@ -195,7 +197,7 @@ impl Call<'_> {
     }
 
     fn wrong_type(&self, wanted: &str) -> EngineError {
-        let types: Vec<String> = self.arguments.iter().map(ToString::to_string).collect();
+        let types: Vec<String> = self.arguments.iter().map(sql_type_name).collect();
         self.unsupported(&format!("not defined for {}", types.join(", ")), &format!("CAST the argument to {wanted}"))
     }
 

@@ -148,7 +148,7 @@ impl AggregateSet {
 
     /// Merges slot `other_slots[i]` of a set of the same calls into slot `slots[i]`; a slot may repeat.
     pub fn merge_from(&mut self, slots: &[u32], other: &AggregateSet, other_slots: &[u32]) -> Result<()> {
-        assert_eq!(self.state_fields, other.state_fields, "sets of the same calls");
+        debug_assert_eq!(self.state_fields, other.state_fields, "sets of the same calls");
         let columns = other.state_columns(other_slots)?;
         self.merge_columns(slots, &columns)
     }
@@ -218,4 +218,62 @@ fn empty_rows(count: usize) -> Result<Rows> {
     let parser = converter.parser();
     (0..count).for_each(|_| rows.push(parser.parse(nothing)));
     Ok(rows)
+}
+
+#[cfg(test)]
+mod tests {
+    use arrow::array::{BooleanArray, Int32Array, Int64Array, StringArray};
+    use arrow::datatypes::DataType;
+
+    use super::*;
+    use crate::aggregate::resolve;
+
+    fn call(name: &str, column: usize, data_type: DataType, filter: Option<usize>) -> AggregateCall {
+        let factory = resolve(name, &[data_type], &[], false).unwrap();
+        let output = Field::new(name, factory.output_type(), true);
+        AggregateCall { display: name.into(), output, factory, args: vec![column], filter }
+    }
+
+    fn batch() -> RecordBatch {
+        let columns: [(&str, ArrayRef); 3] = [
+            ("n", Arc::new(Int32Array::from(vec![1, 2, 3, 4]))),
+            ("s", Arc::new(StringArray::from(vec![Some("b"), None, Some("a"), Some("c")]))),
+            ("f", Arc::new(BooleanArray::from(vec![Some(true), Some(false), None, Some(true)]))),
+        ];
+        RecordBatch::try_from_iter(columns).unwrap()
+    }
+
+    #[test]
+    fn several_calls_share_slots_and_state() {
+        let calls = [
+            call("sum", 0, DataType::Int32, Some(2)),
+            call("max", 1, DataType::Utf8, None),
+            call("avg", 0, DataType::Int32, None),
+        ];
+        let mut set = AggregateSet::new(&calls).unwrap();
+        set.resize(3);
+        set.update(&[0, 1, 1, 1], &batch()).unwrap();
+        let rows = set.encode_state(&[0, 1, 2]).unwrap();
+        let mut merged = AggregateSet::new(&calls).unwrap();
+        merged.resize(2);
+        merged.merge_encoded(&[0, 1, 0], rows.iter().map(|row| row.data())).unwrap();
+        merged.merge_within(&[0], &[1]).unwrap();
+        let results = merged.evaluate(&[0, 1]).unwrap();
+        assert_eq!(results[0].as_ref(), &Int64Array::from(vec![5, 4]));
+        assert_eq!(results[1].as_ref(), &StringArray::from(vec!["c", "c"]));
+        assert_eq!(results[2].as_ref(), &Int32Array::from(vec![2, 3]));
+        let names: Vec<String> = set.state_fields().iter().map(|field| field.name().clone()).collect();
+        assert_eq!(names, ["$0_sum", "$0_count", "$1_value", "$2_sum", "$2_count"]);
+    }
+
+    #[test]
+    fn a_set_without_calls_still_counts_its_rows() {
+        let mut set = AggregateSet::new(&[]).unwrap();
+        set.resize(2);
+        set.update(&[0, 1, 1, 0], &batch()).unwrap();
+        let rows = set.encode_state(&[0, 1]).unwrap();
+        assert_eq!(rows.num_rows(), 2);
+        set.merge_encoded(&[0, 1], rows.iter().map(|row| row.data())).unwrap();
+        assert!(set.evaluate(&[0, 1]).unwrap().is_empty());
+    }
 }

@@ -6,9 +6,8 @@ use arrow::array::{
     ArrayRef, ArrowNativeTypeOp, ArrowPrimitiveType, AsArray, BooleanArray, Int64Array, PrimitiveArray,
 };
 use arrow::datatypes::{
-    DECIMAL128_MAX_PRECISION, DataType, Decimal128Type, Int8Type, Int16Type, Int32Type, Int64Type, UInt8Type, UInt16Type,
-    UInt32Type, UInt64Type, i256,
-    is_validate_decimal_precision,
+    DECIMAL128_MAX_PRECISION, DataType, Decimal128Type, Int8Type, Int16Type, Int32Type, Int64Type, UInt8Type,
+    UInt16Type, UInt32Type, UInt64Type, i256, is_validate_decimal_precision,
 };
 
 use super::factory::{Factory, state_field};
@@ -229,7 +228,7 @@ impl<T: Summand> Sums<T> {
 
     /// An overflow is only noted inside the loop, so that the loop has no early exit.
     fn check(wrapped: bool) -> Result<()> {
-        if wrapped { Err(overflow("a group's total has more than 38 digits")) } else { Ok(()) }
+        if wrapped { Err(overflow("a group's total is too large")) } else { Ok(()) }
     }
 }
 

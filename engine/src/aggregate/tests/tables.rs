@@ -164,14 +164,14 @@ fn calls_that_are_refused_say_what_to_write() {
     expect![[r#"
         there is no aggregate function CUONT
           hint: run `tidemill functions` for the list
-        SUM: not defined for Utf8
+        SUM: not defined for STRING
           hint: CAST the argument to a number
         SUM: 1 column argument(s) expected, 2 given
           hint: check the arguments; constants do not count as columns
-        SUM: not defined for Null
+        SUM: not defined for NULL
           hint: CAST the argument to a number
-        MIN: not defined for List(Int32)
-          hint: CAST the argument to a type with an order
+        MIN: not defined for ARRAY<INT>
+          hint: CAST the argument to a type that has an order, such as STRING
         COUNT: DISTINCT needs an argument
           hint: write COUNT(DISTINCT column)
         CORR: DISTINCT is only supported over one column
@@ -180,13 +180,13 @@ fn calls_that_are_refused_say_what_to_write() {
           hint: write it as a constant from 0 to 1, such as 0.95
         PERCENTILE: 95 is no fraction
           hint: write it as a constant from 0 to 1, such as 0.95
-        LISTAGG: not defined for Int32
+        LISTAGG: not defined for INT
           hint: CAST the argument to STRING
         LISTAGG: the separator is not a string
           hint: write it as a literal such as ', '
         FIRST_VALUE: the second argument is not a time
           hint: CAST it to TIMESTAMP(3)
-        BIT_AND: not defined for Float64
+        BIT_AND: not defined for DOUBLE
           hint: CAST the argument to BIGINT
         NTH_VALUE cannot run over a stream
           hint: order within a stream's group is not kept; use FIRST_VALUE or LAST_VALUE, or ARRAY_AGG(x)[n]
