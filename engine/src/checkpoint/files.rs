@@ -73,6 +73,11 @@ pub fn create_folder(folder: &Path) -> Result<()> {
     sync_folder(parent.unwrap_or(Path::new(".")))
 }
 
+/// Makes `folder` and what is missing above it, for content that is worthless after a crash: not durable.
+pub fn create_scratch_folder(folder: &Path) -> Result<()> {
+    step(FileStep::Create, "create the folder", folder, || fs::create_dir_all(folder))
+}
+
 /// Writes a file whose content is durable on return; its name is not until [`sync_folder`].
 pub fn write_file(path: &Path, bytes: &[u8]) -> Result<()> {
     let mut file = step(FileStep::Create, "create", path, || File::create(path))?;

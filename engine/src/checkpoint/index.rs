@@ -60,7 +60,7 @@ impl Index {
             .iter()
             .map(|(epoch, damage)| Found { epoch: *epoch, condition: Condition::Damaged(damage.reason.clone()) });
         let mut found: Vec<Found> = sound.chain(damaged).collect();
-        found.sort_unstable_by(|a, b| b.epoch.cmp(&a.epoch));
+        found.sort_unstable_by_key(|one| std::cmp::Reverse(one.epoch));
         Facts {
             request: request.clone(),
             found,

@@ -1,17 +1,23 @@
 //! One process per state directory (I7): an advisory lock that the kernel takes back when its holder dies.
 
 use std::fs::{self, File, TryLockError};
-use std::io::Write;
+use std::io::{self, Write};
 use std::path::Path;
+use std::thread;
+use std::time::{Duration, Instant};
 
 use crate::{EngineError, Result};
 
 const LOCK_NAME: &str = "LOCK";
 
+/// A killed process gives its lock back a moment after it has gone from sight: a restart must not fail on that.
+const LOCK_WAIT_MAX: Duration = Duration::from_millis(500);
+const LOCK_RETRY_INTERVAL: Duration = Duration::from_millis(5);
+
 /// Held as long as this value lives. The file itself stays: removing it would let two processes lock two files.
 #[derive(Debug)]
 pub struct StateLock {
-    _file: File,
+    file: File,
 }
 
 impl StateLock {
@@ -26,15 +32,33 @@ impl StateLock {
             .write(true)
             .open(&path)
             .map_err(io_error("open"))?;
-        match file.try_lock() {
-            Ok(()) => {}
-            Err(TryLockError::WouldBlock) => return Err(in_use(state_dir, &path)),
-            Err(TryLockError::Error(error)) => return Err(io_error("lock")(error)),
+        if !lock_within(&file, LOCK_WAIT_MAX).map_err(io_error("lock"))? {
+            return Err(in_use(state_dir, &path));
         }
         // Only now: the text of a holder must never be cut off by somebody who does not get the lock.
         file.set_len(0).map_err(io_error("write"))?;
         writeln!(file, "{}", std::process::id()).map_err(io_error("write"))?;
-        Ok(Self { _file: file })
+        Ok(Self { file })
+    }
+}
+
+impl Drop for StateLock {
+    fn drop(&mut self) {
+        // Closing alone would leave it to a child process that was just forked and has not come to its exec yet.
+        let _ = self.file.unlock();
+    }
+}
+
+/// False where somebody else holds the lock all the time.
+fn lock_within(file: &File, wait_max: Duration) -> io::Result<bool> {
+    let begin = Instant::now();
+    loop {
+        match file.try_lock() {
+            Ok(()) => return Ok(true),
+            Err(TryLockError::Error(error)) => return Err(error),
+            Err(TryLockError::WouldBlock) if begin.elapsed() >= wait_max => return Ok(false),
+            Err(TryLockError::WouldBlock) => thread::sleep(LOCK_RETRY_INTERVAL),
+        }
     }
 }
 

@@ -80,7 +80,8 @@ fn every_flipped_bit_and_every_cut_is_damage() {
 
 #[test]
 fn sealed_nonsense_is_damage_and_never_a_panic() {
-    let edits: [(&str, fn(&mut Manifest)); 8] = [
+    type Edit = (&'static str, fn(&mut Manifest));
+    let edits: [Edit; 8] = [
         ("epoch 0", |m| m.epoch = Epoch::ZERO),
         ("no key groups", |m| m.max_parallelism = 0),
         ("other key groups", |m| m.max_parallelism = 64),

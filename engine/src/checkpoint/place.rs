@@ -7,7 +7,7 @@ use super::files::{self, TEMPORARY_SUFFIX};
 use super::manifest::{FileEntry, InstanceEntry, Note, PACK_NAME, SHARED_FOLDER};
 use super::verify::Verified;
 use crate::Result;
-use crate::state::{InstanceSnapshot, SnapshotFile};
+use crate::state::{InstanceSnapshot, RESIDENT_NAME, SnapshotFile};
 
 pub(super) struct Placing<'a> {
     state_dir: &'a Path,
@@ -24,7 +24,9 @@ impl<'a> Placing<'a> {
 
     /// Places the files of one instance; gives what the manifest says of it.
     pub fn place(&mut self, snapshot: &InstanceSnapshot) -> Result<InstanceEntry> {
-        let files = snapshot.files.iter().map(|file| self.place_file(snapshot, file)).collect::<Result<Vec<_>>>()?;
+        let placed = snapshot.files.iter().map(|file| self.place_file(snapshot, file));
+        let mut files = placed.collect::<Result<Vec<_>>>()?;
+        files.extend(snapshot.resident.iter().map(|content| self.pack(RESIDENT_NAME, content)));
         snapshot.known_files.retain(&snapshot.files);
         Ok(InstanceEntry {
             uid: snapshot.id.uid.clone(),
@@ -46,20 +48,17 @@ impl<'a> Placing<'a> {
 
     fn place_file(&mut self, snapshot: &InstanceSnapshot, file: &SnapshotFile) -> Result<FileEntry> {
         let path = snapshot.folder.join(&file.name);
-        if file.is_immutable() { self.share(snapshot, file, &path) } else { self.pack(file, &path) }
+        if file.is_immutable() {
+            return self.share(snapshot, file, &path);
+        }
+        let content = files::read_range(&path, 0, file.length)?;
+        Ok(self.pack(&file.name, &content))
     }
 
-    fn pack(&mut self, file: &SnapshotFile, path: &Path) -> Result<FileEntry> {
-        let content = files::read_range(path, 0, file.length)?;
-        let entry = FileEntry {
-            name: file.name.clone(),
-            object: PACK_NAME.into(),
-            offset: self.pack.len() as u64,
-            length: file.length,
-            hash: files::hash_bytes(&content),
-        };
-        self.pack.extend_from_slice(&content);
-        Ok(entry)
+    fn pack(&mut self, name: &str, content: &[u8]) -> FileEntry {
+        let (offset, length) = (self.pack.len() as u64, content.len() as u64);
+        self.pack.extend_from_slice(content);
+        FileEntry { name: name.into(), object: PACK_NAME.into(), offset, length, hash: files::hash_bytes(content) }
     }
 
     fn share(&mut self, snapshot: &InstanceSnapshot, file: &SnapshotFile, path: &Path) -> Result<FileEntry> {

@@ -12,7 +12,7 @@ pub const RETAINED_MIN: usize = 2;
 /// damaged checkpoint stays as long as there are not enough sound ones above it: it may be all that is left.
 pub fn epochs_to_delete(sound: &[Epoch], damaged: &[Epoch], count: usize) -> Vec<Epoch> {
     let mut newest_first = sound.to_vec();
-    newest_first.sort_unstable_by(|a, b| b.cmp(a));
+    newest_first.sort_unstable_by_key(|epoch| std::cmp::Reverse(*epoch));
     let kept = &newest_first[..newest_first.len().min(count.max(RETAINED_MIN))];
     let enough = kept.len() == count.max(RETAINED_MIN);
     let newest = kept.first().copied();
@@ -42,8 +42,9 @@ mod tests {
 
     #[test]
     fn the_newest_sound_checkpoints_stay() {
-        // (sound, damaged, count, deleted)
-        let table: [(&[u64], &[u64], usize, &[u64]); 9] = [
+        /// (sound, damaged, count to keep, deleted)
+        type Case = (&'static [u64], &'static [u64], usize, &'static [u64]);
+        let table: [Case; 9] = [
             (&[], &[], 2, &[]),
             (&[1], &[], 2, &[]),
             (&[1, 2], &[], 2, &[]),

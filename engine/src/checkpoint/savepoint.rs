@@ -71,6 +71,8 @@ fn distinct_notes(instances: &[&InstanceEntry]) -> Vec<Vec<u8>> {
 
 /// Reads a savepoint, or a checkpoint in a state directory, by the path of its folder or of its manifest.
 pub(super) fn load(path: &Path) -> Result<Checkpoint> {
+    // The path is remembered for restarts, which may happen in another working directory.
+    let path = &std::path::absolute(path).map_err(|error| EngineError::io("restore", path, error))?;
     let folder = if path.is_dir() { path } else { path.parent().unwrap_or(path) };
     let manifest_path = folder.join(MANIFEST_NAME);
     let Some(bytes) = files::read_if_present(&manifest_path)? else {

@@ -152,7 +152,7 @@ impl CheckpointStore {
         index.record = record;
         files::remove_folder(&self.state_dir.join(WORK_FOLDER))?;
         let work_dir = self.work_dir(attempt);
-        files::create_folder(&work_dir)?;
+        files::create_scratch_folder(&work_dir)?;
         Ok(Start { job_id, attempt, work_dir })
     }
 
@@ -296,5 +296,5 @@ impl Recovery {
 }
 
 #[cfg(test)]
-#[path = "store_tests.rs"]
+#[path = "store_tests/mod.rs"]
 mod tests;

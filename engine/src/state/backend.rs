@@ -12,11 +12,15 @@ use rocksdb::{
 
 use super::fault::state_error;
 use super::instance::{InstanceId, StateInstance};
+use super::resident::RESIDENT_BYTES_MAX;
 use super::restore::Restored;
 use crate::Result;
 
 /// RocksDB gets this much whatever the budget says: with less it would flush at nearly every write.
 const ROCKSDB_BYTES_MIN: usize = 4 << 20;
+
+/// Part of the budget that one instance may use before it needs a RocksDB.
+const RESIDENT_SHARE: usize = 512;
 
 /// Bounds of one RocksDB's write buffer: smaller ones make many tiny files, larger ones a long pause at a barrier.
 const WRITE_BUFFER_BYTES: std::ops::RangeInclusive<usize> = 512 << 10..=32 << 20;
@@ -49,6 +53,8 @@ pub struct StateBackend {
 pub(super) struct Shared {
     options: Options,
     pub(super) write_options: WriteOptions,
+    /// A state larger than this is kept in a RocksDB.
+    pub(super) resident_bytes_max: usize,
     budget_bytes: usize,
     cache: Cache,
     write_buffers: WriteBufferManager,
@@ -67,12 +73,14 @@ impl StateBackend {
         let mut write_options = WriteOptions::default();
         write_options.disable_wal(true);
         let options = options(&cache, &write_buffers, rocksdb_bytes / 2);
-        Self { shared: Arc::new(Shared { options, write_options, budget_bytes, cache, write_buffers }) }
+        let resident_bytes_max = RESIDENT_BYTES_MAX.min(budget_bytes / RESIDENT_SHARE);
+        let shared = Shared { options, write_options, resident_bytes_max, budget_bytes, cache, write_buffers };
+        Self { shared: Arc::new(shared) }
     }
 
     /// Opens the state of one operator instance under `work_dir` (the attempt's own folder), as it was in `restored`.
     ///
-    /// Without restored files no RocksDB exists until the first put. Errors: [`crate::EngineError::Io`], and
+    /// No RocksDB exists as long as the state is small. Errors: [`crate::EngineError::Io`], and
     /// [`crate::EngineError::DamagedCheckpoint`] where restored files are not what they were.
     pub fn instance(&self, id: InstanceId, work_dir: &Path, restored: Restored) -> Result<StateInstance> {
         StateInstance::open(self.shared.clone(), id, work_dir, restored)
@@ -117,6 +125,8 @@ fn options(cache: &Cache, write_buffers: &WriteBufferManager, write_buffers_byte
     options.set_compression_type(DBCompressionType::Lz4);
     options.set_block_based_table_factory(&table_options(cache));
     options.set_max_open_files(OPEN_FILES_MAX);
+    // Every open would start this many threads, however few files there are.
+    options.set_max_file_opening_threads(1);
     options.set_max_background_jobs(BACKGROUND_JOBS_MAX);
     options.set_max_manifest_file_size(ROCKSDB_MANIFEST_BYTES_MAX);
     options.set_manifest_preallocation_size(ROCKSDB_MANIFEST_BYTES_MAX / 4);

@@ -1,18 +1,20 @@
-//! The durable state of one operator instance: a RocksDB that exists only once something was put, and a note.
+//! The durable state of one operator instance: entries, in memory as long as they are few and in a RocksDB from then
+//! on, and a note.
 
 use std::collections::HashMap;
 use std::path::{Path, PathBuf};
 use std::sync::{Arc, OnceLock};
 
-use parking_lot::Mutex;
-use rocksdb::DB;
+use parking_lot::{Mutex, RwLock, RwLockReadGuard, RwLockWriteGuard};
 use rocksdb::checkpoint::Checkpoint;
+use rocksdb::{DB, WriteBatch};
 
 use super::KeyedState;
 use super::backend::Shared;
 use super::fault::state_error;
+use super::resident::Resident;
 use super::restore::{self, Restored};
-use super::rocks::RocksState;
+use super::stored::StoredState;
 use crate::Result;
 use crate::checkpoint::ContentHash;
 use crate::checkpoint::files;
@@ -40,9 +42,9 @@ pub(super) struct Inner {
     pub(super) backend: Arc<Shared>,
     /// The RocksDB's folder.
     folder: PathBuf,
+    /// Set once the state has outgrown memory; `resident` is empty from then on.
     db: OnceLock<DB>,
-    /// Held while `db` is being opened.
-    opening: Mutex<()>,
+    resident: RwLock<Resident>,
     note: Mutex<Option<Vec<u8>>>,
     pub(super) restored_notes: Vec<Vec<u8>>,
     known_files: Arc<KnownFiles>,
@@ -56,8 +58,10 @@ pub struct InstanceSnapshot {
     pub notes: Vec<Vec<u8>>,
     /// Where `files` are.
     pub folder: PathBuf,
-    /// Empty where the instance never had an entry.
+    /// The RocksDB's; empty where there is none.
     pub files: Vec<SnapshotFile>,
+    /// The entries of a state in memory, encoded; `None` where there are none, or a RocksDB.
+    pub(crate) resident: Option<Vec<u8>>,
     pub(crate) known_files: Arc<KnownFiles>,
 }
 
@@ -103,9 +107,8 @@ impl StateInstance {
         let folder = work_dir.join(folder_name(&id));
         let Restored { notes, former } = restored;
         let known_files = Arc::<KnownFiles>::default();
-        let opened = restore::rebuild(&backend, &folder, id.key_groups, &former, &known_files)?;
         let db = OnceLock::new();
-        if let Some(opened) = opened {
+        if let Some(opened) = restore::rebuild(&backend, &folder, id.key_groups, &former, &known_files)? {
             db.get_or_init(|| opened);
         }
         let inner = Inner {
@@ -113,11 +116,14 @@ impl StateInstance {
             backend,
             folder,
             db,
-            opening: Mutex::new(()),
+            resident: RwLock::default(),
             note: Mutex::new(None),
             restored_notes: notes,
             known_files,
         };
+        for one in &former {
+            restore::each_resident_entry(one, inner.id.key_groups, |stored, value| inner.put(stored, value))?;
+        }
         Ok(Self { inner: Arc::new(inner) })
     }
 
@@ -127,49 +133,77 @@ impl StateInstance {
 
     /// What the operator reads and writes.
     pub fn view(&self) -> Box<dyn KeyedState> {
-        Box::new(RocksState::new(self.inner.clone()))
+        Box::new(StoredState::new(self.inner.clone()))
     }
 
-    /// Freezes what was written so far: flushes memory to a file and hard-links the files into a new folder below
-    /// `staging`. Costs the flush of what changed, whatever the size of the state. The instance stays usable.
+    /// Freezes what was written so far. A state in memory is encoded; else RocksDB flushes its memory to a file and
+    /// hard-links its files into a new folder below `staging`, which costs what changed, whatever the size of the
+    /// state. The instance stays usable.
     ///
     /// To be called from the thread that writes, between two writes.
     pub fn snapshot(&self, staging: &Path) -> Result<InstanceSnapshot> {
         let inner = &self.inner;
         let folder = staging.join(folder_name(&inner.id));
-        let files = match inner.db.get() {
-            None => Vec::new(),
-            Some(db) => freeze(db, &inner.folder, &folder)?,
+        let (files, resident) = match inner.db.get() {
+            Some(db) => (freeze(db, &inner.folder, &folder)?, None),
+            None => {
+                let resident = inner.resident.read();
+                (Vec::new(), Some(resident.encode()).filter(|bytes| !bytes.is_empty()))
+            }
         };
         let notes = inner.note.lock().clone().map_or_else(|| inner.restored_notes.clone(), |note| vec![note]);
-        Ok(InstanceSnapshot { id: inner.id.clone(), notes, folder, files, known_files: inner.known_files.clone() })
+        let (id, known_files) = (inner.id.clone(), inner.known_files.clone());
+        Ok(InstanceSnapshot { id, notes, folder, files, resident, known_files })
     }
 
-    /// Bytes of the files of this state as of its last flush.
+    /// Bytes of this state: in memory, or of its files as of their last flush.
     pub fn size_bytes(&self) -> u64 {
         let property = rocksdb::properties::LIVE_SST_FILES_SIZE;
-        self.inner.db().and_then(|db| db.property_int_value(property).ok().flatten()).unwrap_or(0)
+        match self.inner.db() {
+            Some(db) => db.property_int_value(property).ok().flatten().unwrap_or(0),
+            None => self.inner.resident.read().size_bytes() as u64,
+        }
     }
 }
 
 impl Inner {
-    /// The RocksDB, if anything was ever put.
+    /// The RocksDB, if the state has outgrown memory.
     pub(super) fn db(&self) -> Option<&DB> {
         self.db.get()
     }
 
-    /// The RocksDB, made now if need be.
-    pub(super) fn db_for_writing(&self) -> Result<&DB> {
+    /// The entries in memory: all of them as long as there is no RocksDB. Readers may nest.
+    pub(super) fn resident(&self) -> RwLockReadGuard<'_, Resident> {
+        self.resident.read_recursive()
+    }
+
+    pub(super) fn resident_mut(&self) -> RwLockWriteGuard<'_, Resident> {
+        self.resident.write()
+    }
+
+    pub(super) fn put(&self, stored: &[u8], value: &[u8]) -> Result<()> {
         if let Some(db) = self.db.get() {
-            return Ok(db);
+            let options = &self.backend.write_options;
+            return db.put_opt(stored, value, options).map_err(|error| self.error(error));
         }
-        let _opening = self.opening.lock();
-        if self.db.get().is_none() {
-            files::create_folder(&self.folder)?;
-            let opened = self.backend.open(&self.folder)?;
-            self.db.get_or_init(|| opened);
+        let mut resident = self.resident.write();
+        resident.put(stored, value);
+        if resident.size_bytes() <= self.backend.resident_bytes_max {
+            return Ok(());
         }
-        Ok(self.db.get().expect("it was set just before, and nothing takes it away"))
+        self.move_to_disk(&mut resident)
+    }
+
+    /// Opens the RocksDB and puts all entries into it.
+    fn move_to_disk(&self, resident: &mut Resident) -> Result<()> {
+        files::create_scratch_folder(&self.folder)?;
+        let db = self.backend.open(&self.folder)?;
+        let mut batch = WriteBatch::default();
+        resident.iter().for_each(|(key, value)| batch.put(key, value));
+        db.write_opt(batch, &self.backend.write_options).map_err(|error| self.error(error))?;
+        *resident = Resident::default();
+        assert!(self.db.set(db).is_ok(), "a state moves to disk once");
+        Ok(())
     }
 
     pub(super) fn set_note(&self, note: Vec<u8>) {
@@ -184,7 +218,7 @@ impl Inner {
 /// Flushes `db` and links its files into the new `folder`; gives those that a later open needs.
 fn freeze(db: &DB, db_folder: &Path, folder: &Path) -> Result<Vec<SnapshotFile>> {
     if let Some(parent) = folder.parent() {
-        files::create_folder(parent)?;
+        files::create_scratch_folder(parent)?;
     }
     let checkpoint = Checkpoint::new(db).map_err(|error| state_error(db_folder, error))?;
     // RocksDB flushes its write buffers first: with the log off, that is what makes the snapshot complete.

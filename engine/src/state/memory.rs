@@ -2,7 +2,7 @@
 
 use std::collections::BTreeMap;
 
-use super::KeyedState;
+use super::{KeyedState, Visit};
 use crate::Result;
 use crate::keys::KeyGroup;
 
@@ -62,7 +62,7 @@ impl KeyedState for MemoryState {
         Ok(())
     }
 
-    fn scan(&self, group: KeyGroup, prefix: &[u8], visit: &mut dyn FnMut(&[u8], &[u8]) -> Result<bool>) -> Result<()> {
+    fn scan(&self, group: KeyGroup, prefix: &[u8], visit: &mut Visit<'_>) -> Result<()> {
         for ((_, key), value) in self.keys_with_prefix(group, prefix) {
             if !visit(key, value)? {
                 break;

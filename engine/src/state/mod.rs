@@ -2,7 +2,8 @@
 //!
 //! Operators see [`KeyedState`] only. The runtime makes one [`StateInstance`] per operator instance from the
 //! process's one [`StateBackend`], gives the operator its [`StateInstance::view`], and calls
-//! [`StateInstance::snapshot`] at each barrier. [`MemoryState`](memory::MemoryState) is the twin for tests.
+//! [`StateInstance::snapshot`] at each barrier. A small state is a map in memory; it moves into a RocksDB of its own
+//! when it outgrows a bound. [`MemoryState`](memory::MemoryState) is the twin for tests.
 
 use crate::Result;
 use crate::keys::KeyGroup;
@@ -11,15 +12,20 @@ pub mod backend;
 mod fault;
 pub mod instance;
 pub mod memory;
+mod resident;
 mod restore;
-mod rocks;
+mod stored;
 
 pub use backend::StateBackend;
 pub use instance::{InstanceId, InstanceSnapshot, SnapshotFile, StateInstance};
+pub(crate) use resident::RESIDENT_NAME;
 pub use restore::{FormerInstance, Restored, RestoredFile};
 
 /// An entry of a scan: key (without group) and value.
 pub type Entry = (Box<[u8]>, Box<[u8]>);
+
+/// Called for each entry of a scan, with its key (without group) and value, until it returns false.
+pub type Visit<'a> = dyn FnMut(&[u8], &[u8]) -> Result<bool> + 'a;
 
 /// State of one operator instance, addressed by key group and key bytes. Keys are ordered as bytes within a group.
 ///
@@ -35,7 +41,7 @@ pub trait KeyedState: Send {
     fn delete_prefix(&mut self, group: KeyGroup, prefix: &[u8]) -> Result<()>;
 
     /// Calls `visit` for every entry of `group` whose key starts with `prefix`, in key order, until it returns false.
-    fn scan(&self, group: KeyGroup, prefix: &[u8], visit: &mut dyn FnMut(&[u8], &[u8]) -> Result<bool>) -> Result<()>;
+    fn scan(&self, group: KeyGroup, prefix: &[u8], visit: &mut Visit<'_>) -> Result<()>;
 
     /// Replaces the small note that this instance keeps beside its keyed entries (clocks, lists of live slices).
     /// An instance that never sets one keeps the notes that it was restored with.

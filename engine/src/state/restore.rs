@@ -8,9 +8,11 @@ use rocksdb::{DB, ReadOptions, WriteBatch};
 use super::backend::Shared;
 use super::fault::state_error;
 use super::instance::KnownFiles;
+use super::resident::{RESIDENT_NAME, Resident};
 use crate::Result;
 use crate::checkpoint::ContentHash;
 use crate::checkpoint::files;
+use crate::checkpoint::manifest::damaged;
 use crate::keys::KeyGroupRange;
 
 /// Bytes per write while entries are copied: large enough to hide the cost of a write, small beside any budget.
@@ -47,9 +49,38 @@ impl RestoredFile {
     fn is_table(&self) -> bool {
         self.name.ends_with(".sst")
     }
+
+    fn is_resident(&self) -> bool {
+        self.name == RESIDENT_NAME
+    }
 }
 
-/// Opens a RocksDB in `folder` with the entries of `range`; `None` where there is no entry.
+impl FormerInstance {
+    fn has_rocksdb(&self) -> bool {
+        self.files.iter().any(|file| !file.is_resident())
+    }
+}
+
+/// Calls `visit` with stored key and value of each entry of `range` that a former instance kept in memory.
+pub(super) fn each_resident_entry(
+    former: &FormerInstance,
+    range: KeyGroupRange,
+    visit: impl Fn(&[u8], &[u8]) -> Result<()>,
+) -> Result<()> {
+    let (start, end) = (range.start.to_be_bytes(), range.end.to_be_bytes());
+    for file in former.files.iter().filter(|file| file.is_resident()) {
+        let content = files::read_range(&file.path, file.offset, file.length)?;
+        let decoded = Resident::decode(&content, |stored, value| {
+            let is_owned = *stored >= start[..] && *stored < end[..];
+            if is_owned { visit(stored, value) } else { Ok(()) }
+        });
+        decoded.unwrap_or_else(|| Err(damaged(&file.path, "its entries cannot be decoded")))?;
+    }
+    Ok(())
+}
+
+/// Opens a RocksDB in `folder` with the entries of `range` of those former instances that had one; `None` where none
+/// had.
 pub(super) fn rebuild(
     backend: &Shared,
     folder: &Path,
@@ -57,7 +88,7 @@ pub(super) fn rebuild(
     former: &[FormerInstance],
     known_files: &KnownFiles,
 ) -> Result<Option<DB>> {
-    let with_entries = || former.iter().filter(|one| !one.files.is_empty() && one.key_groups.overlaps(&range));
+    let with_entries = || former.iter().filter(|one| one.has_rocksdb() && one.key_groups.overlaps(&range));
     let mut candidates = with_entries();
     match (candidates.next(), candidates.next()) {
         (None, _) => Ok(None),
@@ -74,8 +105,8 @@ pub(super) fn rebuild(
 
 /// Puts a snapshot's files into `folder` under RocksDB's names. Tables are linked, what RocksDB writes to is copied.
 fn place_files(former: &FormerInstance, folder: &Path) -> Result<()> {
-    files::create_folder(folder)?;
-    for file in &former.files {
+    files::create_scratch_folder(folder)?;
+    for file in former.files.iter().filter(|file| !file.is_resident()) {
         let target = folder.join(&file.name);
         if file.is_table() {
             files::link_or_copy(&file.path, &target)?;
@@ -124,7 +155,7 @@ fn copy_range(
     while entries.valid() {
         let batch = next_batch(&mut entries);
         if target.is_none() {
-            files::create_folder(folder)?;
+            files::create_scratch_folder(folder)?;
             *target = Some(backend.open(folder)?);
         }
         let target = target.as_ref().expect("it was opened just before");

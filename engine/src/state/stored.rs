@@ -1,4 +1,4 @@
-//! Keyed state as an operator sees it, over RocksDB. A stored key is the key group (two bytes, big-endian) and the
+//! Keyed state as an operator sees it, over memory or RocksDB. A stored key is the key group (two bytes, big-endian) and the
 //! operator's key, so that a group, and a prefix within it, is one range.
 
 use std::cell::Cell;
@@ -6,8 +6,8 @@ use std::sync::Arc;
 
 use rocksdb::{DB, DBRawIterator, ReadOptions, WriteBatch};
 
-use super::KeyedState;
 use super::instance::Inner;
+use super::{KeyedState, Visit};
 use crate::keys::KeyGroup;
 use crate::{EngineError, Result};
 
@@ -17,13 +17,13 @@ const GROUP_BYTES: usize = 2;
 /// in its group looks at it until compaction; single deletions cost their number and are gone sooner.
 const SINGLE_DELETES_MAX: usize = 256;
 
-pub(super) struct RocksState {
+pub(super) struct StoredState {
     inner: Arc<Inner>,
     /// Reused for the stored form of the key at hand.
     key_buffer: Cell<Vec<u8>>,
 }
 
-impl RocksState {
+impl StoredState {
     pub(super) fn new(inner: Arc<Inner>) -> Self {
         Self { inner, key_buffer: Cell::default() }
     }
@@ -32,8 +32,7 @@ impl RocksState {
     fn with_key<T>(&self, group: KeyGroup, key: &[u8], work: impl FnOnce(&[u8]) -> Result<T>) -> Result<T> {
         let mut buffer = self.key_buffer.take();
         buffer.clear();
-        buffer.extend_from_slice(&group.0.to_be_bytes());
-        buffer.extend_from_slice(key);
+        write_stored_key(&mut buffer, group, key);
         let result = work(&buffer);
         self.key_buffer.set(buffer);
         result
@@ -48,10 +47,6 @@ impl RocksState {
         let groups = id.key_groups.groups();
         let reason = format!("key group {} is not one of {groups:?} of subtask {}", group.0, id.subtask.index);
         Err(EngineError::Internal { place: id.uid.clone(), reason })
-    }
-
-    fn get_stored(&self, db: &DB, stored: &[u8]) -> Result<Option<Vec<u8>>> {
-        db.get(stored).map_err(|error| self.inner.error(error))
     }
 
     /// Positioned at the first entry with the stored prefix, and bounded to that prefix.
@@ -79,50 +74,76 @@ impl RocksState {
         if batch.is_empty() { Ok(()) } else { self.write(db, batch) }
     }
 
-    fn write(&self, db: &DB, batch: WriteBatch) -> Result<()> {
-        db.write_opt(batch, &self.inner.backend.write_options).map_err(|error| self.inner.error(error))
-    }
-}
-
-impl KeyedState for RocksState {
-    fn get(&self, group: KeyGroup, key: &[u8]) -> Result<Option<Vec<u8>>> {
-        let Some(db) = self.inner.db() else { return Ok(None) };
-        self.with_key(group, key, |stored| self.get_stored(db, stored))
-    }
-
-    fn put(&mut self, group: KeyGroup, key: &[u8], value: &[u8]) -> Result<()> {
-        self.check_owned(group)?;
-        let db = self.inner.db_for_writing()?;
-        self.with_key(group, key, |stored| {
-            let options = &self.inner.backend.write_options;
-            db.put_opt(stored, value, options).map_err(|error| self.inner.error(error))
-        })
-    }
-
-    fn delete(&mut self, group: KeyGroup, key: &[u8]) -> Result<()> {
-        let Some(db) = self.inner.db() else { return Ok(()) };
-        self.with_key(group, key, |stored| {
-            let options = &self.inner.backend.write_options;
-            db.delete_opt(stored, options).map_err(|error| self.inner.error(error))
-        })
-    }
-
-    fn delete_prefix(&mut self, group: KeyGroup, prefix: &[u8]) -> Result<()> {
-        let Some(db) = self.inner.db() else { return Ok(()) };
-        self.with_key(group, prefix, |stored| self.delete_stored_prefix(db, stored))
-    }
-
-    fn scan(&self, group: KeyGroup, prefix: &[u8], visit: &mut dyn FnMut(&[u8], &[u8]) -> Result<bool>) -> Result<()> {
-        let Some(db) = self.inner.db() else { return Ok(()) };
-        let mut entries = self.with_key(group, prefix, |stored| Ok(self.iterate(db, stored)))?;
+    fn scan_stored(&self, db: &DB, prefix: &[u8], visit: &mut Visit<'_>) -> Result<()> {
+        let mut entries = self.iterate(db, prefix);
         while let Some((key, value)) = entries.item() {
-            debug_assert_eq!(key[..GROUP_BYTES], group.0.to_be_bytes(), "a scan stays in its group");
+            debug_assert_eq!(key[..GROUP_BYTES], prefix[..GROUP_BYTES], "a scan stays in its group");
             if !visit(&key[GROUP_BYTES..], value)? {
                 return Ok(());
             }
             entries.next();
         }
         entries.status().map_err(|error| self.inner.error(error))
+    }
+
+    fn write(&self, db: &DB, batch: WriteBatch) -> Result<()> {
+        db.write_opt(batch, &self.inner.backend.write_options).map_err(|error| self.inner.error(error))
+    }
+}
+
+impl KeyedState for StoredState {
+    fn get(&self, group: KeyGroup, key: &[u8]) -> Result<Option<Vec<u8>>> {
+        self.with_key(group, key, |stored| match self.inner.db() {
+            Some(db) => db.get(stored).map_err(|error| self.inner.error(error)),
+            None => Ok(self.inner.resident().get(stored).cloned()),
+        })
+    }
+
+    fn put(&mut self, group: KeyGroup, key: &[u8], value: &[u8]) -> Result<()> {
+        self.check_owned(group)?;
+        self.with_key(group, key, |stored| self.inner.put(stored, value))
+    }
+
+    fn delete(&mut self, group: KeyGroup, key: &[u8]) -> Result<()> {
+        self.check_owned(group)?;
+        self.with_key(group, key, |stored| match self.inner.db() {
+            Some(db) => {
+                let options = &self.inner.backend.write_options;
+                db.delete_opt(stored, options).map_err(|error| self.inner.error(error))
+            }
+            None => {
+                self.inner.resident_mut().delete(stored);
+                Ok(())
+            }
+        })
+    }
+
+    fn delete_prefix(&mut self, group: KeyGroup, prefix: &[u8]) -> Result<()> {
+        self.check_owned(group)?;
+        self.with_key(group, prefix, |stored| match self.inner.db() {
+            Some(db) => self.delete_stored_prefix(db, stored),
+            None => {
+                self.inner.resident_mut().delete_prefix(stored);
+                Ok(())
+            }
+        })
+    }
+
+    fn scan(&self, group: KeyGroup, prefix: &[u8], visit: &mut Visit<'_>) -> Result<()> {
+        self.check_owned(group)?;
+        let stored = stored_key(group, prefix);
+        match self.inner.db() {
+            Some(db) => self.scan_stored(db, &stored, visit),
+            None => {
+                let resident = self.inner.resident();
+                for (key, value) in resident.with_prefix(&stored) {
+                    if !visit(&key[GROUP_BYTES..], value)? {
+                        break;
+                    }
+                }
+                Ok(())
+            }
+        }
     }
 
     fn set_note(&mut self, note: Vec<u8>) {
@@ -132,6 +153,17 @@ impl KeyedState for RocksState {
     fn restored_notes(&self) -> &[Vec<u8>] {
         &self.inner.restored_notes
     }
+}
+
+fn stored_key(group: KeyGroup, key: &[u8]) -> Vec<u8> {
+    let mut stored = Vec::with_capacity(GROUP_BYTES + key.len());
+    write_stored_key(&mut stored, group, key);
+    stored
+}
+
+fn write_stored_key(buffer: &mut Vec<u8>, group: KeyGroup, key: &[u8]) {
+    buffer.extend_from_slice(&group.0.to_be_bytes());
+    buffer.extend_from_slice(key);
 }
 
 /// The smallest byte string behind all that start with `prefix`.
