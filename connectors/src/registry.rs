@@ -16,6 +16,7 @@ use crate::filesystem::Filesystem;
 use crate::options::{self, OptionDef, OptionProblem, OptionType, Side};
 use crate::print::{Console, Print, PrintSink, PrintStyle};
 use crate::table::TableSpec;
+use tidemill_engine::type_name::sql_type_name;
 
 /// What a table is about to be used for.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -107,6 +108,12 @@ impl Registry {
         let connectors: Vec<Box<dyn Connector>> =
             vec![Box::new(Filesystem), Box::new(Datagen), Box::new(Print::new(console.clone())), Box::new(Blackhole)];
         Self { connectors, console }
+    }
+
+    /// One more connector, such as a test's own; it hides an older one of the same name.
+    pub fn with(mut self, connector: Box<dyn Connector>) -> Self {
+        self.connectors.insert(0, connector);
+        self
     }
 
     /// All that is wrong with a table, or with using it so.
@@ -247,7 +254,7 @@ fn describe(connector: &dyn Connector) -> ConnectorDescription {
     let own = connector.options(None);
     let metadata = connector.metadata().into_iter().map(|def| MetadataDescription {
         key: def.key,
-        data_type: def.data_type.to_string(),
+        data_type: sql_type_name(&def.data_type),
         doc: def.doc,
     });
     ConnectorDescription {

@@ -12,6 +12,7 @@ use super::generator::{element_field, entry_fields, row_fields, units_per_second
 use super::{FIELD_OPTIONS, NUMBER_OF_ROWS, ROWS_PER_SECOND, SEED, random};
 use crate::options::{self, OptionProblem, values};
 use crate::table::TableSpec;
+use tidemill_engine::type_name::sql_type_name;
 
 /// Flink's defaults.
 const TEXT_LENGTH_DEFAULT: u64 = 100;
@@ -92,7 +93,7 @@ impl<'a> Builder<'a> {
         let null_rate = self.null_rate(path, field);
         let sequence = self.take(path, "kind").is_some_and(|kind| kind == "sequence");
         let kind = if sequence { "a sequence of" } else { "random" };
-        self.paths.push((path.to_string(), format!("{kind} {data_type}")));
+        self.paths.push((path.to_string(), format!("{kind} {}", sql_type_name(&data_type))));
         let rule = if sequence { self.sequence(path, &data_type) } else { self.random(path, &data_type) };
         Generator { seed: random::column_seed(self.seed, path), data_type, null_rate, rule }
     }
@@ -115,7 +116,8 @@ impl<'a> Builder<'a> {
             _ => match integer_range(data_type) {
                 Some((min, max)) => self.integers(path, min, max),
                 None => {
-                    let message = format!("column '{path}': datagen makes no values of type {data_type}");
+                    let message =
+                        format!("column '{path}': datagen makes no values of type {}", sql_type_name(data_type));
                     self.problems.push(OptionProblem::new(message));
                     Rule::Boolean
                 }
@@ -177,8 +179,10 @@ impl<'a> Builder<'a> {
         match cast_with_options(&texts, data_type, &CastOptions { safe: true, ..Default::default() }) {
             Ok(values) if values.null_count() == 0 => Rule::Choice(values),
             _ => {
-                let message =
-                    format!("option '{key}' takes values of type {data_type}, separated by commas, not '{list}'");
+                let message = {
+                    let name = sql_type_name(data_type);
+                    format!("option '{key}' takes values of type {name}, separated by commas, not '{list}'")
+                };
                 self.problems.push(OptionProblem::at(key, message));
                 Rule::Boolean
             }
@@ -188,8 +192,11 @@ impl<'a> Builder<'a> {
     fn sequence(&mut self, path: &str, data_type: &DataType) -> Rule {
         let Some(limit) = sequence_limit(data_type).filter(|_| !self.in_collection) else {
             let key = format!("fields.{path}.kind");
-            let reason =
-                if self.in_collection { "inside arrays and maps".into() } else { format!("of type {data_type}") };
+            let reason = if self.in_collection {
+                "inside arrays and maps".into()
+            } else {
+                format!("of type {}", sql_type_name(data_type))
+            };
             self.problems.push(OptionProblem::at(key, format!("column '{path}': there are no sequences {reason}")));
             return Rule::Boolean;
         };
@@ -218,7 +225,9 @@ impl<'a> Builder<'a> {
 
     /// A value of the column as the whole number that it is stored as.
     fn bound(&mut self, path: &str, suffix: &str, data_type: &DataType) -> Option<i128> {
-        self.take_parsed(path, suffix, &format!("a value of type {data_type}"), |text| stored(text, data_type))
+        self.take_parsed(path, suffix, &format!("a value of type {}", sql_type_name(data_type)), |text| {
+            stored(text, data_type)
+        })
     }
 
     /// The step in nanoseconds and their number in a unit of the column, for times; else a number and its scale.

@@ -229,7 +229,7 @@ fn options_must_fit_their_columns() {
         fields(),
         &[("fields.nmae.length", "5"), ("fields.id.length", "5")],
         expect![[r#"
-        option 'fields.id.length' does not apply to random Int8 values
+        option 'fields.id.length' does not apply to random TINYINT values
         option 'fields.nmae.length': there is no column 'nmae' (did you mean 'name'?)"#]],
     );
     check_problems(
@@ -257,11 +257,11 @@ fn options_must_fit_their_columns() {
     check_problems(
         fields(),
         &[("fields.l.kind", "sequence")],
-        expect!["column 'l': there are no sequences of type List(Int32, field: 'element')"],
+        expect!["column 'l': there are no sequences of type ARRAY<INT>"],
     );
     check_problems(
         fields(),
         &[("fields.id.values", "1,two")],
-        expect!["option 'fields.id.values' takes values of type Int8, separated by commas, not '1,two'"],
+        expect!["option 'fields.id.values' takes values of type TINYINT, separated by commas, not '1,two'"],
     );
 }

@@ -21,10 +21,8 @@ pub struct FileCommitter {
 
 impl Committer for FileCommitter {
     fn commit(&mut self, epoch: Epoch, committables: &[Committable]) -> Result<()> {
-        let files = committables.iter().map(hidden_file).collect::<Result<Vec<_>>>()?;
-        if self.committed() >= Some(epoch) {
-            return Ok(());
-        }
+        let mut files = committables.iter().map(hidden_file).collect::<Result<Vec<_>>>()?;
+        files.retain(|file| self.committed(file.owner().unwrap_or(&self.owner)) < Some(epoch));
         let mut folders = BTreeSet::new();
         for file in &files {
             let folder = folder_path(&self.root, &file.folder);
@@ -37,7 +35,7 @@ impl Committer for FileCommitter {
 
     fn discard_unknown(&mut self, job_id: &str, restored: Epoch, kept: &[serde_json::Value]) -> Result<()> {
         assert_eq!(owner_tag(job_id), self.owner, "a committer serves one sink");
-        if self.committed() > Some(restored) {
+        if self.committed(&self.owner) > Some(restored) {
             self.remember(restored)?;
         }
         let mut known = BTreeSet::new();
@@ -73,18 +71,19 @@ impl Committer for FileCommitter {
 }
 
 impl FileCommitter {
-    /// The newest epoch whose files were all published. Redoing its commit is not needed, so files that somebody took
-    /// away since then are not missed. An unreadable note counts as none.
-    fn committed(&self) -> Option<Epoch> {
-        fs::read_to_string(self.note()).ok()?.trim().parse().ok().map(Epoch)
+    /// The newest epoch whose files were all published by `owner` (another one where the job began from a savepoint).
+    /// Redoing its commit is not needed, so files that somebody took away since then are not missed. An unreadable note
+    /// counts as none.
+    fn committed(&self, owner: &str) -> Option<Epoch> {
+        fs::read_to_string(self.note(owner)).ok()?.trim().parse().ok().map(Epoch)
     }
 
     fn remember(&self, epoch: Epoch) -> Result<()> {
-        durable::replace_file(&self.note(), epoch.to_string().as_bytes())
+        durable::replace_file(&self.note(&self.owner), epoch.to_string().as_bytes())
     }
 
-    fn note(&self) -> PathBuf {
-        self.root.join(format!(".committed-{}", self.owner))
+    fn note(&self, owner: &str) -> PathBuf {
+        self.root.join(format!(".committed-{owner}"))
     }
 }
 

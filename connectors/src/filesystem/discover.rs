@@ -48,7 +48,9 @@ pub fn find_files(path: &Path, regex: Option<&Regex>, must_exist: bool) -> Resul
 fn matches_of(pattern: &Path) -> Result<Vec<PathBuf>> {
     let failed = |reason: String| EngineError::Connector { connector: "filesystem".to_string(), reason };
     let text = pattern.to_str().expect("a glob was found in a text");
-    let paths = glob::glob(text).map_err(|error| failed(format!("the path '{text}' is no pattern: {error}")))?;
+    let options = glob::MatchOptions { require_literal_leading_dot: true, ..Default::default() };
+    let paths =
+        glob::glob_with(text, options).map_err(|error| failed(format!("the path '{text}' is no pattern: {error}")))?;
     let hidden = |path: &PathBuf| path.file_name().and_then(|name| name.to_str()).is_some_and(is_hidden);
     let paths = paths.filter(|path| !path.as_ref().is_ok_and(hidden));
     paths.map(|path| path.map_err(unreadable)).collect()

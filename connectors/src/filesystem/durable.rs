@@ -31,6 +31,11 @@ pub fn create_file(path: &Path) -> Result<File> {
     OpenOptions::new().write(true).create_new(true).open(path).map_err(|error| EngineError::io("create", path, error))
 }
 
+/// A copy under a new name; durable only after [`sync_file`] of the copy and [`sync_folder`].
+pub fn copy_file(from: &Path, to: &Path) -> Result<()> {
+    fs::copy(from, to).map(drop).map_err(|error| EngineError::io("copy", from, error))
+}
+
 /// The contents and the length of a file are durable.
 pub fn sync_file(file: &File, path: &Path) -> Result<()> {
     file.sync_all().map_err(|error| EngineError::io("sync", path, error))

@@ -13,6 +13,7 @@ use tidemill_engine::source::Source;
 use crate::options::{OptionDef, OptionProblem};
 use crate::registry::{Connector, MetadataDef, Usage};
 use crate::table::TableSpec;
+use tidemill_engine::type_name::sql_type_name;
 
 mod committer;
 mod discover;
@@ -113,7 +114,10 @@ fn check_partitions(spec: &TableSpec) -> Vec<OptionProblem> {
         match spec.columns.field_with_name(key) {
             Err(_) => problems.push(OptionProblem::new(format!("PARTITIONED BY: there is no physical column '{key}'"))),
             Ok(field) if !partition::is_partition_type(field.data_type()) => {
-                let message = format!("PARTITIONED BY: column '{key}' of type {} makes no folders", field.data_type());
+                let message = format!(
+                    "PARTITIONED BY: column '{key}' of type {} makes no folders",
+                    sql_type_name(field.data_type())
+                );
                 problems.push(OptionProblem::new(message).hint("use a text, a whole number, a date or a time"));
             }
             Ok(_) => {}
@@ -127,10 +131,12 @@ fn check_partitions(spec: &TableSpec) -> Vec<OptionProblem> {
 
 /// Rows are written by position under the table's column names.
 fn check_rows(spec: &TableSpec, schema: &SchemaRef) -> Result<(), OptionProblem> {
-    let types = |schema: &SchemaRef| schema.fields().iter().map(|field| field.data_type().clone()).collect::<Vec<_>>();
-    if types(schema) == types(&spec.columns) {
+    let types = |schema: &SchemaRef| {
+        schema.fields().iter().map(|field| sql_type_name(field.data_type())).collect::<Vec<_>>().join(", ")
+    };
+    let (given, declared) = (types(schema), types(&spec.columns));
+    if given == declared {
         return Ok(());
     }
-    let message = format!("the rows for table '{}' are {schema}, but it has {}", spec.name, spec.columns);
-    Err(OptionProblem::new(message))
+    Err(OptionProblem::new(format!("the rows for table '{}' are ({given}), but it has ({declared})", spec.name)))
 }

@@ -8,6 +8,7 @@ use arrow::datatypes::DataType;
 use tidemill_engine::{EngineError, Result};
 
 use crate::print::{PrintStyle, write_value};
+use tidemill_engine::type_name::sql_type_name;
 
 /// What other engines call the folder of NULLs: read, whatever this table calls its own.
 const NULL_FOLDERS: [&str; 2] = ["__HIVE_DEFAULT_PARTITION__", "__DEFAULT_PARTITION__"];
@@ -108,7 +109,10 @@ pub fn value_of(path: &Path, key: &str, data_type: &DataType, default: &str) -> 
     let strict = CastOptions { safe: true, ..Default::default() };
     match cast_with_options(&texts, data_type, &strict) {
         Ok(value) if value.is_valid(0) => Ok(value),
-        _ => Err(unfit(path, format!("'{text}' of its folder is no value of column '{key}' ({data_type})"))),
+        _ => Err(unfit(
+            path,
+            format!("'{text}' of its folder is no value of column '{key}' ({})", sql_type_name(data_type)),
+        )),
     }
 }
 

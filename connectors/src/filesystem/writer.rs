@@ -6,11 +6,12 @@ use std::path::{Path, PathBuf};
 use arrow::array::{RecordBatch, UInt32Array};
 use arrow::compute;
 use arrow::datatypes::SchemaRef;
+use arrow::error::ArrowError;
 use serde::{Deserialize, Serialize};
 use serde_json::json;
 use tidemill_engine::sink::{Committable, Prepared, SinkWriter, WriterContext};
 use tidemill_engine::time::ProcessingTime;
-use tidemill_engine::{Batch, EngineError, Epoch, Result};
+use tidemill_engine::{Batch, EngineError, Epoch, Result, RowKind};
 
 use super::names::{PartName, owner_tag};
 use super::options::SinkOptions;
@@ -28,6 +29,14 @@ pub struct HiddenFile {
     pub hidden: String,
     pub published: String,
     pub length: u64,
+}
+
+impl HiddenFile {
+    /// Tag of the sink that wrote it.
+    pub fn owner(&self) -> Option<&str> {
+        let fields = self.published.split('-').nth(1);
+        fields.filter(|_| PartName::from_published(&self.published).is_some())
+    }
 }
 
 /// A file that stays open over a checkpoint, and how much of it belongs to that.
@@ -109,10 +118,13 @@ impl PartWriter {
     }
 
     fn resume(&mut self, kept: KeptFile, now: ProcessingTime) -> Result<()> {
-        let path = self.folder(&kept.folder).join(&kept.hidden);
-        let name = PartName::from_hidden(&kept.hidden).ok_or_else(|| EngineError::StateMismatch {
+        let mut name = PartName::from_hidden(&kept.hidden).ok_or_else(|| EngineError::StateMismatch {
             reasons: vec![format!("the checkpoint's file '{}' is not one of this sink", kept.hidden)],
         })?;
+        if name.owner != self.owner {
+            name = self.copy(&kept, &name)?;
+        }
+        let path = self.folder(&kept.folder).join(name.hidden());
         let file = self.target.part.resume(path, kept.length)?;
         // After a change of parallelism two writers' files may meet here: the second goes out at the next barrier.
         if self.open.contains_key(&kept.folder) {
@@ -123,6 +135,23 @@ impl PartWriter {
         let part = OpenPart { file, name, since: ProcessingTime(kept.since_ms), written: now };
         self.open.insert(kept.folder, part);
         Ok(())
+    }
+
+    /// The file of another job, whose savepoint this one began from, stays as it is: that job may go on with it, and it
+    /// may have published it since.
+    fn copy(&mut self, kept: &KeptFile, theirs: &PartName) -> Result<PartName> {
+        let (name, folder) = (self.next_name(), self.folder(&kept.folder));
+        let hidden = folder.join(&kept.hidden);
+        let from = if hidden.exists() { hidden } else { published_as(&folder, theirs).unwrap_or(hidden) };
+        durable::copy_file(&from, &folder.join(name.hidden()))?;
+        self.unsynced.push(folder);
+        Ok(name)
+    }
+
+    fn next_name(&mut self) -> PartName {
+        let number = self.number;
+        self.number += 1;
+        PartName { owner: self.owner.clone(), subtask: self.subtask, attempt: self.attempt, number }
     }
 
     fn folder(&self, folder: &str) -> PathBuf {
@@ -148,9 +177,7 @@ impl PartWriter {
             let oldest = self.open.iter().min_by_key(|(_, part)| part.written).map(|(folder, _)| folder.clone());
             self.close(&oldest.expect("some file is open"))?;
         }
-        let name =
-            PartName { owner: self.owner.clone(), subtask: self.subtask, attempt: self.attempt, number: self.number };
-        self.number += 1;
+        let name = self.next_name();
         let path = self.folder(folder);
         durable::create_folders(&path)?;
         let file = self.target.part.create(path.join(name.hidden()))?;
@@ -199,6 +226,16 @@ impl PartWriter {
             .collect()
     }
 
+    /// Rows that the table does not take: a NULL in a column that is NOT NULL.
+    fn unfit(&self, error: &ArrowError) -> EngineError {
+        EngineError::BadRow {
+            operator: format!("files in {}", self.target.root.display()),
+            reason: error.to_string(),
+            row: "(among those of one batch)".to_string(),
+            hint: "filter such rows out, or declare the column without NOT NULL".to_string(),
+        }
+    }
+
     fn sync_folders(&mut self) -> Result<()> {
         self.unsynced.drain(..).try_for_each(|folder| durable::sync_folder(&folder))
     }
@@ -216,12 +253,11 @@ impl PartWriter {
 
 impl SinkWriter for PartWriter {
     fn write(&mut self, batch: &Batch, now: ProcessingTime) -> Result<()> {
-        assert!(
-            (0..batch.num_rows()).all(|row| batch.kinds().is_none() || !batch.kind(row).is_retraction()),
-            "files take appends only, so no plan sends them retractions"
-        );
+        let appends = batch.kinds().is_none() || (0..batch.num_rows()).all(|row| batch.kind(row) == RowKind::Insert);
+        assert!(appends, "files take appends only, so no plan sends them other changes");
         // The table's own column names, whatever the query called them.
-        let rows = RecordBatch::try_new(self.target.schema.clone(), batch.rows().columns().to_vec())?;
+        let rows = RecordBatch::try_new(self.target.schema.clone(), batch.rows().columns().to_vec())
+            .map_err(|error| self.unfit(&error))?;
         for (folder, rows) in self.partition(&rows)? {
             self.write_part(&folder, &rows, now)?;
         }
@@ -253,6 +289,15 @@ impl SinkWriter for PartWriter {
         let (rollover, inactivity) = (options.rollover_interval.as_millis(), options.inactivity_interval.as_millis());
         self.close_where(|part| age_ms(part.since) >= rollover || age_ms(part.written) >= inactivity)
     }
+}
+
+/// Where the file is that was begun under this name, if it was published.
+fn published_as(folder: &Path, name: &PartName) -> Option<PathBuf> {
+    let is_it = |entry: &std::fs::DirEntry| {
+        let found = entry.file_name().to_str().and_then(PartName::from_published);
+        found.is_some_and(|(found, _)| found == *name)
+    };
+    std::fs::read_dir(folder).ok()?.filter_map(|entry| entry.ok()).find(is_it).map(|entry| entry.path())
 }
 
 /// The path of a folder below the root.

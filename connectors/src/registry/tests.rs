@@ -141,10 +141,10 @@ fn every_connector_describes_itself() {
           raw.charset Both Some("UTF-8")
           raw.endianness Both Some("big-endian")
           parquet.compression Both Some("SNAPPY")
-          metadata file.path Utf8
-          metadata file.name Utf8
-          metadata file.size Int64
-          metadata file.modification-time Timestamp(ms, "UTC")
+          metadata file.path STRING
+          metadata file.name STRING
+          metadata file.size BIGINT
+          metadata file.modification-time TIMESTAMP_LTZ(3)
         print: source=false sink=true Some("at least once") changelog=true
           connector Both None
           scan.watermark.idle-timeout Source None

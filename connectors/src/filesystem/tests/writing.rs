@@ -274,6 +274,36 @@ fn an_open_file_is_hidden_over_checkpoints_and_published_once() {
     assert_eq!(parts.len(), 1, "{parts:?}");
 }
 
+/// A savepoint's open file is copied, so both jobs can go on from it.
+#[test]
+fn two_jobs_go_on_from_one_savepoint() {
+    for publish in [false, true] {
+        let mut job = Job::new(&[("format", "json"), ROLL], false);
+        job.steps_left = 9;
+        assert!(job.run().is_err());
+        let savepoint = job.latest().clone();
+        if publish {
+            job.steps_left = usize::MAX;
+            assert!(job.run().is_ok());
+        }
+        let sink = Registry::standard().sink(&job.spec, job.spec.columns.clone()).expect("a sink");
+        let mut committer = sink.committer("other/sink").expect("a committer").expect("files are committed");
+        committer.commit(Epoch(savepoint.epoch), &savepoint.committables).expect("committed again");
+        committer.discard_unknown("other/sink", Epoch(savepoint.epoch), &savepoint.states).expect("nothing of its own");
+        let subtask = Subtask { index: 0, parallelism: 1 };
+        let context = WriterContext { job_id: "other/sink".into(), attempt: 1, subtask, now: ProcessingTime(0) };
+        let mut writer = sink.writer(&context, savepoint.states.clone()).expect("a writer");
+        writer.write(&batch(100), ProcessingTime(0)).expect("written");
+        let prepared = writer.prepare(Epoch(savepoint.epoch + 1), true).expect("prepared");
+        committer.commit(Epoch(savepoint.epoch + 1), &prepared.committables).expect("committed");
+        job.steps_left = usize::MAX;
+        assert!(publish || job.run().is_ok());
+        // The first three rows belong to both.
+        let expected: Vec<i64> = [0, 0, 1, 1, 2, 2].into_iter().chain(3..ROWS).chain([100]).collect();
+        assert_eq!(job.visible(), expected, "published before: {publish}");
+    }
+}
+
 #[test]
 fn published_files_that_were_taken_away_are_not_missed() {
     let mut job = Job::new(&[("format", "json")], false);
