@@ -13,8 +13,8 @@ use crate::metrics::NodeMetrics;
 use crate::operator::{
     Collector, MAIN_PORT, Operator, OperatorContext, OperatorFactory, SIDE_PORT, Subtask, VecCollector,
 };
-use crate::state::KeyedState;
 use crate::state::memory::MemoryState;
+use crate::state::{KeyedState, Visit};
 use crate::time::{EventTime, ProcessingTime};
 use crate::{Batch, Epoch, Result};
 
@@ -46,7 +46,7 @@ impl KeyedState for TestState {
         self.entries.lock().unwrap().delete_prefix(group, prefix)
     }
 
-    fn scan(&self, group: KeyGroup, prefix: &[u8], visit: &mut dyn FnMut(&[u8], &[u8]) -> Result<bool>) -> Result<()> {
+    fn scan(&self, group: KeyGroup, prefix: &[u8], visit: &mut Visit<'_>) -> Result<()> {
         self.entries.lock().unwrap().scan(group, prefix, visit)
     }
 

@@ -299,7 +299,8 @@ fn a_key_group_of_another_subtask_is_refused() {
 
 #[test]
 fn a_checkpoint_costs_what_changed() {
-    let mut job = Job::new(ON_DISK);
+    // Enough write buffer for all, so that no compaction comes in between.
+    let mut job = Job::new(IN_MEMORY);
     let mut random = ChaCha8Rng::seed_from_u64(1);
     for number in 0..20_000u32 {
         let value: [u8; 64] = random.random();
@@ -433,5 +434,51 @@ fn print_costs(budget_bytes: usize) {
     }
     for (name, total) in costs {
         println!("{name}: {:?}", total / ROUNDS);
+    }
+}
+
+/// Not a test: prints what a large state costs.
+#[test]
+#[ignore = "prints figures and checks nothing"]
+fn cost_of_a_large_state() {
+    const KEYS: u64 = 1_000_000;
+    let mut job = Job::new(64 << 20);
+    let clock = std::time::Instant::now;
+    let mut random = ChaCha8Rng::seed_from_u64(0);
+    let key = |number: u64| crate::keys::hash_key(&number.to_le_bytes());
+    let group = |key: u64| KeyGroup::of(key, MAX_PARALLELISM);
+    let mut write = |job: &mut Job, numbers: &mut dyn Iterator<Item = u64>| {
+        for number in numbers {
+            let (key, value): (u64, [u8; 100]) = (key(number), random.random());
+            job.view(group(key)).put(group(key), &key.to_be_bytes(), &value).unwrap();
+        }
+    };
+    let begin = clock();
+    write(&mut job, &mut (0..KEYS));
+    println!("put {KEYS} keys of 100 bytes: {:?}", begin.elapsed());
+    for what in ["all", "one percent"] {
+        let begin = clock();
+        let written = job.checkpoint().unwrap();
+        println!(
+            "checkpoint, {what} changed: {:?}, {} new bytes of {}",
+            begin.elapsed(),
+            written.new_bytes,
+            written.total_bytes
+        );
+        write(&mut job, &mut (0..KEYS).step_by(100));
+    }
+    let begin = clock();
+    for number in (0..KEYS).step_by(10) {
+        job.view(group(key(number))).get(group(key(number)), &key(number).to_be_bytes()).unwrap().unwrap();
+    }
+    println!("get {} keys: {:?}", KEYS / 10, begin.elapsed());
+    job.checkpoint().unwrap();
+    for parallelism in [1, 4, 4, 1] {
+        let begin = clock();
+        job.restart(parallelism, &RestoreRequest::Latest).unwrap();
+        println!("restart at {parallelism}: {:?}, memory {}", begin.elapsed(), job.backend.memory_bytes());
+        let begin = clock();
+        job.checkpoint().unwrap();
+        println!("  checkpoint: {:?}", begin.elapsed());
     }
 }
