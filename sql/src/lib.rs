@@ -2,6 +2,7 @@
 
 pub mod catalog;
 pub mod diagnostic;
+pub mod explain;
 pub mod functions;
 pub mod parser;
 pub mod plan;

@@ -216,7 +216,9 @@ struct FlinkTypes {
 
 impl TypePlanner for FlinkTypes {
     fn plan_type_field(&self, sql_type: &sqlparser::ast::DataType) -> Result<Option<FieldRef>> {
-        let found = super::cast_types::from_ast(sql_type)?;
-        Ok(Some(found.arrow(&self.time_zone).into_nullable_field_ref()))
+        match crate::parser::flink_type(sql_type) {
+            Some(found) => Ok(Some(found.arrow(&self.time_zone).into_nullable_field_ref())),
+            None => plan_err!("the type {sql_type} does not exist in Flink SQL"),
+        }
     }
 }

@@ -18,7 +18,6 @@ use crate::parser::statement::InsertQuery;
 use crate::settings::Settings;
 
 mod aggregates;
-mod cast_types;
 mod context;
 mod errors;
 mod event_time;
@@ -30,6 +29,7 @@ mod markers;
 mod nodes;
 mod optimize;
 mod physical;
+mod proctime;
 mod stream;
 mod table;
 #[cfg(test)]
@@ -91,8 +91,12 @@ pub struct PlannedOutput {
 }
 
 /// The functions that hide DataFusion's of the same name.
-fn flink_functions(_settings: &Settings) -> Vec<Arc<datafusion_expr::ScalarUDF>> {
-    Vec::new()
+fn flink_functions(settings: &Settings) -> Vec<Arc<datafusion_expr::ScalarUDF>> {
+    let zone = settings.time_zone().parse().unwrap_or(chrono_tz::UTC);
+    let mut functions = crate::functions::scalar_functions(zone);
+    functions.push(proctime::function(settings.time_zone()));
+    functions.push(Arc::new(tidemill_engine::operators::current_watermark::function()));
+    functions
 }
 
 /// Plans statements that run as one job, in which each table is read once.

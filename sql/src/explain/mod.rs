@@ -1,0 +1,73 @@
+//! EXPLAIN: a planned job as text, and its operator graph as text, JSON or Graphviz.
+
+use std::fmt::Write;
+
+use tidemill_engine::graph::{ChangelogMode, Exchange, Node, NodeKind, Parallelism};
+
+use crate::plan::PlannedJob;
+
+mod dot;
+mod json;
+mod text;
+
+pub use dot::graph_as_dot;
+pub use json::{graph_as_json, graph_as_json_value};
+pub use text::graph_as_text;
+
+/// All stages of planning, in sections as Flink's EXPLAIN has them. `changelog`: each operator says what kinds of
+/// changes it emits.
+pub fn explain(job: &PlannedJob, changelog: bool) -> String {
+    let mut text = String::new();
+    section(&mut text, "Logical Plan", job, |output| &output.logical);
+    section(&mut text, "Optimized Plan", job, |output| &output.optimized);
+    text.push_str("== Operators ==\n");
+    text.push_str(&graph_as_text(&job.graph, changelog));
+    text
+}
+
+fn section(text: &mut String, title: &str, job: &PlannedJob, plan: impl Fn(&crate::plan::PlannedOutput) -> &str) {
+    writeln!(text, "== {title} ==").expect("writing to a String cannot fail");
+    for output in &job.outputs {
+        writeln!(text, "Sink: {}", output.target).expect("writing to a String cannot fail");
+        for line in plan(output).lines() {
+            writeln!(text, "  {line}").expect("writing to a String cannot fail");
+        }
+    }
+    text.push('\n');
+}
+
+/// The names of columns for an exchange: those of what the sender gives.
+fn describe_exchange(exchange: &Exchange, sender: &Node) -> String {
+    match exchange {
+        Exchange::Forward => "forward".into(),
+        Exchange::Rebalance => "rebalance".into(),
+        Exchange::Single => "single".into(),
+        Exchange::Hash(columns) => {
+            let name = |index: &usize| sender.schema.fields().get(*index).map_or("?", |field| field.name().as_str());
+            format!("hash({})", columns.iter().map(name).collect::<Vec<_>>().join(", "))
+        }
+    }
+}
+
+fn describe_parallelism(parallelism: Parallelism) -> &'static str {
+    match parallelism {
+        Parallelism::Job => "job",
+        Parallelism::One => "1",
+    }
+}
+
+/// The kinds of changes, as Flink abbreviates them.
+fn describe_changelog(changelog: ChangelogMode) -> &'static str {
+    match changelog {
+        ChangelogMode::Append => "I",
+        ChangelogMode::Retract => "I,UB,UA,D",
+    }
+}
+
+fn describe_kind(kind: &NodeKind) -> &'static str {
+    match kind {
+        NodeKind::Source(_) => "source",
+        NodeKind::Operator(_) => "operator",
+        NodeKind::Sink(_) => "sink",
+    }
+}
