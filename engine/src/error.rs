@@ -59,7 +59,10 @@ impl EngineError {
 
     /// True where trying again from the last checkpoint may help; false where the same input must fail again.
     pub fn is_transient(&self) -> bool {
-        matches!(self, Self::Io { .. } | Self::State(_) | Self::Connector { .. } | Self::Internal { .. })
+        match self {
+            Self::Io { source, .. } => !needs_a_person(source.kind()),
+            other => matches!(other, Self::State(_) | Self::Connector { .. } | Self::Internal { .. }),
+        }
     }
 }
 
@@ -98,6 +101,12 @@ impl EngineError {
             Self::Internal { place, reason } => Self::Internal { place: text(place), reason: text(reason) },
         }
     }
+}
+
+/// What is missing, forbidden or in the way stays so until somebody changes it.
+fn needs_a_person(kind: std::io::ErrorKind) -> bool {
+    use std::io::ErrorKind::{AlreadyExists, IsADirectory, NotADirectory, NotFound, PermissionDenied, ReadOnlyFilesystem};
+    matches!(kind, NotFound | PermissionDenied | AlreadyExists | NotADirectory | IsADirectory | ReadOnlyFilesystem)
 }
 
 fn io_hint(error: &std::io::Error) -> String {
