@@ -9,6 +9,7 @@ use serde::Serialize;
 use tidemill_engine::graph::ChangelogMode;
 use tidemill_engine::sink::{Guarantee, Sink};
 use tidemill_engine::source::Source;
+use tidemill_engine::type_name::sql_type_name;
 
 use crate::blackhole::Blackhole;
 use crate::datagen::Datagen;
@@ -16,7 +17,6 @@ use crate::filesystem::Filesystem;
 use crate::options::{self, OptionDef, OptionProblem, OptionType, Side};
 use crate::print::{Console, Print, PrintSink, PrintStyle};
 use crate::table::TableSpec;
-use tidemill_engine::type_name::sql_type_name;
 
 /// What a table is about to be used for.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]

@@ -6,17 +6,19 @@ use std::sync::Arc;
 use arrow::array::{Array, ArrayRef, AsArray, StringArray};
 use arrow::compute::{CastOptions, cast_with_options};
 use arrow::datatypes::{DataType, Decimal128Type, Field, Float64Type, Int64Type, IntervalUnit, TimeUnit};
+use tidemill_engine::type_name::sql_type_name;
 
 use super::generator::{DAY_MS, Generator, Length, Rule, Sequence};
 use super::generator::{element_field, entry_fields, row_fields, units_per_second};
 use super::{FIELD_OPTIONS, NUMBER_OF_ROWS, ROWS_PER_SECOND, SEED, random};
 use crate::options::{self, OptionProblem, values};
 use crate::table::TableSpec;
-use tidemill_engine::type_name::sql_type_name;
 
 /// Flink's defaults.
 const TEXT_LENGTH_DEFAULT: u64 = 100;
 const COLLECTION_LENGTH_DEFAULT: u64 = 3;
+/// Longest row, in bytes: a batch holds one at least, and must stay far from the 2 GB that Arrow can address.
+const ROW_BYTES_MAX: u64 = 64 << 20;
 /// Whole numbers up to here are exact as DOUBLE.
 const EXACT_DOUBLE_MAX: i128 = 1 << 53;
 /// And up to here as FLOAT.
@@ -48,8 +50,10 @@ pub fn plan(spec: &TableSpec) -> Result<Plan, Vec<OptionProblem>> {
     };
     let rows_per_second = rows_per_second.unwrap_or(1).max(1) as u64;
     let mut builder = Builder::new(spec, seed.unwrap_or(0) as u64, rows_per_second);
-    let generators = spec.columns.fields().iter().map(|field| builder.field(field.name(), field)).collect();
+    let generators: Vec<Generator> =
+        spec.columns.fields().iter().map(|field| builder.field(field.name(), field)).collect();
     builder.report_unused();
+    builder.check_width(&generators);
     if !builder.problems.is_empty() {
         return Err(builder.problems);
     }
@@ -302,6 +306,15 @@ impl<'a> Builder<'a> {
             self.problems.push(OptionProblem::at(&key, format!("option '{key}' takes {takes}, not '{text}'")));
         }
         value
+    }
+
+    fn check_width(&mut self, generators: &[Generator]) {
+        let width = generators.iter().map(Generator::width).fold(0, u64::saturating_add);
+        if width > ROW_BYTES_MAX {
+            let message =
+                format!("rows of {width} bytes are too long: datagen makes rows of up to {ROW_BYTES_MAX} bytes");
+            self.problems.push(OptionProblem::new(message).hint("give shorter 'fields.#.length' options"));
+        }
     }
 
     fn report_unused(&mut self) {

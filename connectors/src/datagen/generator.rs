@@ -97,6 +97,18 @@ impl Sequence {
 }
 
 impl Generator {
+    /// About how many bytes a value takes at most.
+    pub fn width(&self) -> u64 {
+        match &self.rule {
+            Rule::Text(length) | Rule::Bytes(length) => length.max,
+            Rule::Choice(values) => values.get_array_memory_size() as u64,
+            Rule::List { element, length } => length.max.saturating_mul(element.width()),
+            Rule::Map { key, value, length } => length.max.saturating_mul(key.width().saturating_add(value.width())),
+            Rule::Row(fields) => fields.iter().map(Self::width).fold(0, u64::saturating_add),
+            _ => size_of::<i128>() as u64,
+        }
+    }
+
     /// The values for these keys: row indices, or words drawn for the elements of arrays.
     pub fn generate(&self, keys: &[u64], now_ms: i64) -> Result<ArrayRef> {
         let values = self.values(keys, now_ms)?;

@@ -14,6 +14,8 @@ use super::generator::Generator;
 
 /// Rows come in small helpings so that they flow evenly; shorter would cost more than it smooths.
 const TICK: Duration = Duration::from_millis(20);
+/// Most bytes of a batch, by the longest row that the options allow; wide rows come in smaller batches.
+const BATCH_BYTES_MAX: u64 = 32 << 20;
 /// A reader that was held up makes up for at most so many seconds' rows at once.
 const DEBT_MAX_S: u64 = 1;
 
@@ -48,12 +50,21 @@ impl Source for DatagenSource {
         };
         Ok(Box::new(DatagenReader {
             schema: self.schema.clone(),
+            rows_max: self.rows_max(),
             generators: Arc::from(self.generators.clone()),
             rows: self.rows,
             next,
             pace: Pace::new(self.rows_per_second),
             clock: SystemClock,
         }))
+    }
+}
+
+impl DatagenSource {
+    /// Rows of a batch, by their width.
+    fn rows_max(&self) -> u64 {
+        let width = self.generators.iter().map(Generator::width).fold(1, u64::saturating_add);
+        (BATCH_BYTES_MAX / width).max(1)
     }
 }
 
@@ -64,6 +75,8 @@ fn bad_position(position: &Position) -> EngineError {
 struct DatagenReader {
     schema: SchemaRef,
     generators: Arc<[Generator]>,
+    /// Of a batch.
+    rows_max: u64,
     rows: u64,
     next: u64,
     pace: Pace,
@@ -72,7 +85,7 @@ struct DatagenReader {
 
 impl SplitReader for DatagenReader {
     fn next(&mut self, rows_max: usize) -> Result<Read> {
-        let left = self.rows.saturating_sub(self.next).min(rows_max as u64);
+        let left = self.rows.saturating_sub(self.next).min(rows_max as u64).min(self.rows_max);
         if left == 0 {
             return Ok(Read::End);
         }

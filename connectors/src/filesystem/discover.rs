@@ -2,6 +2,7 @@
 
 use std::collections::BTreeMap;
 use std::fs::{self, Metadata};
+use std::io::{Error, ErrorKind};
 use std::path::{Path, PathBuf};
 use std::time::UNIX_EPOCH;
 
@@ -36,8 +37,8 @@ pub fn find_files(path: &Path, regex: Option<&Regex>, must_exist: bool) -> Resul
         }
     }
     if roots.is_empty() && must_exist {
-        let reason = format!("no file matches the path '{}'", path.display());
-        return Err(EngineError::Connector { connector: "filesystem".to_string(), reason });
+        let nothing = Error::new(ErrorKind::NotFound, "no file matches this pattern");
+        return Err(EngineError::io("read", path, nothing));
     }
     if let Some(regex) = regex {
         found.retain(|path, _| absolute(path).to_str().is_some_and(|path| regex.is_match(path)));
@@ -76,7 +77,7 @@ fn walk(path: &Path, metadata: &Metadata, found: &mut BTreeMap<PathBuf, Metadata
         match fs::metadata(entry.path()) {
             Ok(metadata) => walk(&entry.path(), &metadata, found)?,
             // Gone between listing and looking: it was never here.
-            Err(error) if error.kind() == std::io::ErrorKind::NotFound => {}
+            Err(error) if error.kind() == ErrorKind::NotFound => {}
             Err(error) => return Err(EngineError::io("read", entry.path(), error)),
         }
     }

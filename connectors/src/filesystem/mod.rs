@@ -9,11 +9,11 @@ use std::sync::Arc;
 use arrow::datatypes::SchemaRef;
 use tidemill_engine::sink::{Guarantee, Sink};
 use tidemill_engine::source::Source;
+use tidemill_engine::type_name::sql_type_name;
 
 use crate::options::{OptionDef, OptionProblem};
 use crate::registry::{Connector, MetadataDef, Usage};
 use crate::table::TableSpec;
-use tidemill_engine::type_name::sql_type_name;
 
 mod committer;
 mod discover;

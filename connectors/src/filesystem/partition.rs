@@ -5,10 +5,10 @@ use std::path::Path;
 use arrow::array::{Array, ArrayRef, RecordBatch, StringArray, new_null_array};
 use arrow::compute::{CastOptions, cast_with_options};
 use arrow::datatypes::DataType;
+use tidemill_engine::type_name::sql_type_name;
 use tidemill_engine::{EngineError, Result};
 
 use crate::print::{PrintStyle, write_value};
-use tidemill_engine::type_name::sql_type_name;
 
 /// What other engines call the folder of NULLs: read, whatever this table calls its own.
 const NULL_FOLDERS: [&str; 2] = ["__HIVE_DEFAULT_PARTITION__", "__DEFAULT_PARTITION__"];
