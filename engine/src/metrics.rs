@@ -1,8 +1,11 @@
-//! Counters of a running node, shared between its instances and whoever shows them.
+//! Counters of a running node: each instance has its own, whoever shows them adds them up.
 
+use std::ops::AddAssign;
 use std::sync::atomic::{AtomicI64, AtomicU64, Ordering};
 
-/// Counters of one node; instances add, readers read at any time.
+use serde::{Deserialize, Serialize};
+
+/// Counters of one operator instance; it adds, readers read at any time.
 #[derive(Debug, Default)]
 pub struct NodeMetrics {
     pub rows_in: Counter,
@@ -18,10 +21,50 @@ pub struct NodeMetrics {
     pub cache_bytes: Gauge,
     /// Keyed entries moved from memory to disk because of the budget.
     pub spilled: Counter,
-    /// Current watermark in epoch milliseconds, the smallest over the instances; `i64::MIN` before the first.
+    /// Current watermark in epoch milliseconds; `i64::MIN` before the first.
     pub watermark_ms: Gauge,
     /// Largest event time seen, in epoch milliseconds.
     pub event_time_max_ms: Gauge,
+}
+
+/// What the counters of an instance or a node had come to. Goes into checkpoints, so that what a job counted is
+/// exact over crashes and restarts.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(default)]
+pub struct Counts {
+    pub rows_in: u64,
+    pub rows_out: u64,
+    pub bytes_in: u64,
+    pub late: u64,
+    pub errors: u64,
+    pub filtered: u64,
+    pub spilled: u64,
+}
+
+impl NodeMetrics {
+    pub fn counts(&self) -> Counts {
+        Counts {
+            rows_in: self.rows_in.get(),
+            rows_out: self.rows_out.get(),
+            bytes_in: self.bytes_in.get(),
+            late: self.late.get(),
+            errors: self.errors.get(),
+            filtered: self.filtered.get(),
+            spilled: self.spilled.get(),
+        }
+    }
+}
+
+impl AddAssign for Counts {
+    fn add_assign(&mut self, other: Self) {
+        self.rows_in += other.rows_in;
+        self.rows_out += other.rows_out;
+        self.bytes_in += other.bytes_in;
+        self.late += other.late;
+        self.errors += other.errors;
+        self.filtered += other.filtered;
+        self.spilled += other.spilled;
+    }
 }
 
 /// Only grows.

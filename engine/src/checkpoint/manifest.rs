@@ -9,6 +9,7 @@ use serde::{Deserialize, Deserializer, Serialize, Serializer};
 
 use super::sealed;
 use crate::keys::KeyGroupRange;
+use crate::metrics::Counts;
 use crate::sink::Prepared;
 use crate::source::{Position, Split};
 use crate::time::EventTime;
@@ -48,6 +49,16 @@ pub struct Manifest {
     /// One per node with state and subtask. The store fills it in from the snapshots.
     pub operators: Vec<InstanceEntry>,
     pub sinks: Vec<SinkEntry>,
+    /// What every node had counted, so that the figures of a job are those of a run without crashes.
+    #[serde(default)]
+    pub counts: Vec<NodeCounts>,
+}
+
+/// Over all instances of a node and all attempts of the job, as of the barrier.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+pub struct NodeCounts {
+    pub uid: String,
+    pub counts: Counts,
 }
 
 /// What a plan must have in common with the one that wrote the state.

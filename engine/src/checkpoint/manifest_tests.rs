@@ -50,6 +50,7 @@ pub(in crate::checkpoint) fn manifest(epoch: u64) -> Manifest {
             files: vec![pack],
         }],
         sinks: vec![SinkEntry { uid: "out".into(), subtask: 0, prepared }],
+        counts: vec![NodeCounts { uid: "agg".into(), counts: Counts { late: 2, ..Counts::default() } }],
     }
 }
 

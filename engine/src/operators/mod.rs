@@ -18,3 +18,6 @@ pub mod unnest;
 pub mod values_source;
 pub mod window_aggregate;
 pub mod window_assign;
+
+#[cfg(test)]
+mod stateless_tests;

@@ -8,9 +8,8 @@ use std::path::Path;
 use std::sync::Arc;
 
 use super::edge::Outlet;
-use super::monitor::Monitor;
 use crate::element::BarrierKind;
-use crate::metrics::NodeMetrics;
+use crate::metrics::{Counts, NodeMetrics};
 use crate::operator::{Collector, MAIN_PORT, Operator, OperatorContext};
 use crate::sink::{Prepared, SinkWriter};
 use crate::state::{InstanceSnapshot, StateInstance};
@@ -19,7 +18,6 @@ use crate::{Barrier, Batch, Element, Result};
 
 pub struct Chain {
     slots: Vec<Slot>,
-    monitor: Arc<Monitor>,
     watermark: EventTime,
     ended: bool,
 }
@@ -63,16 +61,18 @@ pub struct ChainSnapshot {
     pub operators: Vec<InstanceSnapshot>,
     /// Sinks: uid, subtask, what was prepared.
     pub sinks: Vec<(String, usize, Prepared)>,
+    /// What each instance has counted in this attempt; by the node's position in the graph.
+    pub counts: Vec<(usize, Counts)>,
 }
 
 impl Chain {
     /// The slots in topological order.
-    pub fn new(slots: Vec<Slot>, monitor: Arc<Monitor>) -> Self {
+    pub fn new(slots: Vec<Slot>) -> Self {
         for (index, slot) in slots.iter().enumerate() {
             let later = |output: &Output| !matches!(output.to, Destination::Slot(to) if to <= index);
             assert!(slot.outputs.iter().all(later), "rows only go forward");
         }
-        Self { slots, monitor, watermark: EventTime::MIN, ended: false }
+        Self { slots, watermark: EventTime::MIN, ended: false }
     }
 
     /// Calls every operator's `open`.
@@ -114,8 +114,7 @@ impl Chain {
             if moved {
                 self.slots[index].ctx.watermark = watermark;
                 self.call(index, now, |operator, ctx, out| operator.on_watermark(watermark, ctx, out))?;
-                let slot = &self.slots[index];
-                self.monitor.nodes[slot.node].set_watermark(slot.ctx.subtask.index, watermark);
+                self.slots[index].metrics.watermark_ms.set(watermark.0);
             }
             self.slots[index].broadcast(&Element::Watermark(watermark))?;
         }
@@ -153,6 +152,7 @@ impl Chain {
                 let prepared = writer.prepare(barrier.epoch, last)?;
                 snapshot.sinks.push((slot.uid.clone(), slot.ctx.subtask.index, prepared));
             }
+            snapshot.counts.push((slot.node, slot.metrics.counts()));
         }
         Ok(snapshot)
     }

@@ -7,8 +7,9 @@ use super::launch::Plan;
 use super::source::pool::NumberedSplit;
 use crate::Epoch;
 use crate::checkpoint::manifest::FORMAT;
-use crate::checkpoint::{Manifest, NodeFingerprint, SinkEntry, SourceState};
-use crate::graph::JobGraph;
+use crate::checkpoint::{Manifest, NodeCounts, NodeFingerprint, SinkEntry, SourceState};
+use crate::graph::{JobGraph, Node};
+use crate::metrics::Counts;
 use crate::state::InstanceSnapshot;
 use crate::time::{EventTime, ProcessingTime};
 
@@ -22,6 +23,7 @@ pub fn draft(
 ) -> (Manifest, Vec<InstanceSnapshot>) {
     let mut operators = Vec::new();
     let mut sinks = Vec::new();
+    let mut counts: Vec<Counts> = plan.monitor.nodes.iter().map(|node| node.restored()).collect();
     let mut sources: BTreeMap<String, Vec<SourceSnapshot>> = BTreeMap::new();
     for snapshot in snapshots {
         // An instance that never kept anything leaves no trace.
@@ -29,6 +31,7 @@ pub fn draft(
         operators.extend(kept.filter(|one| !one.files.is_empty() || !one.notes.is_empty()));
         let prepared = snapshot.chain.sinks.into_iter();
         sinks.extend(prepared.map(|(uid, subtask, prepared)| SinkEntry { uid, subtask, prepared }));
+        snapshot.chain.counts.into_iter().for_each(|(node, counted)| counts[node] += counted);
         if let Some(source) = snapshot.source {
             sources.entry(source.uid.clone()).or_default().push(source);
         }
@@ -46,17 +49,23 @@ pub fn draft(
         sources: sources.into_iter().map(|(uid, subtasks)| merge_subtasks(uid, subtasks)).collect(),
         operators: Vec::new(),
         sinks,
+        counts: graph_counts(&plan.graph, counts),
     };
     (manifest, operators)
 }
 
 fn fingerprints(graph: &JobGraph) -> Vec<NodeFingerprint> {
-    let of = |node: &crate::graph::Node| NodeFingerprint {
+    let of = |node: &Node| NodeFingerprint {
         uid: node.uid.clone(),
         name: node.name.clone(),
         signature: node.state_signature.clone(),
     };
     graph.nodes().iter().map(of).collect()
+}
+
+fn graph_counts(graph: &JobGraph, counts: Vec<Counts>) -> Vec<NodeCounts> {
+    let of = |(node, counts): (&Node, Counts)| NodeCounts { uid: node.uid.clone(), counts };
+    graph.nodes().iter().zip(counts).map(of).collect()
 }
 
 /// Splits in the order of their numbers, so that they are dealt the same way again.

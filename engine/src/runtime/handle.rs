@@ -18,7 +18,6 @@ use super::options::JobOptions;
 use super::status::{JobStatus, JobSummary};
 use crate::checkpoint::CheckpointStore;
 use crate::graph::JobGraph;
-use crate::metrics::NodeMetrics;
 use crate::{EngineError, Epoch, Result};
 
 /// Requests that may wait for the coordinator; beyond that the asker waits.
@@ -114,11 +113,6 @@ impl JobHandle {
 
     pub fn status(&self) -> JobStatus {
         self.monitor.status()
-    }
-
-    /// The live counters of every node, in the order of the graph.
-    pub fn metrics(&self) -> Vec<(String, Arc<NodeMetrics>)> {
-        self.monitor.nodes.iter().map(|node| (node.name.clone(), Arc::clone(&node.metrics))).collect()
     }
 
     pub fn is_ended(&self) -> bool {

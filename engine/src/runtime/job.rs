@@ -82,7 +82,7 @@ impl Job {
         let start = self.store.begin(&recovery)?;
         *request = RestoreRequest::Latest;
         let restored = recovery.checkpoint.as_ref().map_or(Epoch::ZERO, |one| one.manifest.epoch);
-        self.monitor.attempt_starts(&start.job_id, restored);
+        self.monitor.attempt_starts(&start.job_id, recovery.checkpoint.as_ref().map(|one| one.manifest.as_ref()));
         tracing::info!(job = self.options.job_name, attempt = start.attempt, epoch = restored.0, "attempt starts");
         let mut publishers = self.publish_again(&recovery, &start.job_id)?;
         if recovery.checkpoint.as_ref().is_some_and(|one| one.manifest.finished) {

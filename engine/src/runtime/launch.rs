@@ -201,7 +201,7 @@ impl Plan {
             Some(state) => state.view(),
             None => Box::new(MemoryState::default()),
         };
-        let metrics = Arc::clone(&self.monitor.nodes[node.id.0].metrics);
+        let metrics = self.monitor.nodes[node.id.0].metrics(subtask.index);
         let ctx = OperatorContext {
             subtask,
             key_groups,
@@ -276,7 +276,7 @@ impl Seat {
             outputs.extend(chained_outputs(&self.plan.graph, &nodes, *node));
             slots.push(self.plan.slot(*node, self.subtask, outputs)?);
         }
-        Ok(Chain::new(slots, Arc::clone(&self.plan.monitor)))
+        Ok(Chain::new(slots))
     }
 }
 
@@ -292,7 +292,7 @@ fn chained_outputs(graph: &JobGraph, nodes: &[NodeId], node: NodeId) -> Vec<Outp
 }
 
 fn reading(plan: &Plan, node: &Node, spec: &SourceSpec, pool: Arc<SplitPool>, subtask: usize) -> Result<Reading> {
-    let metrics = Arc::clone(&plan.monitor.nodes[node.id.0].metrics);
+    let metrics = plan.monitor.nodes[node.id.0].metrics(subtask);
     let setup = ReadingSetup {
         subtask: Subtask { index: subtask, parallelism: instances(node, plan.options.parallelism) },
         maker: RowMaker::new(&node.name, spec, &node.schema, Arc::clone(&metrics))?,

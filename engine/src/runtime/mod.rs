@@ -21,6 +21,7 @@ mod layout;
 mod monitor;
 pub mod options;
 mod partition;
+mod probe;
 mod publish;
 mod restart;
 mod source;

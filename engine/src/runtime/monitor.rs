@@ -1,19 +1,16 @@
 //! The live figures of a job, written by its threads and read by whoever shows its status.
 
 use std::collections::HashMap;
-use std::sync::Arc;
-use std::sync::atomic::{AtomicI64, Ordering};
 use std::time::{Duration, Instant};
 
 use parking_lot::Mutex;
 
-use super::layout::instances;
-use super::status::{
-    CheckpointStatus, JobState, JobStatus, JobSummary, NodeRole, NodeStatus, Outcome, WatermarkHolder,
-};
+use super::probe::NodeProbe;
+use super::status::{CheckpointStatus, JobState, JobStatus, JobSummary, Outcome, WatermarkHolder};
 use crate::Epoch;
-use crate::graph::{JobGraph, Node, NodeKind};
-use crate::metrics::NodeMetrics;
+use crate::checkpoint::Manifest;
+use crate::graph::JobGraph;
+use crate::metrics::Counts;
 use crate::time::EventTime;
 
 /// Notes kept; a job that restarts for months must not fill memory with them.
@@ -25,15 +22,6 @@ pub struct Monitor {
     started: Instant,
     pub nodes: Vec<NodeProbe>,
     live: Mutex<Live>,
-}
-
-/// One node's counters and the watermark of each of its instances.
-pub struct NodeProbe {
-    pub name: String,
-    pub uid: String,
-    pub role: NodeRole,
-    pub metrics: Arc<NodeMetrics>,
-    watermarks: Vec<AtomicI64>,
 }
 
 struct Live {
@@ -55,44 +43,6 @@ struct CompletedCheckpoint {
     at: Instant,
     duration: Duration,
     bytes: u64,
-}
-
-impl NodeProbe {
-    fn of(node: &Node, parallelism: usize) -> Self {
-        let role = match node.kind {
-            NodeKind::Source(_) => NodeRole::Source,
-            NodeKind::Operator(_) => NodeRole::Operator,
-            NodeKind::Sink(_) => NodeRole::Sink,
-        };
-        let watermarks = (0..instances(node, parallelism)).map(|_| AtomicI64::new(i64::MIN)).collect();
-        let metrics = Arc::default();
-        Self { name: node.name.clone(), uid: node.uid.clone(), role, metrics, watermarks }
-    }
-
-    pub fn set_watermark(&self, subtask: usize, watermark: EventTime) {
-        self.watermarks[subtask].store(watermark.0, Ordering::Relaxed);
-        let smallest = self.watermarks.iter().map(|one| one.load(Ordering::Relaxed)).min();
-        self.metrics.watermark_ms.set(smallest.unwrap_or(i64::MIN));
-    }
-
-    fn status(&self) -> NodeStatus {
-        let metrics = &self.metrics;
-        NodeStatus {
-            name: self.name.clone(),
-            uid: self.uid.clone(),
-            role: self.role,
-            rows_in: metrics.rows_in.get(),
-            rows_out: metrics.rows_out.get(),
-            bytes_in: metrics.bytes_in.get(),
-            late: metrics.late.get(),
-            errors: metrics.errors.get(),
-            filtered: metrics.filtered.get(),
-            spilled: metrics.spilled.get(),
-            cache_bytes: metrics.cache_bytes.get(),
-            watermark: metrics.watermark_ms.get().map(EventTime),
-            event_time_max: metrics.event_time_max_ms.get().map(EventTime),
-        }
-    }
 }
 
 impl Monitor {
@@ -123,15 +73,17 @@ impl Monitor {
         self.live.lock().state = state;
     }
 
-    /// An attempt goes on from `epoch`: what the tasks of an earlier one last said no longer holds.
-    pub fn attempt_starts(&self, job_id: &str, epoch: Epoch) {
+    /// An attempt goes on from this checkpoint (`None`: the empty one): what the tasks of an earlier one last said
+    /// no longer holds.
+    pub fn attempt_starts(&self, job_id: &str, restored: Option<&Manifest>) {
         let mut live = self.live.lock();
         live.state = JobState::Starting;
         live.job_id = job_id.to_string();
-        live.epoch = epoch;
+        live.epoch = restored.map_or(Epoch::ZERO, |manifest| manifest.epoch);
         live.holders.clear();
         for node in &self.nodes {
-            (0..node.watermarks.len()).for_each(|subtask| node.set_watermark(subtask, EventTime::MIN));
+            let counted = restored.and_then(|manifest| manifest.counts.iter().find(|one| one.uid == node.uid));
+            node.restart(counted.map_or_else(Counts::default, |one| one.counts));
         }
     }
 

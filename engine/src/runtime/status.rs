@@ -63,7 +63,8 @@ pub enum NodeRole {
     Sink,
 }
 
-/// Counters of one node, over all of its instances.
+/// Counters of one node, over all of its instances and over all attempts: exact at every checkpoint, since a
+/// restart begins with what the checkpoint had counted.
 #[derive(Debug, Clone)]
 pub struct NodeStatus {
     pub name: String,

@@ -267,3 +267,24 @@ fn an_unbounded_job_can_be_stopped_into_a_savepoint() {
     assert!(matches!(job.checkpoint(), Err(EngineError::Unsupported(_))), "it has ended");
     assert!(target.join("MANIFEST").is_file());
 }
+
+#[test]
+fn figures_are_exact_over_crashes_and_restarts_of_the_process() {
+    let splits = random_splits(14, 3, 60);
+    let late = expected(&splits).1.len() as u64;
+    let folder = tempfile::tempdir().unwrap();
+    let source = stalling(&splits, 1, 20);
+    let mischief = Arc::clone(&source.mischief);
+    let pipeline = pipeline_with(source, ToyWindows::default(), None);
+    let job = JobOptions { batch_rows: 4, parallelism: 2, ..options(folder.path()) };
+    let running = start(pipeline.graph.clone(), job.clone()).unwrap();
+    until("reading", || running.status().nodes[0].rows_in >= 40);
+    running.checkpoint().unwrap();
+    drop(running);
+    mischief.released.store(true, Ordering::Relaxed);
+    let crashing = JobOptions { checkpoint_every_batches: Some(3), crash_after_checkpoint: true, ..job };
+    let summary = finish(&pipeline.graph, crashing);
+    assert_eq!(summary.rows_read(), 180);
+    assert_eq!(summary.late(), late);
+    assert_eq!(summary.rows_written(), (pipeline.results.rows().len() + pipeline.late.rows().len()) as u64);
+}
