@@ -6,12 +6,12 @@ use std::sync::Arc;
 use arrow::array::{
     ArrayRef, BinaryArray, BooleanArray, BooleanBufferBuilder, Decimal128Array, DurationMillisecondArray, Float32Array,
     Float64Array, Int8Array, Int16Array, Int32Array, Int64Array, IntervalYearMonthArray, ListArray, MapArray,
-    StringArray, StructArray, TimestampMicrosecondArray, TimestampMillisecondArray, TimestampNanosecondArray,
-    TimestampSecondArray,
+    RecordBatch, RecordBatchOptions, StringArray, StructArray, TimestampMicrosecondArray, TimestampMillisecondArray,
+    TimestampNanosecondArray, TimestampSecondArray,
 };
 use arrow::array::{Date32Array, Time32MillisecondArray};
 use arrow::buffer::{BooleanBuffer, Buffer, NullBuffer, OffsetBuffer, ScalarBuffer};
-use arrow::datatypes::{DataType, Field, FieldRef, Fields, IntervalUnit, TimeUnit};
+use arrow::datatypes::{DataType, Field, FieldRef, Fields, IntervalUnit, SchemaRef, TimeUnit};
 use arrow::error::ArrowError;
 use tidemill_engine::{EngineError, Result};
 
@@ -244,6 +244,13 @@ impl Column {
         let nulls = nulls.filter(|nulls| nulls.null_count() > 0);
         self.values.finish(&self.field, nulls)
     }
+}
+
+/// All columns as a batch of `rows` rows; the columns are empty afterwards.
+pub(crate) fn finish(schema: &SchemaRef, columns: &mut [Column], rows: usize) -> Result<RecordBatch> {
+    let columns: Vec<ArrayRef> = columns.iter_mut().map(Column::finish).collect::<Result<_, _>>()?;
+    let options = RecordBatchOptions::new().with_row_count(Some(rows));
+    Ok(RecordBatch::try_new_with_options(schema.clone(), columns, &options)?)
 }
 
 impl Row {

@@ -15,10 +15,13 @@ mod option;
 pub mod parquet;
 pub mod raw;
 mod registry;
+mod rejection;
+mod scalar;
 mod temporal;
 #[cfg(test)]
 mod test_rows;
 mod text;
+mod utf8;
 
 pub use option::{FormatOption, FormatProblem};
 pub use registry::{FORMATS, Format, FormatDefinition};

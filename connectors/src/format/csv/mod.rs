@@ -1,10 +1,18 @@
-//! Comma-separated values, as Flink's `csv` format reads and writes them. The option `csv.header` is an extension.
+//! Comma-separated values, as Flink's `csv` format reads and writes them.
+//!
+//! An extension is `csv.header`. A field with quotes or escapes in it is never the null literal. An empty field is NULL, except in a STRING column, where
+//! it is the empty string unless `csv.null-literal` is empty too. A record with a stray quote is bad up to the end of its
+//! line, and reading goes on behind it.
 
-use arrow::datatypes::{DataType, Schema, SchemaRef};
-use tidemill_engine::{EngineError, Result};
+use arrow::datatypes::{DataType, Field, Schema, SchemaRef};
+use tidemill_engine::Result;
 
 use super::option::OptionReader;
 use super::{FormatOption, FormatProblem, RowDecoder, RowEncoder};
+
+mod decode;
+mod encode;
+mod scan;
 
 #[derive(Debug, Clone, PartialEq)]
 pub struct CsvOptions {
@@ -104,25 +112,52 @@ impl CsvOptions {
     }
 }
 
-pub(super) fn check(_options: &CsvOptions, table: &Schema) -> Vec<FormatProblem> {
-    let carried = |data_type: &DataType| !matches!(data_type, DataType::Map(_, _));
-    let maps = table.fields().iter().filter(|field| !carried(field.data_type()));
-    maps.map(|field| {
-        let message = format!("column {}: the csv format cannot carry a MAP", field.name());
-        FormatProblem::column(message, "use the json format, or make it a STRING")
+pub(super) fn check(options: &CsvOptions, table: &Schema) -> Vec<FormatProblem> {
+    let mut problems: Vec<FormatProblem> = table.fields().iter().filter_map(|field| check_column(field)).collect();
+    if options.array_delimiter.is_empty() {
+        problems.push(FormatProblem::value("csv.array-element-delimiter", "", "write at least one character"));
+    }
+    let special = [Some(options.delimiter), options.quote, options.escape];
+    let clash = |index: usize| special[index].is_some() && special[index + 1..].contains(&special[index]);
+    if options.delimiter == b'\n' || clash(0) || clash(1) {
+        let message = "the delimiter, quote and escape characters must differ, and none may be a newline".to_owned();
+        problems.push(FormatProblem {
+            option: Some("csv.field-delimiter".into()),
+            message,
+            hint: "see 'csv.*'".into(),
+        });
+    }
+    problems
+}
+
+/// Fields are scalars, and arrays and rows of scalars.
+fn check_column(field: &Field) -> Option<FormatProblem> {
+    let nested = match field.data_type() {
+        DataType::List(element) => element.data_type().is_nested(),
+        DataType::Struct(fields) => fields.iter().any(|field| field.data_type().is_nested()),
+        other => other.is_nested(),
+    };
+    nested.then(|| {
+        let message = format!(
+            "column {}: the csv format carries no MAP, and ARRAY and ROW only of values that are not nested",
+            field.name()
+        );
+        FormatProblem::column(message, "use the json format, or declare the column as STRING")
     })
-    .collect()
 }
 
 pub(super) fn decoder(
-    _options: &CsvOptions,
-    _table: &SchemaRef,
-    _projection: &[usize],
-    _place: String,
+    options: &CsvOptions,
+    table: &SchemaRef,
+    projection: &[usize],
+    place: String,
 ) -> Result<Box<dyn RowDecoder>> {
-    Err(EngineError::Unsupported("reading CSV is not there yet".into()))
+    Ok(Box::new(decode::CsvDecoder::new(options, table, projection, place)?))
 }
 
-pub(super) fn encoder(_options: &CsvOptions, _schema: &SchemaRef) -> Result<Box<dyn RowEncoder>> {
-    Err(EngineError::Unsupported("writing CSV is not there yet".into()))
+pub(super) fn encoder(options: &CsvOptions, schema: &SchemaRef) -> Result<Box<dyn RowEncoder>> {
+    Ok(Box::new(encode::CsvEncoder::new(options, schema)))
 }
+
+#[cfg(test)]
+mod tests;

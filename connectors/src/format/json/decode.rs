@@ -3,24 +3,20 @@
 
 use std::collections::HashMap;
 
-use arrow::array::{ArrayRef, RecordBatch, RecordBatchOptions};
 use arrow::datatypes::SchemaRef;
-use tidemill_engine::source::Rejected;
-use tidemill_engine::{EngineError, Result};
+use tidemill_engine::Result;
 
 use super::JsonOptions;
 use super::cursor::{Cursor, Nesting};
 use super::value::{Reading, push_missing, read_value};
-use crate::format::column::Column;
+use crate::format::column::{Column, finish};
 use crate::format::flaw::{Flaw, Parsed};
+use crate::format::rejection::Rejection;
 use crate::format::temporal::DayCache;
 use crate::format::text::TextRules;
-use crate::format::{BATCH_BYTES_MAX, Block, Decoded, RowDecoder, excerpt, skip_byte_order_mark};
+use crate::format::utf8::Utf8Check;
+use crate::format::{BATCH_BYTES_MAX, Block, Decoded, RowDecoder, skip_byte_order_mark};
 use crate::framing::next_line;
-
-/// Bytes that are checked to be UTF-8 at once: enough for the check to run at full speed, few enough to be in the cache
-/// when they are decoded.
-const UTF8_CHECK_BYTES: usize = 32 * 1024;
 
 pub(super) struct JsonDecoder {
     schema: SchemaRef,
@@ -31,10 +27,8 @@ pub(super) struct JsonDecoder {
     record: u64,
     keys: Keys,
     reading: Reading,
-    ignore_parse_errors: bool,
-    place: String,
-    /// File offset up to which the block is known to be UTF-8.
-    utf8_to: u64,
+    rejection: Rejection,
+    utf8: Utf8Check,
 }
 
 impl JsonDecoder {
@@ -56,9 +50,12 @@ impl JsonDecoder {
             record: 0,
             columns,
             reading,
-            ignore_parse_errors: options.ignore_parse_errors,
-            place,
-            utf8_to: 0,
+            rejection: Rejection {
+                ignore: options.ignore_parse_errors,
+                option: Some("json.ignore-parse-errors"),
+                place,
+            },
+            utf8: Utf8Check::default(),
             schema,
         })
     }
@@ -128,41 +125,6 @@ impl JsonDecoder {
         }
         Ok(())
     }
-
-    /// Whether `block[start..end]` is UTF-8; looks ahead, so that most records cost nothing.
-    #[inline]
-    fn is_utf8(&mut self, block: &Block<'_>, start: usize, end: usize) -> bool {
-        block.offset + end as u64 <= self.utf8_to || self.check_utf8(block, start, end)
-    }
-
-    fn check_utf8(&mut self, block: &Block<'_>, start: usize, end: usize) -> bool {
-        let ahead = (start + UTF8_CHECK_BYTES).clamp(end, block.bytes.len().max(end));
-        let valid = match std::str::from_utf8(&block.bytes[start..ahead]) {
-            Ok(_) => ahead,
-            Err(error) => start + error.valid_up_to(),
-        };
-        self.utf8_to = block.offset + valid as u64;
-        end <= valid
-    }
-
-    fn bad_record(&self, offset: u64, record: &[u8], flaw: &Flaw) -> EngineError {
-        EngineError::BadRecord {
-            place: self.place.clone(),
-            offset,
-            reason: flaw.to_string(),
-            excerpt: excerpt(record),
-            hint:
-                "correct the record, or set 'json.ignore-parse-errors' = 'true' to leave bad records out and keep them \
-                   in <table>$errors"
-                    .into(),
-        }
-    }
-
-    fn finish(&mut self, rows: usize) -> Result<RecordBatch> {
-        let columns: Vec<ArrayRef> = self.columns.iter_mut().map(Column::finish).collect::<Result<_, _>>()?;
-        let options = RecordBatchOptions::new().with_row_count(Some(rows));
-        Ok(RecordBatch::try_new_with_options(self.schema.clone(), columns, &options)?)
-    }
 }
 
 impl RowDecoder for JsonDecoder {
@@ -180,23 +142,20 @@ impl RowDecoder for JsonDecoder {
             let Some((line, next)) = next_line(block.bytes, at, block.last) else { break };
             let record = &block.bytes[line.clone()];
             if !record.trim_ascii_start().is_empty() {
-                let read = match self.is_utf8(&block, line.start, line.end) {
+                let read = match self.utf8.accepts(&block, line.start, line.end) {
                     true => self.read(record, rows),
                     false => Err(Flaw::new("the record is not UTF-8")),
                 };
                 match read {
                     Ok(()) => rows += 1,
-                    Err(flaw) if self.ignore_parse_errors => rejected.push(Rejected {
-                        offset: block.offset + line.start as u64,
-                        record: record.to_vec(),
-                        reason: flaw.to_string(),
-                    }),
-                    Err(flaw) => return Err(self.bad_record(block.offset + line.start as u64, record, &flaw)),
+                    Err(flaw) => {
+                        self.rejection.reject(&flaw, record, block.offset + line.start as u64, &mut rejected)?;
+                    }
                 }
             }
             at = next;
         }
-        Ok(Decoded { consumed: at, rows: self.finish(rows)?, rejected })
+        Ok(Decoded { consumed: at, rows: finish(&self.schema, &mut self.columns, rows)?, rejected })
     }
 }
 

@@ -3,18 +3,12 @@
 use std::io::Write;
 
 use arrow::array::{Array, ArrayRef, AsArray, MapArray, RecordBatch, StructArray};
-use arrow::datatypes::{
-    DataType, Date32Type, Decimal128Type, DurationMillisecondType, Float32Type, Float64Type, Int8Type, Int16Type,
-    Int32Type, Int64Type, IntervalUnit, IntervalYearMonthType, SchemaRef, Time32MillisecondType, TimeUnit,
-    TimestampMicrosecondType, TimestampMillisecondType, TimestampNanosecondType, TimestampSecondType,
-};
-use base64::Engine;
+use arrow::datatypes::{DataType, Float32Type, Float64Type, SchemaRef};
 use tidemill_engine::{EngineError, Result};
 
-use super::{JsonOptions, MapNullKeyMode, TimestampStandard};
+use super::{JsonOptions, MapNullKeyMode};
 use crate::format::RowEncoder;
-use crate::format::number::write_decimal;
-use crate::format::temporal::{write_date, write_time_of_day, write_timestamp};
+use crate::format::scalar::{is_scalar, write_plain};
 
 pub(super) struct JsonEncoder {
     options: JsonOptions,
@@ -160,28 +154,6 @@ fn row_writers<'a>(row: &'a StructArray, options: &'a JsonOptions) -> Result<Vec
     fields.map(|(field, column)| Ok((key_text(field.name()), Writer::new(column, options)?))).collect()
 }
 
-fn is_scalar(data_type: &DataType) -> bool {
-    matches!(
-        data_type,
-        DataType::Boolean
-            | DataType::Int8
-            | DataType::Int16
-            | DataType::Int32
-            | DataType::Int64
-            | DataType::Float32
-            | DataType::Float64
-            | DataType::Decimal128(_, _)
-            | DataType::Utf8
-            | DataType::Binary
-            | DataType::Date32
-            | DataType::Time32(TimeUnit::Millisecond)
-            | DataType::Timestamp(_, _)
-            | DataType::Interval(IntervalUnit::YearMonth)
-            | DataType::Duration(TimeUnit::Millisecond)
-            | DataType::Null
-    )
-}
-
 #[cold]
 fn unsupported(data_type: &DataType, advice: &str) -> EngineError {
     EngineError::Unsupported(format!("the json format cannot write {data_type}: {advice}"))
@@ -197,77 +169,22 @@ fn null_key() -> EngineError {
     }
 }
 
-/// A value that is not null.
+/// A value that is not null: numbers and booleans bare, everything else as a string.
 fn write_scalar(array: &ArrayRef, row: usize, options: &JsonOptions, out: &mut Vec<u8>) {
-    match array.data_type() {
-        DataType::Boolean => out.extend_from_slice(if array.as_boolean().value(row) { b"true" } else { b"false" }),
-        DataType::Int8 => write_integer(array.as_primitive::<Int8Type>().value(row).into(), out),
-        DataType::Int16 => write_integer(array.as_primitive::<Int16Type>().value(row).into(), out),
-        DataType::Int32 => write_integer(array.as_primitive::<Int32Type>().value(row).into(), out),
-        DataType::Int64 => write_integer(array.as_primitive::<Int64Type>().value(row), out),
-        DataType::Interval(_) => write_integer(array.as_primitive::<IntervalYearMonthType>().value(row).into(), out),
-        DataType::Duration(_) => write_integer(array.as_primitive::<DurationMillisecondType>().value(row), out),
-        DataType::Float32 => write_f32(array.as_primitive::<Float32Type>().value(row), out),
-        DataType::Float64 => write_f64(array.as_primitive::<Float64Type>().value(row), out),
-        DataType::Decimal128(_, scale) => write_decimal(array.as_primitive::<Decimal128Type>().value(row), *scale, out),
-        DataType::Utf8 => write_string(array.as_string::<i32>().value(row).as_bytes(), out),
-        DataType::Binary => write_base64(array.as_binary::<i32>().value(row), out),
-        _ => {
-            out.push(b'"');
-            write_temporal(array, row, options.timestamps, out);
-            out.push(b'"');
+    let bare = match array.data_type() {
+        DataType::Utf8 => return write_string(array.as_string::<i32>().value(row).as_bytes(), out),
+        DataType::Float32 => array.as_primitive::<Float32Type>().value(row).is_finite(),
+        DataType::Float64 => array.as_primitive::<Float64Type>().value(row).is_finite(),
+        other => {
+            other.is_numeric() || matches!(other, DataType::Boolean | DataType::Interval(_) | DataType::Duration(_))
         }
+    };
+    if bare {
+        return write_plain(array, row, options.timestamps, out);
     }
-}
-
-/// A DATE, TIME, TIMESTAMP or TIMESTAMP_LTZ that is not null, without quotes.
-pub(in crate::format) fn write_temporal(array: &ArrayRef, row: usize, standard: TimestampStandard, out: &mut Vec<u8>) {
-    match array.data_type() {
-        DataType::Date32 => write_date(array.as_primitive::<Date32Type>().value(row).into(), out),
-        DataType::Time32(_) => write_time_of_day(array.as_primitive::<Time32MillisecondType>().value(row), out),
-        DataType::Timestamp(unit, zone) => {
-            let value = match unit {
-                TimeUnit::Second => array.as_primitive::<TimestampSecondType>().value(row),
-                TimeUnit::Millisecond => array.as_primitive::<TimestampMillisecondType>().value(row),
-                TimeUnit::Microsecond => array.as_primitive::<TimestampMicrosecondType>().value(row),
-                TimeUnit::Nanosecond => array.as_primitive::<TimestampNanosecondType>().value(row),
-            };
-            write_timestamp(value, *unit, standard, zone.is_some(), out);
-        }
-        other => unreachable!("{other} is not a type of time"),
-    }
-}
-
-pub(in crate::format) fn write_integer(value: i64, out: &mut Vec<u8>) {
-    write!(out, "{value}").expect("a Vec takes any bytes");
-}
-
-/// The shortest digits that read back as the same value; what is not a number goes between quotes, as in Flink.
-fn write_f64(value: f64, out: &mut Vec<u8>) {
-    let written = if value.is_finite() { write!(out, "{value:?}") } else { write!(out, "\"{}\"", not_finite(value)) };
-    written.expect("a Vec takes any bytes");
-}
-
-fn write_f32(value: f32, out: &mut Vec<u8>) {
-    if value.is_finite() {
-        write!(out, "{value:?}").expect("a Vec takes any bytes");
-    } else {
-        write_f64(value.into(), out);
-    }
-}
-
-/// Java's words for what no digits can write.
-pub(in crate::format) fn not_finite(value: f64) -> &'static str {
-    match value {
-        f64::INFINITY => "Infinity",
-        f64::NEG_INFINITY => "-Infinity",
-        _ => "NaN",
-    }
-}
-
-fn write_base64(bytes: &[u8], out: &mut Vec<u8>) {
-    let text = base64::engine::general_purpose::STANDARD.encode(bytes);
-    write!(out, "\"{text}\"").expect("a Vec takes any bytes");
+    out.push(b'"');
+    write_plain(array, row, options.timestamps, out);
+    out.push(b'"');
 }
 
 /// A JSON string: quotes, backslashes and control characters are escaped, everything else stays UTF-8.

@@ -15,7 +15,7 @@ use super::{FormatOption, FormatProblem, RowDecoder, RowEncoder};
 
 mod cursor;
 mod decode;
-pub(super) mod encode;
+mod encode;
 mod value;
 
 /// How timestamps look.
@@ -44,7 +44,6 @@ pub struct JsonOptions {
     pub timestamps: TimestampStandard,
     pub map_null_key_mode: MapNullKeyMode,
     pub map_null_key_literal: String,
-    pub decimal_as_plain_number: bool,
     pub ignore_null_fields: bool,
 }
 
@@ -83,7 +82,7 @@ pub const OPTIONS: &[FormatOption] = &[
         key: "json.encode.decimal-as-plain-number",
         value_type: "Boolean",
         default: Some("false"),
-        description: "write DECIMAL without an exponent, always",
+        description: "write DECIMAL without an exponent; here it is always so",
     },
     FormatOption {
         key: "json.encode.ignore-null-fields",
@@ -97,6 +96,8 @@ impl JsonOptions {
     pub(super) fn read(reader: &mut OptionReader<'_>) -> Self {
         use MapNullKeyMode::{Drop, Fail, Literal};
         use TimestampStandard::{Iso8601, Sql};
+        // No effect, but a wrong value is still a mistake.
+        reader.boolean("json.encode.decimal-as-plain-number", false);
         Self {
             fail_on_missing_field: reader.boolean("json.fail-on-missing-field", false),
             ignore_parse_errors: reader.boolean("json.ignore-parse-errors", false),
@@ -107,7 +108,6 @@ impl JsonOptions {
                 &[("FAIL", Fail), ("DROP", Drop), ("LITERAL", Literal)],
             ),
             map_null_key_literal: reader.text("json.map-null-key.literal").unwrap_or("null").to_owned(),
-            decimal_as_plain_number: reader.boolean("json.encode.decimal-as-plain-number", false),
             ignore_null_fields: reader.boolean("json.encode.ignore-null-fields", false),
         }
     }
