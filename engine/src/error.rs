@@ -105,7 +105,9 @@ impl EngineError {
 
 /// What is missing, forbidden or in the way stays so until somebody changes it.
 fn needs_a_person(kind: std::io::ErrorKind) -> bool {
-    use std::io::ErrorKind::{AlreadyExists, IsADirectory, NotADirectory, NotFound, PermissionDenied, ReadOnlyFilesystem};
+    use std::io::ErrorKind::{
+        AlreadyExists, IsADirectory, NotADirectory, NotFound, PermissionDenied, ReadOnlyFilesystem,
+    };
     matches!(kind, NotFound | PermissionDenied | AlreadyExists | NotADirectory | IsADirectory | ReadOnlyFilesystem)
 }
 

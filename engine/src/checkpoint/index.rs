@@ -73,9 +73,8 @@ impl Index {
     /// Takes away what killed attempts left behind: work, half-written checkpoints, files that nobody names.
     pub fn clean_up(&self, state_dir: &Path) -> Result<()> {
         files::remove_folder(&state_dir.join(WORK_FOLDER))?;
-        for name in files::list_folder(state_dir)?.iter().filter(|name| name.ends_with(files::TEMPORARY_SUFFIX)) {
-            files::remove_file(&state_dir.join(name))?;
-        }
+        // Only what this store makes: users may keep savepoints and more beside it.
+        files::remove_file(&state_dir.join(job::JOB_TEMPORARY_NAME))?;
         for (epoch, folder) in checkpoint_folders(state_dir)? {
             if !self.sound.contains_key(&epoch) && !self.damaged.contains_key(&epoch) {
                 files::remove_folder(&folder)?;

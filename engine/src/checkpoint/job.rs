@@ -10,6 +10,8 @@ use super::sealed;
 use crate::{EngineError, Epoch, Result};
 
 const JOB_NAME: &str = "JOB";
+/// What a killed write of the record leaves.
+pub(super) const JOB_TEMPORARY_NAME: &str = "JOB.tmp";
 const MAGIC: &str = "tidemill-job";
 const FORMAT: u32 = 1;
 

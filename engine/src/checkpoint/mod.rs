@@ -33,7 +33,8 @@ mod store;
 mod verify;
 
 pub use manifest::{
-    ContentHash, FileEntry, InstanceEntry, Manifest, NodeCounts, NodeFingerprint, Note, SinkEntry, SourceState, SplitState,
+    ContentHash, FileEntry, InstanceEntry, Manifest, NodeCounts, NodeFingerprint, Note, SinkEntry, SourceState,
+    SplitState,
 };
 pub use recovery::{PlanNode, RestoreRequest, check_fit};
 pub use savepoint::Checkpoint;

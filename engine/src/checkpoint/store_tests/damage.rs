@@ -1,7 +1,6 @@
 //! What disks and other processes do to a state directory, and what the store makes of it.
 
 use std::io;
-use std::sync::Mutex as StdMutex;
 
 use super::*;
 use crate::checkpoint::files::{FileStep, set_fault_hook};
@@ -180,7 +179,7 @@ fn left_overs_of_a_killed_attempt_are_gone_after_open() {
 }
 
 /// One hook serves the whole process: tests that set it go one after the other.
-static HOOK_IN_USE: StdMutex<()> = StdMutex::new(());
+pub(super) static HOOK_IN_USE: StdMutex<()> = StdMutex::new(());
 
 /// Counts the disk steps below `root`; from step `fail_at` on every one is refused, as on a full disk.
 fn fail_from_step(root: PathBuf, fail_at: usize) -> Arc<std::sync::atomic::AtomicUsize> {

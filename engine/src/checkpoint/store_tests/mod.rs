@@ -1,6 +1,7 @@
 //! Checkpoints on a real disk, against a twin in memory: written, restored, rescaled, moved.
 
 use std::fs;
+use std::sync::Mutex as StdMutex;
 
 use rand::{Rng, SeedableRng};
 use rand_chacha::ChaCha8Rng;
@@ -14,6 +15,7 @@ use crate::state::memory::MemoryState;
 use crate::state::{InstanceId, KeyedState, StateBackend, StateInstance};
 
 mod damage;
+mod power_cut;
 
 const MAX_PARALLELISM: u16 = 8;
 /// Every state is in a RocksDB.
@@ -47,6 +49,10 @@ impl Job {
     fn new(budget_bytes: usize) -> Self {
         let folder = scratch_folder();
         let state_dir = folder.path().join("state");
+        Self::in_folder(folder, state_dir, budget_bytes)
+    }
+
+    fn in_folder(folder: TempDir, state_dir: PathBuf, budget_bytes: usize) -> Self {
         let backend = StateBackend::new(budget_bytes);
         let mut job = Self {
             state_dir,
