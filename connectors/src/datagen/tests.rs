@@ -264,5 +264,11 @@ fn options_must_fit_their_columns() {
         &[("fields.id.values", "1,two")],
         expect!["option 'fields.id.values' takes values of type TINYINT, separated by commas, not '1,two'"],
     );
-    check_problems(fields(), &[("fields.name.length", "1000000000")], expect!["rows of 1000000064 bytes are too long: datagen makes rows of up to 67108864 bytes (give shorter 'fields.#.length' options)"]);
+    check_problems(
+        fields(),
+        &[("fields.name.length", "1000000000")],
+        expect![
+            "rows of 1000000064 bytes are too long: datagen makes rows of up to 67108864 bytes (give shorter 'fields.#.length' options)"
+        ],
+    );
 }

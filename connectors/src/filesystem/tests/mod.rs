@@ -11,6 +11,7 @@ use crate::registry::{Registry, Usage};
 use crate::table::{MetadataColumn, TableSpec};
 
 mod reading;
+mod running;
 mod writing;
 
 fn table(path: &Path, fields: &[(&str, DataType)], options: &[(&str, &str)]) -> TableSpec {
