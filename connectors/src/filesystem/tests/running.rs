@@ -81,8 +81,12 @@ fn check(options: &[(&str, &str)], partitioned: bool, parallelism: usize, crash:
 #[test]
 fn a_copy_of_files_has_each_row_once() {
     let keep_open = ("sink.rolling-policy.on-checkpoint", "false");
-    let worlds: [&[(&str, &str)]; 3] =
-        [&[("format", "json")], &[("format", "json"), keep_open, ("compression", "gzip")], &[("format", "parquet")]];
+    let worlds: [&[(&str, &str)]; 4] = [
+        &[("format", "json")],
+        &[("format", "json"), keep_open, ("compression", "gzip")],
+        &[("format", "csv"), keep_open, ("csv.header", "true")],
+        &[("format", "parquet")],
+    ];
     for options in worlds {
         for (parallelism, crash) in [(1, true), (2, false), (3, true)] {
             check(options, parallelism > 1, parallelism, crash);

@@ -206,6 +206,8 @@ fn worlds() -> Vec<Vec<(&'static str, &'static str)>> {
         [vec![("format", "json"), ROLL], timely.to_vec()].concat(),
         vec![("format", "json"), ROLL, ("compression", "gzip")],
         vec![("format", "json"), ("compression", "zstd")],
+        vec![("format", "csv"), ("csv.header", "true"), ("csv.null-literal", "~"), ROLL, small],
+        vec![("format", "csv"), ("csv.header", "true"), ("csv.null-literal", "~")],
         vec![("format", "parquet")],
     ]
 }
