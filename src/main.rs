@@ -1,3 +1,35 @@
-//! The `tidemill` program.
+//! The `tidemill` program: the only place that knows the command line.
 
-fn main() {}
+use std::process::ExitCode;
+
+use clap::Parser;
+
+mod cli;
+mod connect;
+mod control;
+mod exit;
+mod explain;
+mod list;
+mod options;
+mod run;
+mod screen;
+mod script;
+mod slt;
+mod status;
+
+use cli::{Cli, Command};
+
+fn main() -> ExitCode {
+    let filter = tracing_subscriber::EnvFilter::try_from_env("TIDEMILL_LOG").unwrap_or_else(|_| "warn".into());
+    tracing_subscriber::fmt().with_env_filter(filter).with_writer(std::io::stderr).without_time().init();
+    let exit = match Cli::parse().command {
+        Command::Run(args) => run::run(&args),
+        Command::Check(args) => explain::check(&args),
+        Command::Explain(args) => explain::explain(&args),
+        Command::Connectors(args) => list::connectors(&args),
+        Command::Functions(args) => list::functions(&args),
+        Command::Savepoint(args) => explain::savepoint(&args),
+        Command::Test(args) => slt::run::run(&args),
+    };
+    exit.into()
+}

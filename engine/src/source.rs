@@ -13,6 +13,7 @@ use datafusion_physical_expr::PhysicalExpr;
 use serde::{Deserialize, Serialize};
 
 use crate::Result;
+use crate::time::EventTime;
 
 /// A part of the input that is read in order: a file, a range of a file, a partition.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
@@ -47,6 +48,8 @@ pub enum Read {
         rows: RecordBatch,
         rejected: Vec<Rejected>,
     },
+    /// The split itself says that time is here: no row at or before it will follow, unless it is late.
+    Watermark(EventTime),
     /// Nothing now; ask again after this long at the earliest.
     Wait(Duration),
     /// The split is read to its end and will never give more.

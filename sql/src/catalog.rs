@@ -245,7 +245,7 @@ pub trait Connectors: Send + Sync {
     fn sink_accepts(&self, table: &TableDefinition) -> ChangelogMode;
 
     /// Where the rows of a bare query go.
-    fn print_sink(&self, schema: SchemaRef, time_zone: &str) -> Arc<dyn Sink>;
+    fn print_sink(&self, schema: SchemaRef, changelog: ChangelogMode) -> Arc<dyn Sink>;
 
     /// The metadata keys that the table's connector and format offer, with their types.
     fn metadata(&self, table: &TableDefinition) -> Vec<(String, DataType)>;

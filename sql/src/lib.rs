@@ -1,12 +1,15 @@
 //! Streaming SQL text in, operator graph out. Pure: no I/O, no clock; any text gives a plan or diagnostics.
 
 pub mod catalog;
+mod define;
 pub mod diagnostic;
 pub mod explain;
 pub mod functions;
 pub mod parser;
 pub mod plan;
+pub mod session;
 pub mod settings;
+mod show;
 pub mod types;
 pub mod window_call;
 

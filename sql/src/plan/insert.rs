@@ -61,7 +61,7 @@ pub(super) fn add_table_sink(
 /// Adds the sink that shows a bare query's rows.
 pub(super) fn add_print_sink(translator: &mut Translator<'_>, rows: Stream) -> Result<()> {
     let context = translator.resolver.context;
-    let sink = context.connectors.print_sink(Arc::clone(&rows.schema), context.settings.time_zone());
+    let sink = context.connectors.print_sink(Arc::clone(&rows.schema), rows.changelog);
     add_sink(translator, Stream { whole_row: None, ..rows }, sink, "print", None)
 }
 

@@ -157,6 +157,10 @@ impl Reading {
             Look::Nothing => Ok(Step::Wait(Duration::ZERO)),
             Look::Chunk(chunk) => {
                 let batches = chunk.rows.map_or(Ok(Vec::new()), |rows| self.give_out(index, rows, now))?;
+                if let Some(time) = chunk.time {
+                    let split = &mut self.splits[index];
+                    split.advance(split.watermark.max(time), now);
+                }
                 Ok(Step::Read { batches, rejected: self.rejected(index, &chunk.rejected, now)? })
             }
             Look::End(rejected) => {

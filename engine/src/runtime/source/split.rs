@@ -42,6 +42,8 @@ pub struct SplitRun {
 pub struct Chunk {
     pub rows: Option<RecordBatch>,
     pub rejected: Vec<Rejected>,
+    /// Time as the reader told it, behind the rows.
+    pub time: Option<EventTime>,
     /// Nothing comes behind this.
     ends: bool,
 }
@@ -51,6 +53,12 @@ pub enum Look {
     Chunk(Chunk),
     Nothing,
     End(Vec<Rejected>),
+}
+
+impl Chunk {
+    fn says_something(&self) -> bool {
+        self.rows.is_some() || self.time.is_some() || self.ends || !self.rejected.is_empty()
+    }
 }
 
 impl SplitRun {
@@ -92,13 +100,14 @@ impl SplitRun {
 
     /// Reads up to the first row and keeps it: so the split's hold is known without giving anything out.
     pub fn peek(&mut self, source: &dyn Source, maker: &RowMaker) -> Result<()> {
-        let mut chunk = Chunk { rows: None, rejected: Vec::new(), ends: false };
-        while chunk.rows.is_none() && !chunk.ends && chunk.rejected.len() < PEEK_REJECTED_MAX {
+        let mut chunk = Chunk { rows: None, rejected: Vec::new(), time: None, ends: false };
+        while chunk.rows.is_none() && chunk.time.is_none() && !chunk.ends && chunk.rejected.len() < PEEK_REJECTED_MAX {
             match self.reader(source)?.next(1)? {
                 Read::Rows { rows, rejected } => {
                     chunk.rejected.extend(rejected);
                     chunk.rows = Some(rows).filter(|rows| rows.num_rows() > 0);
                 }
+                Read::Watermark(time) => chunk.time = Some(time),
                 Read::End => chunk.ends = true,
                 Read::Wait(pause) => {
                     self.waits_until = Some(Instant::now() + pause.max(PAUSE_MIN));
@@ -108,11 +117,12 @@ impl SplitRun {
         }
         self.first = match &chunk.rows {
             Some(rows) => Some(maker.make(rows.clone())?.watermark()),
+            None if chunk.time.is_some() => chunk.time,
             None if chunk.ends => Some(EventTime::MAX),
             // Unknown yet; but peeked is peeked, and MIN makes it the next to be read.
             None => Some(EventTime::MIN),
         };
-        self.ahead = Some(chunk).filter(|chunk| chunk.rows.is_some() || chunk.ends || !chunk.rejected.is_empty());
+        self.ahead = Some(chunk).filter(Chunk::says_something);
         Ok(())
     }
 
@@ -125,7 +135,11 @@ impl SplitRun {
             Read::Rows { rows, rejected } => {
                 self.waits_until = None;
                 let rows = Some(rows).filter(|rows| rows.num_rows() > 0);
-                Look::Chunk(Chunk { rows, rejected, ends: false })
+                Look::Chunk(Chunk { rows, rejected, time: None, ends: false })
+            }
+            Read::Watermark(time) => {
+                self.waits_until = None;
+                Look::Chunk(Chunk { rows: None, rejected: Vec::new(), time: Some(time), ends: false })
             }
             Read::Wait(pause) => {
                 self.waits_until = Some(Instant::now() + pause.max(PAUSE_MIN));

@@ -1,0 +1,183 @@
+//! What a session remembers from statement to statement: its catalog and its settings.
+//!
+//! Statements that need no job are carried out here; INSERT and SELECT are planned by [`crate::plan`].
+
+use std::fmt;
+use std::sync::Arc;
+
+use crate::catalog::{Catalog, Connectors, Entry, ViewDefinition};
+use crate::define;
+use crate::diagnostic::Diagnostic;
+use crate::explain;
+use crate::parser::statement::{CreateTable, CreateView, DropKind, ExplainDetail, Statement, StatementKind};
+use crate::plan::{Output, PlanContext, complete_table, plan_job, query_schema};
+use crate::settings::Settings;
+use crate::show;
+
+/// Tables, views and settings.
+pub struct Session {
+    catalog: Catalog,
+    settings: Settings,
+    connectors: Arc<dyn Connectors>,
+}
+
+/// The answer to a statement that needs no job.
+pub enum Outcome {
+    /// Done; the note says what the user may not expect.
+    Done {
+        note: Option<String>,
+    },
+    Rows(Rows),
+    Text(String),
+}
+
+/// A small table of texts.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Rows {
+    pub columns: Vec<&'static str>,
+    pub rows: Vec<Vec<String>>,
+}
+
+impl fmt::Display for Rows {
+    /// Aligned columns under a header.
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let cells = |column: usize| self.rows.iter().map(move |row| row[column].chars().count());
+        let width = |column: usize| cells(column).max().unwrap_or(0).max(self.columns[column].len());
+        let widths: Vec<usize> = (0..self.columns.len()).map(width).collect();
+        let write = |f: &mut fmt::Formatter<'_>, row: &[&str]| {
+            let padded: Vec<String> = row.iter().zip(&widths).map(|(text, width)| format!("{text:width$}")).collect();
+            writeln!(f, "{}", padded.join("  ").trim_end())
+        };
+        write(f, &self.columns)?;
+        self.rows.iter().try_for_each(|row| write(f, &row.iter().map(String::as_str).collect::<Vec<_>>()))
+    }
+}
+
+impl Session {
+    pub fn new(settings: Settings, connectors: Arc<dyn Connectors>) -> Self {
+        Self { catalog: Catalog::new(), settings, connectors }
+    }
+
+    pub fn catalog(&self) -> &Catalog {
+        &self.catalog
+    }
+
+    pub fn settings(&self) -> &Settings {
+        &self.settings
+    }
+
+    pub fn connectors(&self) -> &dyn Connectors {
+        self.connectors.as_ref()
+    }
+
+    /// What planning needs to know.
+    pub fn context(&self) -> PlanContext<'_> {
+        PlanContext { catalog: &self.catalog, settings: &self.settings, connectors: self.connectors() }
+    }
+
+    /// Carries out a statement that needs no job; for one that does, the diagnostic says so.
+    pub fn execute(&mut self, statement: &Statement) -> Result<Outcome, Diagnostic> {
+        match &statement.kind {
+            StatementKind::CreateTable(create) => self.create_table(create),
+            StatementKind::CreateView(create) => self.create_view(create),
+            StatementKind::Drop { kind, name, if_exists, .. } => self.drop_entry(*kind, name, *if_exists),
+            StatementKind::Show(what) => show::show(&self.context(), what),
+            StatementKind::Describe { name, .. } => show::describe(&self.context(), name),
+            StatementKind::Set(Some(setting)) => Ok(Outcome::Done { note: self.settings.set(setting)? }),
+            StatementKind::Set(None) => Ok(show::settings(&self.settings)),
+            StatementKind::Reset(key) => {
+                self.settings.reset(key.as_ref())?;
+                Ok(Outcome::Done { note: None })
+            }
+            StatementKind::Explain { details, statement } => self.explain(details, statement),
+            StatementKind::Insert(_) | StatementKind::StatementSet(_) | StatementKind::Query(_) => {
+                Err(Diagnostic::at(statement.span, "this statement runs as a job"))
+            }
+        }
+    }
+
+    fn create_table(&mut self, create: &CreateTable) -> Result<Outcome, Diagnostic> {
+        if self.exists_already(&create.name, create.if_not_exists)? {
+            return Ok(Outcome::Done { note: None });
+        }
+        let table = define::table(create, &self.catalog, self.settings.time_zone())?;
+        let table = complete_table(&self.context(), &table)?;
+        define::check_options(create, &table, self.connectors())?;
+        self.catalog.put_table(table);
+        Ok(Outcome::Done { note: None })
+    }
+
+    fn create_view(&mut self, create: &CreateView) -> Result<Outcome, Diagnostic> {
+        if !create.or_replace && self.exists_already(&create.name, create.if_not_exists)? {
+            return Ok(Outcome::Done { note: None });
+        }
+        let schema = query_schema(&self.context(), &create.query)?;
+        if !create.columns.is_empty() && create.columns.len() != schema.fields().len() {
+            let message =
+                format!("the view names {} columns, its query gives {}", create.columns.len(), schema.fields().len());
+            return Err(Diagnostic::at(create.name.span, message));
+        }
+        self.catalog.put_view(ViewDefinition {
+            name: create.name.value.clone(),
+            columns: create.columns.iter().map(|column| column.value.clone()).collect(),
+            query: create.query.clone(),
+            query_text: create.query_text.clone(),
+            temporary: create.temporary,
+            comment: create.comment.clone(),
+        });
+        Ok(Outcome::Done { note: None })
+    }
+
+    fn exists_already(&self, name: &sqlparser::ast::Ident, is_fine: bool) -> Result<bool, Diagnostic> {
+        match self.catalog.resolve(&name.value) {
+            None => Ok(false),
+            Some(_) if is_fine => Ok(true),
+            Some(_) => Err(Diagnostic::at(name.span, format!("`{}` exists already", name.value))
+                .with_hint("DROP it first, choose another name, or write IF NOT EXISTS")),
+        }
+    }
+
+    fn drop_entry(
+        &mut self,
+        kind: DropKind,
+        name: &sqlparser::ast::Ident,
+        if_exists: bool,
+    ) -> Result<Outcome, Diagnostic> {
+        let found = self.catalog.entries().find(|(entry, _)| *entry == name.value).map(|(_, entry)| entry);
+        match (kind, found) {
+            (DropKind::Table, Some(Entry::Table(_))) | (DropKind::View, Some(Entry::View(_))) => {
+                self.catalog.remove(&name.value);
+            }
+            (_, None) if if_exists => {}
+            (_, None) => drop(self.catalog.require(name)?),
+            (DropKind::Table, Some(_)) => {
+                return Err(
+                    Diagnostic::at(name.span, format!("`{}` is a view", name.value)).with_hint("write DROP VIEW")
+                );
+            }
+            (DropKind::View, Some(_)) => {
+                return Err(
+                    Diagnostic::at(name.span, format!("`{}` is a table", name.value)).with_hint("write DROP TABLE")
+                );
+            }
+        }
+        Ok(Outcome::Done { note: None })
+    }
+
+    fn explain(&self, details: &[ExplainDetail], statement: &Statement) -> Result<Outcome, Diagnostic> {
+        let outputs: Vec<Output<'_>> = match &statement.kind {
+            StatementKind::Insert(insert) => vec![Output::Insert(insert)],
+            StatementKind::StatementSet(inserts) => inserts.iter().map(Output::Insert).collect(),
+            StatementKind::Query(query) => vec![Output::Print(query)],
+            _ => {
+                return Err(Diagnostic::at(statement.span, "only a query, an INSERT or a statement set has a plan")
+                    .with_hint("EXPLAIN PLAN FOR SELECT ..."));
+            }
+        };
+        let planned = plan_job(&self.context(), &outputs)?;
+        if details.contains(&ExplainDetail::JsonExecutionPlan) {
+            return Ok(Outcome::Text(explain::graph_as_json(&planned.graph)));
+        }
+        Ok(Outcome::Text(explain::explain(&planned, details.contains(&ExplainDetail::ChangelogMode))))
+    }
+}

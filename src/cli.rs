@@ -1,0 +1,125 @@
+//! The command line: what can be asked of the program, and nothing about how it is done.
+
+use std::path::PathBuf;
+
+use clap::{Args, Parser, Subcommand, ValueEnum};
+
+/// Streaming SQL in one native program.
+#[derive(Debug, Parser)]
+#[command(name = "tidemill", version, about, arg_required_else_help = true, after_help = EXIT_CODES)]
+pub struct Cli {
+    #[command(subcommand)]
+    pub command: Command,
+}
+
+const EXIT_CODES: &str = "Exit codes: 0 done or stopped on request; 1 the job failed; 2 the SQL or the command line is wrong \
+(nothing was started); 3 saved state cannot be used; 4 a test failed; 130 stopped at once by a second Ctrl-C.";
+
+#[derive(Debug, Subcommand)]
+pub enum Command {
+    /// Run a SQL script: definitions first, then its INSERTs or SELECTs, until the input ends or Ctrl-C
+    Run(RunArgs),
+    /// Say whether a script is right, without starting anything
+    Check(ScriptArgs),
+    /// Show how the jobs of a script would run
+    Explain(ExplainArgs),
+    /// List connectors, formats and every option that they take
+    Connectors(ListArgs),
+    /// List SQL functions
+    Functions(ListArgs),
+    /// Ask a running job for a savepoint: a checkpoint that is never deleted
+    Savepoint(SavepointArgs),
+    /// Run SQL tests from .slt files
+    Test(TestArgs),
+}
+
+#[derive(Debug, Args)]
+pub struct ScriptArgs {
+    /// The SQL script; `-` reads standard input
+    pub script: PathBuf,
+    /// Set an option before the script runs, as SET 'key' = 'value' would; may be repeated
+    #[arg(long = "set", value_name = "KEY=VALUE", value_parser = key_value)]
+    pub settings: Vec<(String, String)>,
+}
+
+#[derive(Debug, Args)]
+pub struct RunArgs {
+    #[command(flatten)]
+    pub script: ScriptArgs,
+    /// Parallel instances of each operator [default: the number of cores]
+    #[arg(short, long)]
+    pub parallelism: Option<usize>,
+    /// Where checkpoints live; the same folder resumes the job. Without it nothing outlives the process
+    #[arg(long, value_name = "DIR")]
+    pub state_dir: Option<PathBuf>,
+    /// Start from a savepoint instead of the newest checkpoint
+    #[arg(long, value_name = "SAVEPOINT")]
+    pub from: Option<PathBuf>,
+    /// Forget the checkpoints in --state-dir and start anew
+    #[arg(long, conflicts_with = "from")]
+    pub fresh: bool,
+    /// Write a savepoint here when the job stops
+    #[arg(long, value_name = "DIR")]
+    pub savepoint_on_stop: Option<PathBuf>,
+    /// No status line and no summary
+    #[arg(short, long)]
+    pub quiet: bool,
+}
+
+#[derive(Debug, Args)]
+pub struct ExplainArgs {
+    #[command(flatten)]
+    pub script: ScriptArgs,
+    #[arg(long, value_enum, default_value_t = PlanFormat::Text)]
+    pub format: PlanFormat,
+}
+
+#[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum)]
+pub enum PlanFormat {
+    Text,
+    Json,
+    Dot,
+}
+
+#[derive(Debug, Args)]
+pub struct ListArgs {
+    /// Show only what contains this word
+    pub filter: Option<String>,
+    /// Write Markdown, as the documentation holds it
+    #[arg(long)]
+    pub markdown: bool,
+}
+
+#[derive(Debug, Args)]
+pub struct SavepointArgs {
+    /// The --state-dir of the running job
+    pub state_dir: PathBuf,
+    /// Where to write the savepoint [default: STATE_DIR/savepoints]
+    #[arg(long, value_name = "DIR")]
+    pub to: Option<PathBuf>,
+    /// Stop the job once the savepoint is written
+    #[arg(long)]
+    pub stop: bool,
+}
+
+#[derive(Debug, Args)]
+pub struct TestArgs {
+    /// .slt files, or folders that hold them
+    #[arg(required = true)]
+    pub files: Vec<PathBuf>,
+    /// Worlds to run each case in: `all`, or names from --list-worlds, separated by commas
+    #[arg(long, default_value = "default")]
+    pub worlds: String,
+    /// Write the answers of the default world into the files instead of comparing
+    #[arg(long)]
+    pub update: bool,
+    #[arg(long)]
+    pub list_worlds: bool,
+}
+
+fn key_value(text: &str) -> Result<(String, String), String> {
+    match text.split_once('=') {
+        Some((key, value)) if !key.trim().is_empty() => Ok((key.trim().to_string(), value.trim().to_string())),
+        _ => Err("write it as key=value, such as table.local-time-zone=UTC".to_string()),
+    }
+}

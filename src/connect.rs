@@ -1,0 +1,91 @@
+//! Hands the connectors to the SQL planner: the one place where both are known.
+
+use std::sync::Arc;
+
+use arrow::datatypes::{DataType, Fields, Schema, SchemaRef};
+use tidemill_connectors::print::PrintStyle;
+use tidemill_connectors::registry::{self, Registry};
+use tidemill_connectors::table::{MetadataColumn, TableSpec};
+use tidemill_engine::graph::ChangelogMode;
+use tidemill_engine::sink::Sink;
+use tidemill_engine::source::Source;
+use tidemill_sql::catalog::{Column, ColumnKind, Connectors, OptionProblem, TableDefinition, Usage};
+
+/// The registry as the planner sees it.
+pub struct RegistryConnectors {
+    registry: Registry,
+}
+
+impl RegistryConnectors {
+    pub fn new(registry: Registry) -> Self {
+        Self { registry }
+    }
+}
+
+impl Connectors for RegistryConnectors {
+    fn check(&self, table: &TableDefinition, usage: Usage) -> Result<(), Vec<OptionProblem>> {
+        let checked = self.registry.check(&spec_of(table, ""), usage_of(usage));
+        checked.map_err(|problems| problems.into_iter().map(problem_of).collect())
+    }
+
+    fn source(
+        &self,
+        table: &TableDefinition,
+        columns: &[String],
+        time_zone: &str,
+    ) -> Result<Arc<dyn Source>, OptionProblem> {
+        self.registry.source(&spec_of(table, time_zone), columns).map_err(problem_of)
+    }
+
+    fn sink(
+        &self,
+        table: &TableDefinition,
+        schema: SchemaRef,
+        time_zone: &str,
+    ) -> Result<Arc<dyn Sink>, OptionProblem> {
+        self.registry.sink(&spec_of(table, time_zone), schema).map_err(problem_of)
+    }
+
+    fn sink_accepts(&self, table: &TableDefinition) -> ChangelogMode {
+        self.registry.accepts(&spec_of(table, ""))
+    }
+
+    fn print_sink(&self, schema: SchemaRef, changelog: ChangelogMode) -> Arc<dyn Sink> {
+        self.registry.print_sink(schema, changelog, PrintStyle::Table)
+    }
+
+    fn metadata(&self, table: &TableDefinition) -> Vec<(String, DataType)> {
+        let offered = self.registry.metadata(&spec_of(table, ""));
+        offered.into_iter().map(|metadata| (metadata.key.to_string(), metadata.data_type)).collect()
+    }
+}
+
+fn usage_of(usage: Usage) -> registry::Usage {
+    match usage {
+        Usage::Declared => registry::Usage::Declared,
+        Usage::Source => registry::Usage::Source,
+        Usage::Sink => registry::Usage::Sink,
+    }
+}
+
+fn problem_of(problem: tidemill_connectors::options::OptionProblem) -> OptionProblem {
+    OptionProblem { option: problem.option, message: problem.message, hint: problem.hint }
+}
+
+fn spec_of(table: &TableDefinition, time_zone: &str) -> TableSpec {
+    let physical = table.columns.iter().filter(|column| matches!(column.kind, ColumnKind::Physical));
+    TableSpec {
+        name: table.name.clone(),
+        columns: Arc::new(Schema::new(physical.map(Column::field).collect::<Fields>())),
+        metadata: table.columns.iter().filter_map(metadata_column).collect(),
+        partition_keys: table.partitioned_by.clone(),
+        primary_key: table.primary_key.clone(),
+        options: table.options.clone(),
+        time_zone: time_zone.to_string(),
+    }
+}
+
+fn metadata_column(column: &Column) -> Option<MetadataColumn> {
+    let ColumnKind::Metadata { key, .. } = &column.kind else { return None };
+    Some(MetadataColumn { name: column.name.clone(), key: key.clone(), data_type: column.data_type.clone() })
+}

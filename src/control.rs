@@ -1,0 +1,102 @@
+//! Asks of a running job, over a Unix socket in its state directory: only who may write there can ask.
+//!
+//! One request and one answer per connection, a JSON object on a line each.
+
+use std::io::{BufRead, BufReader, Write};
+use std::os::unix::net::{UnixListener, UnixStream};
+use std::path::{Path, PathBuf};
+use std::sync::Arc;
+use std::thread;
+use std::time::Duration;
+
+use serde::{Deserialize, Serialize};
+use tidemill_engine::runtime::JobHandle;
+
+const SOCKET_NAME: &str = "control.sock";
+/// A savepoint of much state takes a while; nobody waits for ever.
+const ANSWER_TIMEOUT: Duration = Duration::from_secs(600);
+const REQUEST_TIMEOUT: Duration = Duration::from_secs(5);
+
+#[derive(Debug, Serialize, Deserialize)]
+#[serde(tag = "ask", rename_all = "kebab-case")]
+pub enum Request {
+    /// Write a savepoint under `directory`; then end the job if `stop`.
+    Savepoint { directory: PathBuf, stop: bool },
+}
+
+#[derive(Debug, Serialize, Deserialize)]
+#[serde(tag = "answer", rename_all = "kebab-case")]
+pub enum Answer {
+    Savepoint { path: PathBuf },
+    Failed { reason: String },
+}
+
+/// Answers requests for `job` until the process ends. The socket file is replaced: its owner holds the state lock.
+pub fn serve(state_dir: &Path, job: Arc<JobHandle>) -> std::io::Result<()> {
+    let path = state_dir.join(SOCKET_NAME);
+    match std::fs::remove_file(&path) {
+        Err(error) if error.kind() != std::io::ErrorKind::NotFound => return Err(error),
+        _ => {}
+    }
+    let listener = UnixListener::bind(&path)?;
+    thread::Builder::new().name("control".into()).spawn(move || {
+        for stream in listener.incoming().flatten() {
+            if let Err(error) = answer_one(stream, &job) {
+                tracing::warn!("a control request broke off: {error}");
+            }
+        }
+    })?;
+    Ok(())
+}
+
+fn answer_one(stream: UnixStream, job: &JobHandle) -> std::io::Result<()> {
+    stream.set_read_timeout(Some(REQUEST_TIMEOUT))?;
+    let mut line = String::new();
+    BufReader::new(&stream).read_line(&mut line)?;
+    let answer = match serde_json::from_str(&line) {
+        Ok(request) => carry_out(request, job),
+        Err(error) => Answer::Failed { reason: format!("not a request: {error}") },
+    };
+    write_line(&stream, &answer)
+}
+
+fn carry_out(Request::Savepoint { directory, stop }: Request, job: &JobHandle) -> Answer {
+    match job.savepoint(&directory) {
+        Ok(path) => {
+            if stop {
+                job.stop();
+            }
+            Answer::Savepoint { path }
+        }
+        Err(error) => Answer::Failed { reason: error.to_string() },
+    }
+}
+
+/// Asks the job that runs on `state_dir`. The error says what to check.
+pub fn ask(state_dir: &Path, request: &Request) -> Result<Answer, String> {
+    let path = state_dir.join(SOCKET_NAME);
+    let stream = UnixStream::connect(&path).map_err(|error| {
+        format!("no job answers at {}: {error}\nhint: is a job running with this --state-dir?", path.display())
+    })?;
+    exchange(&stream, request).map_err(|error| format!("the job broke off: {error}"))
+}
+
+fn exchange(stream: &UnixStream, request: &Request) -> std::io::Result<Answer> {
+    stream.set_read_timeout(Some(ANSWER_TIMEOUT))?;
+    write_line(stream, request)?;
+    let mut line = String::new();
+    BufReader::new(stream).read_line(&mut line)?;
+    Ok(serde_json::from_str(&line)?)
+}
+
+fn write_line<T: Serialize>(mut stream: &UnixStream, value: &T) -> std::io::Result<()> {
+    let mut line = serde_json::to_vec(value)?;
+    line.push(b'\n');
+    stream.write_all(&line)
+}
+
+/// Takes the socket away when the job ended; nothing answers there any more.
+pub fn withdraw(state_dir: &Path) {
+    // Missing where the job never listened.
+    let _ = std::fs::remove_file(state_dir.join(SOCKET_NAME));
+}

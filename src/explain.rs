@@ -1,0 +1,61 @@
+//! `tidemill check`, `tidemill explain` and `tidemill savepoint`: the commands that start nothing.
+
+use tidemill_sql::explain;
+
+use crate::cli::{ExplainArgs, PlanFormat, SavepointArgs, ScriptArgs};
+use crate::control::{self, Answer, Request};
+use crate::exit::Exit;
+use crate::run;
+use crate::screen::Screen;
+use crate::script::{PlannedScript, ScriptError};
+
+/// Where savepoints go unless the user says otherwise.
+const SAVEPOINTS_FOLDER: &str = "savepoints";
+
+fn planned(args: &ScriptArgs) -> Result<PlannedScript, Exit> {
+    run::plan(args, None, &Screen::new(true)).map_err(|ScriptError(text)| {
+        eprintln!("{}", text.trim_end());
+        Exit::WrongInput
+    })
+}
+
+pub fn check(args: &ScriptArgs) -> Exit {
+    let script = match planned(args) {
+        Ok(script) => script,
+        Err(exit) => return exit,
+    };
+    let jobs = script.jobs().count();
+    println!("{}: right, {jobs} job{}", args.script.display(), if jobs == 1 { "" } else { "s" });
+    Exit::Success
+}
+
+pub fn explain(args: &ExplainArgs) -> Exit {
+    let script = match planned(&args.script) {
+        Ok(script) => script,
+        Err(exit) => return exit,
+    };
+    for job in script.jobs() {
+        let text = match args.format {
+            PlanFormat::Text => explain::explain(&job.planned, true),
+            PlanFormat::Json => explain::graph_as_json(&job.planned.graph),
+            PlanFormat::Dot => explain::graph_as_dot(&job.planned.graph),
+        };
+        println!("{}", text.trim_end());
+    }
+    Exit::Success
+}
+
+pub fn savepoint(args: &SavepointArgs) -> Exit {
+    let directory = args.to.clone().unwrap_or_else(|| args.state_dir.join(SAVEPOINTS_FOLDER));
+    let directory = std::path::absolute(&directory).unwrap_or(directory);
+    match control::ask(&args.state_dir, &Request::Savepoint { directory, stop: args.stop }) {
+        Ok(Answer::Savepoint { path }) => {
+            println!("{}", path.display());
+            Exit::Success
+        }
+        Ok(Answer::Failed { reason }) | Err(reason) => {
+            eprintln!("error: {reason}");
+            Exit::JobFailed
+        }
+    }
+}

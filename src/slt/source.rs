@@ -1,0 +1,309 @@
+//! The `script` connector: a source that plays the rows of a test file, and stops where the file says so.
+
+use std::collections::{BTreeMap, HashMap};
+use std::path::Path;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicUsize, Ordering};
+use std::time::Duration;
+
+use arrow::array::RecordBatch;
+use arrow::compute::concat_batches;
+use arrow::datatypes::SchemaRef;
+use chrono::{NaiveDateTime, TimeZone};
+use chrono_tz::Tz;
+use parking_lot::Mutex;
+use tidemill_connectors::format::{Block, Format, RowDecoder};
+use tidemill_connectors::options::{OptionDef, OptionProblem};
+use tidemill_connectors::registry::Connector;
+use tidemill_connectors::table::TableSpec;
+use tidemill_engine::graph::ChangelogMode;
+use tidemill_engine::sink::{Guarantee, Sink};
+use tidemill_engine::source::{Boundedness, Position, Read, Source, Split, SplitReader};
+use tidemill_engine::time::EventTime;
+use tidemill_engine::{EngineError, Result};
+
+use super::answers::Answers;
+use super::file::ScriptLine;
+
+/// How long a reader waits at a gate before it looks again.
+const GATE_POLL: Duration = Duration::from_millis(2);
+
+/// What happens to the job at a gate.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum GateKind {
+    Checkpoint,
+    Restart,
+    Kill,
+}
+
+/// The rows of all tables of a test, by table and split, and the gates that hold readers back.
+#[derive(Default)]
+pub struct Script {
+    tables: Mutex<HashMap<String, BTreeMap<String, Vec<ScriptLine>>>>,
+    gates: Arc<Gates>,
+}
+
+/// Gates are numbered in the order of the file, from 1; a reader passes those up to `open`.
+#[derive(Default)]
+pub struct Gates {
+    kinds: Mutex<Vec<GateKind>>,
+    open: AtomicUsize,
+    /// Highest gate that a reader waits at.
+    reached: AtomicUsize,
+}
+
+impl Script {
+    pub fn add(&self, table: &str, split: &str, lines: &[ScriptLine]) {
+        self.tables.lock().entry(table.into()).or_default().entry(split.into()).or_default().extend_from_slice(lines);
+    }
+
+    pub fn gates(&self) -> &Gates {
+        &self.gates
+    }
+
+    /// Before a job starts: no gate is open, none is known.
+    pub fn rewind(&self) {
+        self.gates.kinds.lock().clear();
+        self.gates.open.store(0, Ordering::SeqCst);
+        self.gates.reached.store(0, Ordering::SeqCst);
+    }
+}
+
+impl Gates {
+    fn add(&self, kind: GateKind) -> usize {
+        let mut kinds = self.kinds.lock();
+        kinds.push(kind);
+        kinds.len()
+    }
+
+    /// The gate that a reader waits at, if any is closed.
+    pub fn waiting(&self) -> Option<GateKind> {
+        let next = self.open.load(Ordering::SeqCst) + 1;
+        if self.reached.load(Ordering::SeqCst) < next {
+            return None;
+        }
+        self.kinds.lock().get(next - 1).copied()
+    }
+
+    /// Lets readers pass the gate that `waiting` named.
+    pub fn open_next(&self) {
+        self.open.fetch_add(1, Ordering::SeqCst);
+    }
+
+    fn may_pass(&self, gate: usize) -> bool {
+        self.reached.fetch_max(gate, Ordering::SeqCst);
+        self.open.load(Ordering::SeqCst) >= gate
+    }
+}
+
+/// `'connector' = 'script'`.
+pub struct ScriptConnector {
+    pub script: Arc<Script>,
+    pub answers: Arc<Answers>,
+}
+
+impl Connector for ScriptConnector {
+    fn name(&self) -> &'static str {
+        "script"
+    }
+
+    fn doc(&self) -> &'static str {
+        "rows of a test file; as a sink, what `expect` compares"
+    }
+
+    fn options(&self, _spec: Option<&TableSpec>) -> Vec<OptionDef> {
+        Vec::new()
+    }
+
+    fn reads(&self) -> bool {
+        true
+    }
+
+    fn guarantee(&self) -> Option<Guarantee> {
+        Some(Guarantee::ExactlyOnce)
+    }
+
+    fn accepts(&self) -> ChangelogMode {
+        ChangelogMode::Retract
+    }
+
+    fn source(&self, spec: &TableSpec, columns: &[String]) -> Result<Arc<dyn Source>, OptionProblem> {
+        let decoder = LineDecoder::new(spec, columns)?;
+        let tables = self.script.tables.lock();
+        let splits = tables.get(&spec.name).cloned().unwrap_or_default();
+        let splits = splits.into_iter().map(|(name, lines)| Ok((name, self.items(&decoder, &lines)?)));
+        Ok(Arc::new(ScriptSource {
+            schema: decoder.schema.clone(),
+            splits: splits.collect::<Result<_, OptionProblem>>()?,
+            gates: self.script.gates.clone(),
+        }))
+    }
+
+    fn sink(&self, spec: &TableSpec, schema: SchemaRef) -> Result<Arc<dyn Sink>, OptionProblem> {
+        Ok(self.answers.sink(&spec.name, schema))
+    }
+}
+
+impl ScriptConnector {
+    fn items(&self, decoder: &LineDecoder, lines: &[ScriptLine]) -> Result<Arc<Vec<Item>>, OptionProblem> {
+        let gate = |kind| Ok(Item::Gate(self.script.gates.add(kind)));
+        let items = lines.iter().map(|line| match line {
+            ScriptLine::Row { line, text } => decoder.row(text).map(Item::Row).map_err(at_line(*line)),
+            ScriptLine::Watermark { line, text } => decoder.time(text).map(Item::Watermark).map_err(at_line(*line)),
+            ScriptLine::Checkpoint => gate(GateKind::Checkpoint),
+            ScriptLine::Restart => gate(GateKind::Restart),
+            ScriptLine::Kill => gate(GateKind::Kill),
+        });
+        items.collect::<Result<Vec<_>, _>>().map(Arc::new)
+    }
+}
+
+fn at_line(line: usize) -> impl Fn(String) -> OptionProblem {
+    move |message| OptionProblem::new(format!("line {line} of the test file: {message}"))
+}
+
+/// Decodes one line of a `rows` step: a JSON object, or comma-separated values of the physical columns.
+struct LineDecoder {
+    schema: SchemaRef,
+    table: SchemaRef,
+    projection: Vec<usize>,
+    zone: Tz,
+}
+
+impl LineDecoder {
+    fn new(spec: &TableSpec, columns: &[String]) -> Result<Self, OptionProblem> {
+        let schema = spec.project(columns)?;
+        let index = |name: &String| spec.columns.index_of(name).map_err(|error| OptionProblem::new(error.to_string()));
+        let projection = columns.iter().map(index).collect::<Result<_, _>>()?;
+        Ok(Self { schema, table: spec.columns.clone(), projection, zone: spec.time_zone.parse().unwrap_or(Tz::UTC) })
+    }
+
+    fn row(&self, text: &str) -> Result<RecordBatch, String> {
+        let name = if text.trim_start().starts_with('{') { "json" } else { "csv" };
+        let text = if name == "csv" { trim_fields(text) } else { text.to_string() };
+        let mut decoder = self.decoder(name)?;
+        let block = Block { bytes: text.as_bytes(), offset: 0, last: true };
+        let decoded = decoder.decode(block, 1).map_err(|error| error.to_string())?;
+        match decoded.rows.num_rows() {
+            1 => RecordBatch::try_new(self.schema.clone(), decoded.rows.columns().to_vec()).map_err(|e| e.to_string()),
+            n => Err(format!("{n} rows in one line")),
+        }
+    }
+
+    fn decoder(&self, name: &str) -> Result<Box<dyn RowDecoder>, String> {
+        let options = BTreeMap::from([("csv.null-literal".to_string(), "NULL".to_string())]);
+        let format = Format::parse(name, &options).map_err(|problems| format!("{problems:?}"))?;
+        let decoder = format.decoder(&self.table, &self.projection, Path::new("test file"));
+        let mut decoder = decoder.map_err(|error| error.to_string())?;
+        let start = Block { bytes: b"", offset: 0, last: true };
+        decoder.begin(start).map_err(|error| error.to_string())?;
+        Ok(decoder)
+    }
+
+    /// A timestamp in the calendar of the table's session.
+    fn time(&self, text: &str) -> Result<EventTime, String> {
+        let parsed =
+            NaiveDateTime::parse_from_str(text, "%Y-%m-%d %H:%M:%S%.f").map_err(|error| format!("{text}: {error}"))?;
+        let zoned = self
+            .table
+            .fields()
+            .iter()
+            .any(|field| matches!(field.data_type(), arrow::datatypes::DataType::Timestamp(_, Some(_))));
+        let millis = match zoned {
+            true => self.zone.from_local_datetime(&parsed).earliest().ok_or("no such local time")?.timestamp_millis(),
+            false => parsed.and_utc().timestamp_millis(),
+        };
+        Ok(EventTime(millis))
+    }
+}
+
+/// `a,  b` is `a,b`: files align their columns. Quoted fields keep their blanks.
+fn trim_fields(text: &str) -> String {
+    if text.contains('"') {
+        return text.to_string();
+    }
+    text.split(',').map(str::trim).collect::<Vec<_>>().join(",")
+}
+
+#[derive(Debug, Clone)]
+enum Item {
+    Row(RecordBatch),
+    Watermark(EventTime),
+    Gate(usize),
+}
+
+struct ScriptSource {
+    schema: SchemaRef,
+    splits: BTreeMap<String, Arc<Vec<Item>>>,
+    gates: Arc<Gates>,
+}
+
+impl std::fmt::Debug for ScriptSource {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.debug_struct("ScriptSource").field("splits", &self.splits.len()).finish_non_exhaustive()
+    }
+}
+
+impl Source for ScriptSource {
+    fn schema(&self) -> SchemaRef {
+        self.schema.clone()
+    }
+
+    fn boundedness(&self) -> Boundedness {
+        Boundedness::Bounded
+    }
+
+    fn discover(&self) -> Result<Vec<Split>> {
+        Ok(self.splits.keys().map(|id| Split { id: id.clone(), payload: serde_json::Value::Null }).collect())
+    }
+
+    fn open(&self, split: &Split, position: Option<&Position>) -> Result<Box<dyn SplitReader>> {
+        let unknown =
+            || EngineError::Connector { connector: "script".into(), reason: format!("no split {}", split.id) };
+        let items = self.splits.get(&split.id).ok_or_else(unknown)?.clone();
+        let next = position.and_then(Position::as_u64).unwrap_or_default() as usize;
+        Ok(Box::new(ScriptReader { schema: self.schema.clone(), items, next, gates: self.gates.clone() }))
+    }
+}
+
+struct ScriptReader {
+    schema: SchemaRef,
+    items: Arc<Vec<Item>>,
+    next: usize,
+    gates: Arc<Gates>,
+}
+
+impl ScriptReader {
+    fn rows(&mut self, rows_max: usize) -> Result<Read> {
+        let rows = self.items[self.next..].iter().map_while(|item| match item {
+            Item::Row(row) => Some(row),
+            _ => None,
+        });
+        let rows: Vec<&RecordBatch> = rows.take(rows_max).collect();
+        self.next += rows.len();
+        Ok(Read::Rows { rows: concat_batches(&self.schema, rows)?, rejected: Vec::new() })
+    }
+}
+
+impl SplitReader for ScriptReader {
+    fn next(&mut self, rows_max: usize) -> Result<Read> {
+        match self.items.get(self.next) {
+            None => Ok(Read::End),
+            Some(Item::Row(_)) => self.rows(rows_max),
+            Some(Item::Watermark(time)) => {
+                let time = *time;
+                self.next += 1;
+                Ok(Read::Watermark(time))
+            }
+            Some(Item::Gate(gate)) if self.gates.may_pass(*gate) => {
+                self.next += 1;
+                self.next(rows_max)
+            }
+            Some(Item::Gate(_)) => Ok(Read::Wait(GATE_POLL)),
+        }
+    }
+
+    fn position(&self) -> Position {
+        Position::from(self.next as u64)
+    }
+}

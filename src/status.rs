@@ -1,0 +1,175 @@
+//! A job's status in one line, and its summary at the end.
+
+use std::time::Duration;
+
+use tidemill_engine::runtime::{JobState, JobStatus, JobSummary, NodeRole, NodeStatus, Outcome};
+use tidemill_engine::time::{EventTime, ProcessingTime};
+
+/// Turns successive snapshots into lines; keeps the last one for rates.
+#[derive(Default)]
+pub struct StatusLine {
+    last: Option<(Duration, u64, u64)>,
+}
+
+impl StatusLine {
+    /// `12 s | in 1.2M (103k/s) | out 4,100 (310/s) | time 10:00:05 (lag 2 s) | checkpoint 12, 0.4 s ago, 2.3 MB | late 3`
+    pub fn render(&mut self, status: &JobStatus, now: ProcessingTime) -> String {
+        let (rows_in, rows_out) = totals(&status.nodes);
+        let rates = self.rates(status.uptime, rows_in, rows_out);
+        let mut parts = vec![
+            state_name(status),
+            format!("in {} ({}/s)", count(rows_in), count(rates.0)),
+            format!("out {} ({}/s)", count(rows_out), count(rates.1)),
+        ];
+        parts.extend(time_part(status, now));
+        parts.push(checkpoint_part(status));
+        for (name, value) in
+            [("late", sum(&status.nodes, |node| node.late)), ("errors", sum(&status.nodes, |node| node.errors))]
+        {
+            if value > 0 {
+                parts.push(format!("{name} {}", count(value)));
+            }
+        }
+        parts.join(" | ")
+    }
+
+    fn rates(&mut self, uptime: Duration, rows_in: u64, rows_out: u64) -> (u64, u64) {
+        let before = self.last.replace((uptime, rows_in, rows_out)).unwrap_or_default();
+        let seconds = uptime.saturating_sub(before.0).as_secs_f64();
+        let rate =
+            |now: u64, then: u64| if seconds > 0.0 { (now.saturating_sub(then) as f64 / seconds) as u64 } else { 0 };
+        (rate(rows_in, before.1), rate(rows_out, before.2))
+    }
+}
+
+fn state_name(status: &JobStatus) -> String {
+    match status.state {
+        JobState::Starting => "starting".into(),
+        JobState::Running => format!("{} s", status.uptime.as_secs()),
+        JobState::Restarting => format!("restarting ({})", status.last_error.as_deref().unwrap_or("after a failure")),
+        JobState::Finished => "finished".into(),
+        JobState::Failed => "failed".into(),
+    }
+}
+
+/// Rows that sources gave and sinks took.
+fn totals(nodes: &[NodeStatus]) -> (u64, u64) {
+    let of = |role: NodeRole, rows: fn(&NodeStatus) -> u64| nodes.iter().filter(|n| n.role == role).map(rows).sum();
+    (of(NodeRole::Source, |node| node.rows_out), of(NodeRole::Sink, |node| node.rows_in))
+}
+
+fn sum(nodes: &[NodeStatus], value: fn(&NodeStatus) -> u64) -> u64 {
+    nodes.iter().map(value).sum()
+}
+
+fn time_part(status: &JobStatus, now: ProcessingTime) -> Option<String> {
+    let watermark =
+        status.nodes.iter().filter(|node| node.role == NodeRole::Source).filter_map(|node| node.watermark).min()?;
+    if watermark == EventTime::MAX {
+        return Some("time at its end".to_string());
+    }
+    let lag = Duration::from_millis(now.0.saturating_sub(watermark.0).max(0) as u64);
+    let holder = status.watermark_holder.as_ref().filter(|_| status.nodes.len() > 1);
+    let held = holder.map(|holder| format!(", held by {}", short(&holder.split))).unwrap_or_default();
+    Some(format!("time {watermark} (lag {}{held})", duration(lag)))
+}
+
+/// The end of a long name tells more than its beginning.
+fn short(name: &str) -> String {
+    const SHOWN: usize = 24;
+    let length = name.chars().count();
+    if length <= SHOWN {
+        name.to_string()
+    } else {
+        format!("…{}", name.chars().skip(length - SHOWN).collect::<String>())
+    }
+}
+
+fn checkpoint_part(status: &JobStatus) -> String {
+    match (status.checkpoint.last_age, status.checkpoint.last_bytes) {
+        (Some(age), Some(bytes)) => format!("checkpoint {}, {} ago, {}", status.epoch, duration(age), size(bytes)),
+        _ => "no checkpoint yet".to_string(),
+    }
+}
+
+/// What is said when a job ended well.
+pub fn summary(summary: &JobSummary) -> String {
+    let seconds = summary.uptime.as_secs_f64().max(0.001);
+    let (rows_in, rows_out) = totals(&summary.nodes);
+    let ended = match summary.outcome {
+        Outcome::Finished => "finished: the input is read to its end",
+        Outcome::Stopped => "stopped with a final checkpoint; the same command resumes",
+        Outcome::Cancelled => "cancelled; the same command resumes from the last checkpoint",
+        Outcome::AlreadyComplete => "nothing to do: this state directory holds a finished job (--fresh runs it again)",
+    };
+    let mut lines = vec![ended.to_string()];
+    if summary.outcome != Outcome::AlreadyComplete {
+        lines.push(format!(
+            "{} rows in, {} rows out in {} ({} rows/s)",
+            count(rows_in),
+            count(rows_out),
+            duration(summary.uptime),
+            count((rows_in as f64 / seconds) as u64)
+        ));
+        lines.extend(losses(&summary.nodes));
+    }
+    lines.extend(summary.notes.iter().map(|note| format!("note: {note}")));
+    lines.join("\n")
+}
+
+fn losses(nodes: &[NodeStatus]) -> Vec<String> {
+    let late = nodes.iter().filter(|node| node.late > 0);
+    let late =
+        late.map(|node| format!("{} late rows at {} (read them from `<table>$late`)", count(node.late), node.name));
+    let errors = nodes.iter().filter(|node| node.errors > 0);
+    let errors = errors
+        .map(|node| format!("{} bad records at {} (read them from `<table>$errors`)", count(node.errors), node.name));
+    late.chain(errors).collect()
+}
+
+/// `950`, `12,345`, `1.2M`.
+fn count(value: u64) -> String {
+    match value {
+        0..=99_999 => thousands(value),
+        100_000..=999_999 => format!("{}k", value / 1_000),
+        1_000_000..=999_999_999 => format!("{:.1}M", value as f64 / 1e6),
+        _ => format!("{:.2}G", value as f64 / 1e9),
+    }
+}
+
+fn thousands(value: u64) -> String {
+    if value < 1_000 { value.to_string() } else { format!("{},{:03}", value / 1_000, value % 1_000) }
+}
+
+fn size(bytes: u64) -> String {
+    match bytes {
+        0..=9_999 => format!("{bytes} B"),
+        10_000..=999_999 => format!("{} kB", bytes / 1_000),
+        1_000_000..=999_999_999 => format!("{:.1} MB", bytes as f64 / 1e6),
+        _ => format!("{:.2} GB", bytes as f64 / 1e9),
+    }
+}
+
+fn duration(duration: Duration) -> String {
+    match duration.as_millis() {
+        0..=99 => format!("{} ms", duration.as_millis()),
+        100..=99_999 => format!("{:.1} s", duration.as_secs_f64()),
+        100_000..=7_199_999 => format!("{} min", duration.as_secs() / 60),
+        7_200_000..=172_799_999 => format!("{} h", duration.as_secs() / 3_600),
+        _ => format!("{} days", duration.as_secs() / 86_400),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn figures_are_short() {
+        let counts = [0, 999, 1_000, 99_999, 123_456, 1_234_567, 2_000_000_000].map(count);
+        assert_eq!(counts, ["0", "999", "1,000", "99,999", "123k", "1.2M", "2.00G"]);
+        let durations = [5, 1_500, 120_000, 7_200_000, 864_000_000].map(|ms| duration(Duration::from_millis(ms)));
+        assert_eq!(durations, ["5 ms", "1.5 s", "2 min", "2 h", "10 days"]);
+        assert_eq!([12, 12_345, 12_345_678].map(size), ["12 B", "12 kB", "12.3 MB"]);
+    }
+}

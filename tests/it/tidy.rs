@@ -1,0 +1,123 @@
+//! Taste as a test: reads every source file of the project and holds it to the rules of the house.
+
+use std::fs;
+use std::path::{Path, PathBuf};
+
+/// A file longer than this holds two ideas.
+const FILE_LINES_MAX: usize = 1_000;
+/// A function longer than this does not fit a screen; the parent should branch and the children compute.
+const FUNCTION_LINES_MAX: usize = 90;
+/// Share of functions that may be longer than `FUNCTION_LINES_LONG`.
+const LONG_FUNCTIONS_SHARE_MAX: f64 = 0.01;
+const FUNCTION_LINES_LONG: usize = 70;
+/// Left out of the tree before a change lands.
+const FORBIDDEN: &[&str] = &["todo!(", "unimplemented!(", "dbg!(", "FIXME", "TODO", "#[ignore"];
+
+#[test]
+fn every_source_file_keeps_the_rules() {
+    let files = source_files();
+    assert!(files.len() > 50, "the walk found only {} files", files.len());
+    let complaints: Vec<String> = files.iter().flat_map(|path| complaints_about(path)).collect();
+    assert!(complaints.is_empty(), "\n{}", complaints.join("\n"));
+}
+
+#[test]
+fn few_functions_are_longer_than_a_screen() {
+    let lengths: Vec<(PathBuf, usize, usize)> = source_files().into_iter().flat_map(function_lengths).collect();
+    let long: Vec<String> = lengths
+        .iter()
+        .filter(|(_, _, length)| *length > FUNCTION_LINES_LONG)
+        .map(|(path, line, length)| format!("{}:{line} has {length} lines", path.display()))
+        .collect();
+    let share = long.len() as f64 / lengths.len() as f64;
+    assert!(
+        share <= LONG_FUNCTIONS_SHARE_MAX,
+        "{} of {} functions are long:\n{}",
+        long.len(),
+        lengths.len(),
+        long.join("\n")
+    );
+}
+
+fn source_files() -> Vec<PathBuf> {
+    let root = Path::new(env!("CARGO_MANIFEST_DIR"));
+    let mut files = Vec::new();
+    for folder in ["engine", "sql", "connectors", "src", "tests", "benches"] {
+        collect_rust_files(&root.join(folder), &mut files);
+    }
+    files.sort();
+    files
+}
+
+fn collect_rust_files(folder: &Path, files: &mut Vec<PathBuf>) {
+    let Ok(entries) = fs::read_dir(folder) else { return };
+    for entry in entries.flatten() {
+        let path = entry.path();
+        if path.is_dir() && path.file_name().is_some_and(|name| name != "target") {
+            collect_rust_files(&path, files);
+        } else if path.extension().is_some_and(|extension| extension == "rs") {
+            files.push(path);
+        }
+    }
+}
+
+fn complaints_about(path: &Path) -> Vec<String> {
+    let text = fs::read_to_string(path).expect("sources are UTF-8");
+    let mut complaints = Vec::new();
+    if !text.starts_with("//!") {
+        complaints.push(format!("{}: does not open by saying what it is for (`//! ...`)", path.display()));
+    }
+    let lines = text.lines().count();
+    if lines > FILE_LINES_MAX {
+        complaints.push(format!("{}: {lines} lines, more than {FILE_LINES_MAX}", path.display()));
+    }
+    if !path.ends_with("tidy.rs") {
+        complaints.extend(forbidden_words(path, &text));
+    }
+    for (_, line, length) in function_lengths(path.to_path_buf()) {
+        if length > FUNCTION_LINES_MAX {
+            complaints.push(format!("{}:{line}: a function of {length} lines", path.display()));
+        }
+    }
+    complaints
+}
+
+fn forbidden_words(path: &Path, text: &str) -> Vec<String> {
+    let is_test = path.components().any(|part| part.as_os_str() == "tests") || path.ends_with("tests.rs");
+    let mut in_tests = is_test;
+    let mut complaints = Vec::new();
+    for (index, line) in text.lines().enumerate() {
+        in_tests |= line.contains("#[cfg(test)]");
+        for word in FORBIDDEN.iter().filter(|word| line.contains(**word)) {
+            complaints.push(format!("{}:{}: {word}", path.display(), index + 1));
+        }
+        if !in_tests && line.contains(".unwrap()") && !line.trim_start().starts_with("//") {
+            complaints.push(format!("{}:{}: .unwrap() outside tests", path.display(), index + 1));
+        }
+    }
+    complaints
+}
+
+/// (file, line, number of lines) of each function, found by indentation, which rustfmt guarantees.
+fn function_lengths(path: PathBuf) -> Vec<(PathBuf, usize, usize)> {
+    let text = fs::read_to_string(&path).expect("sources are UTF-8");
+    let lines: Vec<&str> = text.lines().collect();
+    let mut lengths = Vec::new();
+    for (start, line) in lines.iter().enumerate() {
+        let indent = line.len() - line.trim_start().len();
+        if !starts_function(line.trim_start()) {
+            continue;
+        }
+        let end_marker = format!("{}}}", " ".repeat(indent));
+        let bodiless = line.ends_with('}') || line.ends_with(';');
+        let body = lines[start..].iter().position(|line| *line == end_marker);
+        lengths.push((path.clone(), start + 1, if bodiless { 1 } else { body.unwrap_or(0) + 1 }));
+    }
+    lengths
+}
+
+fn starts_function(line: &str) -> bool {
+    let line = line.strip_prefix("pub ").or_else(|| line.strip_prefix("pub(crate) ")).unwrap_or(line);
+    let line = line.strip_prefix("const ").unwrap_or(line);
+    line.starts_with("fn ")
+}
