@@ -1,12 +1,28 @@
 //! Aggregation per key and session: a session ends when a key has had no row for the gap.
+//!
+//! Rows are decided one by one in order of arrival, each by the watermark that its own split had before it, so that
+//! sessions depend neither on batches nor on when the operator hears of a watermark. Two rows of a key that are more
+//! than the gap apart never merge by themselves; a row between them bridges their sessions, which merges their state.
+//! Sessions are measured in instants; only their bounds are shown on the local clock.
 
+mod cache;
+mod operator;
+mod stored;
+#[cfg(test)]
+mod tests;
+
+use arrow::array::ArrayRef;
 use arrow::datatypes::SchemaRef;
 
-use crate::aggregate::AggregateCall;
-use crate::operator::{Operator, OperatorFactory};
-use crate::operators::window_aggregate::WindowProperty;
+pub use self::operator::{SessionOperator, SessionOutput};
+use crate::Result;
+use crate::aggregate::{AggregateCall, AggregateSet};
+use crate::operator::{Collector, Operator, OperatorFactory};
+use crate::operators::key_table::KeyColumns;
+use crate::operators::keyed_aggregates::NarrowCalls;
+use crate::operators::window_aggregate::{Emitter, WindowProperty};
+use crate::time::assign::Window;
 use crate::time::window::WindowSpec;
-use crate::{EngineError, Result};
 
 /// Aggregates per key and session window. Output: key columns, aggregates, window properties.
 #[derive(Clone)]
@@ -24,6 +40,37 @@ pub struct SessionAggregate {
 
 impl OperatorFactory for SessionAggregate {
     fn create(&self) -> Result<Box<dyn Operator>> {
-        Err(EngineError::Unsupported("session aggregation is not built yet".into()))
+        let keys = KeyColumns::new(&self.keys, &self.input)?;
+        let emitter = Emitter::new(&self.properties, &self.schema, self.spec.zone).over_instants();
+        let calls = NarrowCalls::new(&self.aggregates);
+        let output = ResultRows { emitter };
+        Ok(Box::new(SessionOperator::new(
+            "SessionAggregate",
+            &self.spec,
+            self.time_column,
+            keys,
+            calls,
+            Box::new(output),
+        )?))
+    }
+}
+
+/// One row per session.
+struct ResultRows {
+    emitter: Emitter,
+}
+
+impl SessionOutput for ResultRows {
+    fn emit(
+        &self,
+        keys: &KeyColumns,
+        key_bytes: Vec<&[u8]>,
+        values: &AggregateSet,
+        slots: &[u32],
+        windows: &[Window],
+        out: &mut dyn Collector,
+    ) -> Result<()> {
+        let results: Vec<ArrayRef> = values.evaluate(slots)?;
+        self.emitter.emit_rows(keys, key_bytes, results, windows, out)
     }
 }

@@ -20,7 +20,7 @@ use arrow::datatypes::{DataType, Field, Schema, SchemaRef, TimeUnit};
 use chrono_tz::Tz;
 
 use self::complete::WindowOperator;
-pub use self::emitter::property_column;
+pub use self::emitter::{Emitter, instant_property_column, property_column};
 use self::local::LocalWindowOperator;
 use crate::aggregate::AggregateCall;
 use crate::aggregate::set::state_fields;

@@ -1,0 +1,270 @@
+//! The open sessions in memory, by key, and the decision which session a row belongs to.
+
+use std::collections::BTreeSet;
+
+use ahash::AHashMap;
+use arrow::array::RecordBatch;
+
+use crate::Result;
+use crate::aggregate::AggregateSet;
+use crate::operators::key_table::{KeyTable, SlotSet};
+use crate::operators::keyed_aggregates::NarrowCalls;
+use crate::time::EventTime;
+
+/// An open session: rows of one key from `start` until `end`, which is the last row's time and the gap.
+#[derive(Clone, Copy)]
+pub struct Session {
+    pub key: u32,
+    pub start: i64,
+    pub end: i64,
+    /// Where the session stands in the timers. Its end may have moved on since.
+    timer: i64,
+}
+
+/// A key in memory.
+#[derive(Clone, Default)]
+pub struct KeyEntry {
+    /// Slots of the key's open sessions.
+    pub sessions: Vec<u32>,
+    /// End in the timer that state holds for the key, if state holds the key.
+    pub stored_timer: Option<i64>,
+    pub used_in_batch: u64,
+}
+
+/// What became of a batch's rows.
+pub struct Placed {
+    /// Rows that are in a session, in order.
+    pub rows: Vec<u32>,
+    /// The session of each of them.
+    pub slots: Vec<u32>,
+    pub late: Vec<u32>,
+}
+
+/// Sessions by key. A slot is a session; its aggregates have the same slot.
+pub struct SessionCache {
+    pub keys: KeyTable,
+    pub entries: Vec<KeyEntry>,
+    pub sessions: Vec<Session>,
+    pub values: AggregateSet,
+    /// Keys that differ from state.
+    pub dirty: SlotSet,
+    calls: NarrowCalls,
+    gap_ms: i64,
+    free: Vec<u32>,
+    timers: BTreeSet<(i64, u32)>,
+}
+
+impl SessionCache {
+    pub fn new(calls: NarrowCalls, gap_ms: i64) -> Result<Self> {
+        Ok(Self {
+            keys: KeyTable::default(),
+            entries: Vec::new(),
+            sessions: Vec::new(),
+            values: calls.accumulators()?,
+            dirty: SlotSet::default(),
+            calls,
+            gap_ms,
+            free: Vec::new(),
+            timers: BTreeSet::new(),
+        })
+    }
+
+    pub fn calls(&self) -> &NarrowCalls {
+        &self.calls
+    }
+
+    /// Memory held, in bytes.
+    pub fn size_bytes(&self) -> usize {
+        /// A timer and the list of a key's sessions, with what the allocator adds.
+        const SESSION_EXTRA_BYTES: usize = 64;
+        self.keys.size_bytes()
+            + self.values.size_bytes()
+            + self.entries.capacity() * size_of::<KeyEntry>()
+            + self.sessions.capacity() * (size_of::<Session>() + SESSION_EXTRA_BYTES)
+    }
+
+    /// The entry of a key; the flag says that it is new here, so that state may know more of it.
+    pub fn intern(&mut self, hash: u64, key: &[u8]) -> (u32, bool) {
+        let index = self.keys.intern(hash, key);
+        let is_new = index as usize == self.entries.len();
+        if is_new {
+            self.entries.push(KeyEntry::default());
+        }
+        (index, is_new)
+    }
+
+    /// Opens a session with empty aggregates.
+    pub fn open(&mut self, key: u32, start: i64, end: i64) -> u32 {
+        let session = Session { key, start, end, timer: end };
+        let slot = match self.free.pop() {
+            Some(slot) => {
+                self.sessions[slot as usize] = session;
+                slot
+            }
+            None => {
+                self.sessions.push(session);
+                self.values.resize(self.sessions.len());
+                self.sessions.len() as u32 - 1
+            }
+        };
+        self.timers.insert((end, slot));
+        self.entries[key as usize].sessions.push(slot);
+        slot
+    }
+
+    /// Puts rows, given as (row, key, time, watermark of the row), into sessions; opens, extends and merges them.
+    pub fn place(
+        &mut self,
+        rows: impl Iterator<Item = (u32, u32, i64, EventTime)>,
+        columns: &RecordBatch,
+    ) -> Result<Placed> {
+        let mut placed = Placed { rows: Vec::new(), slots: Vec::new(), late: Vec::new() };
+        let mut merged = Merged::default();
+        for (row, key, time, watermark) in rows {
+            match self.place_row(key, time, watermark, &mut merged) {
+                Some(slot) => {
+                    placed.rows.push(row);
+                    placed.slots.push(slot);
+                    self.dirty.insert(key);
+                }
+                None => placed.late.push(row),
+            }
+        }
+        self.merge_values(&merged, &mut placed.slots)?;
+        let columns = super::operator::take_rows(columns, &placed.rows)?;
+        self.values.update(&placed.slots, &columns)?;
+        Ok(placed)
+    }
+
+    /// The session of a row; `None` where the row is late.
+    ///
+    /// A row joins the sessions that it touches and that are not closed at its watermark. Where there is none, it
+    /// opens one, unless that would be closed already.
+    fn place_row(&mut self, key: u32, time: i64, watermark: EventTime, merged: &mut Merged) -> Option<u32> {
+        let end = time + self.gap_ms;
+        let touches =
+            |session: &Session| session.start <= end && time <= session.end && EventTime(session.end - 1) > watermark;
+        let slots = &self.entries[key as usize].sessions;
+        let mut touched: Vec<u32> =
+            slots.iter().copied().filter(|slot| touches(&self.sessions[*slot as usize])).collect();
+        touched.sort_unstable_by_key(|slot| self.sessions[*slot as usize].start);
+        let Some((first, others)) = touched.split_first() else {
+            return (EventTime(end - 1) > watermark).then(|| self.open(key, time, end));
+        };
+        for other in others {
+            let absorbed = self.sessions[*other as usize];
+            let session = &mut self.sessions[*first as usize];
+            session.end = session.end.max(absorbed.end);
+            merged.push(*other, *first);
+            self.detach(*other);
+        }
+        let session = &mut self.sessions[*first as usize];
+        session.start = session.start.min(time);
+        session.end = session.end.max(end);
+        Some(*first)
+    }
+
+    /// Takes a session out of its key's list and out of the timers; its slot is not free yet.
+    fn detach(&mut self, slot: u32) {
+        let Session { key, timer, .. } = self.sessions[slot as usize];
+        self.timers.remove(&(timer, slot));
+        self.entries[key as usize].sessions.retain(|other| *other != slot);
+    }
+
+    /// Merges the aggregates of absorbed sessions, and points the rows that were put there to the absorbers.
+    fn merge_values(&mut self, merged: &Merged, slots: &mut [u32]) -> Result<()> {
+        if merged.pairs.is_empty() {
+            return Ok(());
+        }
+        let roots = merged.roots();
+        slots.iter_mut().for_each(|slot| *slot = roots.get(slot).copied().unwrap_or(*slot));
+        let from: Vec<u32> = merged.pairs.iter().map(|(absorbed, _)| *absorbed).collect();
+        let into: Vec<u32> = from.iter().map(|slot| roots[slot]).collect();
+        self.values.merge_within(&into, &from)?;
+        self.values.reset(&from);
+        self.free.extend(from);
+        Ok(())
+    }
+
+    /// Up to `count` sessions that are closed at `watermark`, in order of their ends. They stay until [`Self::close`].
+    pub fn due(&mut self, watermark: EventTime, count: usize) -> Vec<u32> {
+        let mut due = Vec::new();
+        while due.len() < count {
+            let Some((timer, slot)) = self.timers.first().copied().filter(|(end, _)| EventTime(end - 1) <= watermark)
+            else {
+                break;
+            };
+            self.timers.pop_first();
+            let session = &mut self.sessions[slot as usize];
+            if session.end == timer {
+                due.push(slot);
+            } else {
+                session.timer = session.end;
+                self.timers.insert((session.end, slot));
+            }
+        }
+        due
+    }
+
+    /// Forgets sessions that have been emitted.
+    pub fn close(&mut self, slots: &[u32]) {
+        for slot in slots {
+            self.detach(*slot);
+            self.dirty.insert(self.sessions[*slot as usize].key);
+        }
+        self.values.reset(slots);
+        self.free.extend_from_slice(slots);
+    }
+
+    /// Keeps only some keys. The others must be in state as they are here, or have no sessions.
+    pub fn retain(&mut self, keys: &[u32]) -> Result<()> {
+        let mut kept = Self::new(self.calls.clone(), self.gap_ms)?;
+        let (mut into, mut from) = (Vec::new(), Vec::new());
+        for key in keys {
+            let entry = &self.entries[*key as usize];
+            let (index, _) = kept.intern(self.keys.hash(*key), self.keys.key(*key));
+            for slot in &entry.sessions {
+                let session = self.sessions[*slot as usize];
+                into.push(kept.open(index, session.start, session.end));
+                from.push(*slot);
+            }
+            let kept_entry = &mut kept.entries[index as usize];
+            kept_entry.stored_timer = entry.stored_timer;
+            kept_entry.used_in_batch = entry.used_in_batch;
+            if self.dirty.contains(*key) {
+                kept.dirty.insert(index);
+            }
+        }
+        kept.values.merge_from(&into, &self.values, &from)?;
+        *self = kept;
+        Ok(())
+    }
+
+    /// Sessions that are open in memory.
+    pub fn open_count(&self) -> usize {
+        self.sessions.len() - self.free.len()
+    }
+}
+
+/// Sessions that went up in others while a batch was placed: (absorbed, absorber), in order. Slots are not reused
+/// within a batch, but an absorber may be absorbed later.
+#[derive(Default)]
+struct Merged {
+    pairs: Vec<(u32, u32)>,
+}
+
+impl Merged {
+    fn push(&mut self, absorbed: u32, absorber: u32) {
+        self.pairs.push((absorbed, absorber));
+    }
+
+    /// For each absorbed session the one that has its rows in the end.
+    fn roots(&self) -> AHashMap<u32, u32> {
+        let mut roots = AHashMap::new();
+        for (absorbed, absorber) in self.pairs.iter().rev() {
+            let root = roots.get(absorber).copied().unwrap_or(*absorber);
+            roots.insert(*absorbed, root);
+        }
+        roots
+    }
+}
