@@ -4,7 +4,7 @@
 //! and the watermark that a row's own split had reached just before the row was read (which decides lateness, so
 //! that lateness depends neither on batch size nor on how inputs interleave).
 
-use arrow::array::{ArrayRef, BooleanArray, Int8Array, Int64Array, RecordBatch, UInt32Array};
+use arrow::array::{Array, ArrayRef, BooleanArray, Int8Array, Int64Array, RecordBatch, UInt32Array};
 use arrow::compute;
 use arrow::datatypes::SchemaRef;
 
@@ -151,18 +151,12 @@ impl Batch {
     }
 }
 
-fn filter_typed<T: Clone + 'static>(array: &T, keep: &BooleanArray) -> Result<T>
-where
-    T: arrow::array::Array,
-{
+fn filter_typed<T: Array + Clone + 'static>(array: &T, keep: &BooleanArray) -> Result<T> {
     let filtered = compute::filter(array, keep)?;
     Ok(filtered.as_any().downcast_ref::<T>().expect("filter keeps the type").clone())
 }
 
-fn take_typed<T: Clone + 'static>(array: &T, indices: &UInt32Array) -> Result<T>
-where
-    T: arrow::array::Array,
-{
+fn take_typed<T: Array + Clone + 'static>(array: &T, indices: &UInt32Array) -> Result<T> {
     let taken = compute::take(array, indices, None)?;
     Ok(taken.as_any().downcast_ref::<T>().expect("take keeps the type").clone())
 }

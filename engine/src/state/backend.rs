@@ -130,6 +130,9 @@ fn options(cache: &Cache, write_buffers: &WriteBufferManager, write_buffers_byte
     options.set_max_background_jobs(BACKGROUND_JOBS_MAX);
     options.set_max_manifest_file_size(ROCKSDB_MANIFEST_BYTES_MAX);
     options.set_manifest_preallocation_size(ROCKSDB_MANIFEST_BYTES_MAX / 4);
+    // One thread writes to each: no need to arrange with others.
+    options.set_allow_concurrent_memtable_write(false);
+    options.set_enable_write_thread_adaptive_yield(false);
     quieten(&mut options);
     options
 }

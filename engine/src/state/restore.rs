@@ -59,6 +59,10 @@ impl FormerInstance {
     fn has_rocksdb(&self) -> bool {
         self.files.iter().any(|file| !file.is_resident())
     }
+
+    fn size_bytes(&self) -> u64 {
+        self.files.iter().map(|file| file.length).sum()
+    }
 }
 
 /// Calls `visit` with stored key and value of each entry of `range` that a former instance kept in memory.
@@ -80,7 +84,8 @@ pub(super) fn each_resident_entry(
 }
 
 /// Opens a RocksDB in `folder` with the entries of `range` of those former instances that had one; `None` where none
-/// had.
+/// had. The files of the largest are linked and what does not belong here is cut off; only the entries of the others
+/// are copied. So nothing is copied at the same parallelism or a larger one.
 pub(super) fn rebuild(
     backend: &Shared,
     folder: &Path,
@@ -88,19 +93,43 @@ pub(super) fn rebuild(
     former: &[FormerInstance],
     known_files: &KnownFiles,
 ) -> Result<Option<DB>> {
-    let with_entries = || former.iter().filter(|one| one.has_rocksdb() && one.key_groups.overlaps(&range));
-    let mut candidates = with_entries();
-    match (candidates.next(), candidates.next()) {
-        (None, _) => Ok(None),
-        (Some(only), None) if only.key_groups == range => {
-            place_files(only, folder)?;
-            for file in only.files.iter().filter(|file| file.is_table()) {
-                known_files.insert(&file.name, file.length, file.hash);
-            }
-            backend.open(folder).map(Some)
-        }
-        _ => copy_entries(backend, folder, range, with_entries()),
+    let with_entries = former.iter().filter(|one| one.has_rocksdb() && one.key_groups.overlaps(&range));
+    let mut largest_last: Vec<&FormerInstance> = with_entries.collect();
+    largest_last.sort_by_key(|one| one.size_bytes());
+    let Some(base) = largest_last.pop() else { return Ok(None) };
+    place_files(base, folder)?;
+    for file in base.files.iter().filter(|file| file.is_table()) {
+        known_files.insert(&file.name, file.length, file.hash);
     }
+    let target = backend.open(folder)?;
+    cut_off(&target, backend, base.key_groups, range).map_err(|error| state_error(folder, error))?;
+    for (index, one) in largest_last.into_iter().enumerate() {
+        let source_folder = folder.with_extension(format!("from-{index}"));
+        place_files(one, &source_folder)?;
+        let source = backend.open_read_only(&source_folder)?;
+        let to_target =
+            |batch| target.write_opt(batch, &backend.write_options).map_err(|error| state_error(folder, error));
+        copy_range(&source, range, to_target).map_err(|error| state_error(&source_folder, error))??;
+        drop(source);
+        files::remove_folder(&source_folder)?;
+    }
+    Ok(Some(target))
+}
+
+/// Deletes what `had` has outside of `range`: whole files at once, the rest by marks that no read here ever meets.
+fn cut_off(db: &DB, backend: &Shared, had: KeyGroupRange, range: KeyGroupRange) -> Result<(), rocksdb::Error> {
+    for (start, end) in [(had.start, range.start), (range.end, had.end)] {
+        if start < end {
+            // This end is inclusive, so it must lie before the first key of the next group.
+            let last_group = [(end - 1).to_be_bytes().as_slice(), &[u8::MAX; 16]].concat();
+            let (start, end) = (start.to_be_bytes(), end.to_be_bytes());
+            db.delete_file_in_range(start.as_slice(), &last_group)?;
+            let mut batch = WriteBatch::default();
+            batch.delete_range(start, end);
+            db.write_opt(batch, &backend.write_options)?;
+        }
+    }
+    Ok(())
 }
 
 /// Puts a snapshot's files into `folder` under RocksDB's names. Tables are linked, what RocksDB writes to is copied.
@@ -118,34 +147,12 @@ fn place_files(former: &FormerInstance, folder: &Path) -> Result<()> {
     Ok(())
 }
 
-/// Copies the entries of `range` out of each former snapshot into a new RocksDB.
-fn copy_entries<'a>(
-    backend: &Shared,
-    folder: &Path,
-    range: KeyGroupRange,
-    former: impl Iterator<Item = &'a FormerInstance>,
-) -> Result<Option<DB>> {
-    let mut target: Option<DB> = None;
-    for (index, one) in former.enumerate() {
-        let source_folder = folder.with_extension(format!("from-{index}"));
-        place_files(one, &source_folder)?;
-        let source = backend.open_read_only(&source_folder)?;
-        copy_range(backend, &source, &source_folder, range, folder, &mut target)?;
-        drop(source);
-        files::remove_folder(&source_folder)?;
-    }
-    Ok(target)
-}
-
-/// Copies the entries of `range`; opens `target` at the first one.
+/// Gives the entries of `range`, in batches, to `write`. The outer error is one of reading.
 fn copy_range(
-    backend: &Shared,
     source: &DB,
-    source_folder: &Path,
     range: KeyGroupRange,
-    folder: &Path,
-    target: &mut Option<DB>,
-) -> Result<()> {
+    write: impl Fn(WriteBatch) -> Result<()>,
+) -> Result<Result<()>, rocksdb::Error> {
     let mut read_options = ReadOptions::default();
     read_options.set_iterate_range(range.start.to_be_bytes().to_vec()..range.end.to_be_bytes().to_vec());
     // Each block is read once: keep it from pushing live blocks out of the cache.
@@ -153,15 +160,11 @@ fn copy_range(
     let mut entries = source.raw_iterator_opt(read_options);
     entries.seek_to_first();
     while entries.valid() {
-        let batch = next_batch(&mut entries);
-        if target.is_none() {
-            files::create_scratch_folder(folder)?;
-            *target = Some(backend.open(folder)?);
+        if let Err(error) = write(next_batch(&mut entries)) {
+            return Ok(Err(error));
         }
-        let target = target.as_ref().expect("it was opened just before");
-        target.write_opt(batch, &backend.write_options).map_err(|error| state_error(folder, error))?;
     }
-    entries.status().map_err(|error| state_error(source_folder, error))
+    entries.status().map(Ok)
 }
 
 fn next_batch(entries: &mut rocksdb::DBRawIterator<'_>) -> WriteBatch {

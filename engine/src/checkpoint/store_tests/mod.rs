@@ -447,7 +447,7 @@ fn print_costs(budget_bytes: usize) {
 #[test]
 #[ignore = "prints figures and checks nothing"]
 fn cost_of_a_large_state() {
-    const KEYS: u64 = 1_000_000;
+    let keys: u64 = std::env::var("KEYS").map_or(1_000_000, |keys| keys.parse().unwrap());
     let mut job = Job::new(64 << 20);
     let clock = std::time::Instant::now;
     let mut random = ChaCha8Rng::seed_from_u64(0);
@@ -460,8 +460,8 @@ fn cost_of_a_large_state() {
         }
     };
     let begin = clock();
-    write(&mut job, &mut (0..KEYS));
-    println!("put {KEYS} keys of 100 bytes: {:?}", begin.elapsed());
+    write(&mut job, &mut (0..keys));
+    println!("put {keys} keys of 100 bytes: {:?}, resident {}", begin.elapsed(), resident_bytes());
     for what in ["all", "one percent"] {
         let begin = clock();
         let written = job.checkpoint().unwrap();
@@ -471,20 +471,26 @@ fn cost_of_a_large_state() {
             written.new_bytes,
             written.total_bytes
         );
-        write(&mut job, &mut (0..KEYS).step_by(100));
+        write(&mut job, &mut (0..keys).step_by(100));
     }
     let begin = clock();
-    for number in (0..KEYS).step_by(10) {
+    for number in (0..keys).step_by(10) {
         job.view(group(key(number))).get(group(key(number)), &key(number).to_be_bytes()).unwrap().unwrap();
     }
-    println!("get {} keys: {:?}", KEYS / 10, begin.elapsed());
+    println!("get {} keys: {:?}", keys / 10, begin.elapsed());
     job.checkpoint().unwrap();
     for parallelism in [1, 4, 4, 1] {
         let begin = clock();
         job.restart(parallelism, &RestoreRequest::Latest).unwrap();
-        println!("restart at {parallelism}: {:?}, memory {}", begin.elapsed(), job.backend.memory_bytes());
+        println!("restart at {parallelism}: {:?}, resident {}", begin.elapsed(), resident_bytes());
         let begin = clock();
         job.checkpoint().unwrap();
         println!("  checkpoint: {:?}", begin.elapsed());
     }
+}
+
+/// Memory of this process, in bytes.
+fn resident_bytes() -> u64 {
+    let pages = fs::read_to_string("/proc/self/statm").unwrap();
+    pages.split(' ').nth(1).unwrap().parse::<u64>().unwrap() * 4096
 }
