@@ -27,8 +27,7 @@ pub fn draft(
     let mut sources: BTreeMap<String, Vec<SourceSnapshot>> = BTreeMap::new();
     for snapshot in snapshots {
         // An instance that never kept anything leaves no trace.
-        let kept = snapshot.chain.operators.into_iter();
-        operators.extend(kept.filter(|one| !one.files.is_empty() || !one.notes.is_empty()));
+        operators.extend(snapshot.chain.operators.into_iter().filter(|instance| !instance.is_empty()));
         let prepared = snapshot.chain.sinks.into_iter();
         sinks.extend(prepared.map(|(uid, subtask, prepared)| SinkEntry { uid, subtask, prepared }));
         snapshot.chain.counts.into_iter().for_each(|(node, counted)| counts[node] += counted);

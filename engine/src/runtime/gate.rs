@@ -12,6 +12,8 @@ use crate::time::EventTime;
 use crate::{Barrier, Batch, Element, EngineError, Result};
 
 /// What the task is to do next.
+// Nearly every event is a batch, and is moved once: a box would be an allocation per batch for nothing.
+#[expect(clippy::large_enum_variant)]
 #[derive(Debug)]
 pub enum GateEvent {
     Batch {

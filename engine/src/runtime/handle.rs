@@ -125,11 +125,7 @@ impl JobHandle {
         while outcome.is_none() {
             self.ending.ended.wait(&mut outcome);
         }
-        match outcome.as_ref() {
-            Some(Ok(summary)) => Ok(summary.clone()),
-            Some(Err(error)) => Err(error.duplicate()),
-            None => unreachable!("the loop ends with an outcome"),
-        }
+        share(outcome.as_ref().expect("the loop ends with an outcome"))
     }
 
     /// Like [`Self::wait`], but no longer than this; `None`: the job still runs.
@@ -138,13 +134,21 @@ impl JobHandle {
         if outcome.is_none() {
             self.ending.ended.wait_for(&mut outcome, timeout);
         }
-        outcome.as_ref().map(|outcome| outcome.as_ref().map(Clone::clone).map_err(EngineError::duplicate))
+        outcome.as_ref().map(share)
     }
 
     fn ask<T>(&self, command: Command, answer: &Receiver<Result<T>>) -> Result<T> {
         let ended = || EngineError::Unsupported("the job ended before it could take a checkpoint".into());
         self.commands.send(command).map_err(|_| ended())?;
         answer.recv().map_err(|_| ended())?
+    }
+}
+
+/// The same outcome for one more asker.
+fn share(outcome: &Result<JobSummary>) -> Result<JobSummary> {
+    match outcome {
+        Ok(summary) => Ok(summary.clone()),
+        Err(error) => Err(error.duplicate()),
     }
 }
 

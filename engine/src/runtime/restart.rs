@@ -1,6 +1,5 @@
 //! Decides whether a failed job starts again, and after which pause. Pure.
 
-use std::io::ErrorKind;
 use std::time::Duration;
 
 use super::options::RestartStrategy;
@@ -30,7 +29,7 @@ impl Restarts {
 
     /// An attempt failed after running for `ran`; `progressed`: it completed a checkpoint.
     pub fn after(&mut self, error: &EngineError, progressed: bool, ran: Duration) -> Verdict {
-        if !may_pass(error) {
+        if !error.is_transient() {
             return Verdict::GiveUp;
         }
         // Without a completed checkpoint nothing was gained: the same failure could go on for ever (I8).
@@ -45,20 +44,10 @@ impl Restarts {
     }
 }
 
-/// A missing file, a forbidden or read-only folder stay as they are until somebody acts.
-fn may_pass(error: &EngineError) -> bool {
-    let needs_somebody = |kind: ErrorKind| {
-        use ErrorKind::*;
-        matches!(kind, NotFound | PermissionDenied | AlreadyExists | ReadOnlyFilesystem | IsADirectory | NotADirectory)
-    };
-    match error {
-        EngineError::Io { source, .. } => !needs_somebody(source.kind()),
-        other => other.is_transient(),
-    }
-}
-
 #[cfg(test)]
 mod tests {
+    use std::io::ErrorKind;
+
     use super::*;
 
     fn transient() -> EngineError {

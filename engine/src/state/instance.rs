@@ -72,6 +72,15 @@ pub struct SnapshotFile {
     pub length: u64,
 }
 
+impl InstanceSnapshot {
+    /// The instance never kept anything: a checkpoint need not name it.
+    pub fn is_empty(&self) -> bool {
+        // Taken apart in full, so that a new kind of content cannot be forgotten here.
+        let Self { id: _, notes, folder: _, files, resident, known_files: _ } = self;
+        notes.is_empty() && files.is_empty() && resident.is_none()
+    }
+}
+
 impl SnapshotFile {
     /// RocksDB never changes a table file once written, and never gives its name to another within one instance.
     pub fn is_immutable(&self) -> bool {

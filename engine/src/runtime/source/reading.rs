@@ -40,6 +40,8 @@ pub struct Reading {
 }
 
 /// What one step gave.
+// A step is moved once and is nearly always a read: nothing would be won by boxing it.
+#[expect(clippy::large_enum_variant)]
 pub enum Step {
     /// Possibly nothing that concerns others.
     Read {

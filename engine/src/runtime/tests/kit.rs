@@ -226,13 +226,13 @@ impl Operator for ToyWindowsOperator {
         let keys = batch.column(0).as_primitive::<Int64Type>().clone();
         let times = batch.column(1).as_primitive::<TimestampMillisecondType>().clone();
         let mut late = vec![false; batch.num_rows()];
-        for row in 0..batch.num_rows() {
+        for (row, late) in late.iter_mut().enumerate() {
             let (key, time) = (keys.value(row), times.value(row));
             assert!(ctx.key_groups.contains(toy_group(key, ctx)), "key {key} is not of this instance");
             self.misbehave(key)?;
             let end = (time.div_euclid(WINDOW_MS) + 1) * WINDOW_MS;
-            late[row] = batch.watermark_before(row).max(ctx.watermark) >= EventTime(end - 1);
-            if !late[row] {
+            *late = batch.watermark_before(row).max(ctx.watermark) >= EventTime(end - 1);
+            if !*late {
                 *self.counts.entry((end, key)).or_default() += 1;
             }
         }
