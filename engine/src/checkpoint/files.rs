@@ -70,6 +70,7 @@ pub fn create_folder(folder: &Path) -> Result<()> {
         Err(error) if error.kind() == io::ErrorKind::AlreadyExists && folder.is_dir() => Ok(()),
         other => other,
     })?;
+    debug_assert!(folder.is_dir());
     sync_folder(parent.unwrap_or(Path::new(".")))
 }
 
@@ -82,6 +83,7 @@ pub fn create_scratch_folder(folder: &Path) -> Result<()> {
 pub fn write_file(path: &Path, bytes: &[u8]) -> Result<()> {
     let mut file = step(FileStep::Create, "create", path, || File::create(path))?;
     step(FileStep::Write, "write", path, || file.write_all(bytes))?;
+    debug_assert!(file.metadata().is_ok_and(|metadata| metadata.len() == bytes.len() as u64));
     step(FileStep::Sync, "sync", path, || file.sync_all())
 }
 
@@ -90,6 +92,7 @@ pub fn replace_file(path: &Path, bytes: &[u8]) -> Result<()> {
     let mut temporary = path.as_os_str().to_owned();
     temporary.push(TEMPORARY_SUFFIX);
     let temporary = PathBuf::from(temporary);
+    debug_assert_eq!(folder_of(&temporary), folder_of(path), "a rename within a folder is one step");
     write_file(&temporary, bytes)?;
     rename(&temporary, path)
 }
@@ -105,6 +108,7 @@ pub fn rename(from: &Path, to: &Path) -> Result<()> {
 
 /// As [`rename`], for many files in one folder: durable only after [`sync_folder`].
 pub fn rename_unsynced(from: &Path, to: &Path) -> Result<()> {
+    assert_ne!(from, to, "a rename gives another name");
     step(FileStep::Rename, "rename to", to, || fs::rename(from, to))
 }
 
@@ -121,6 +125,7 @@ pub fn sync_folder(folder: &Path) -> Result<()> {
 /// Gives the content of `from` the second name `to`: a hard link where the file system can, else a copy. `to` must
 /// not exist. Neither content nor name is made durable here. Only for files that nobody changes any more.
 pub fn link_or_copy(from: &Path, to: &Path) -> Result<()> {
+    debug_assert!(!to.exists(), "{} must not exist yet", to.display());
     let linked = step(FileStep::Link, "link to", to, || match fs::hard_link(from, to) {
         Ok(()) => Ok(true),
         Err(error) if is_link_unsupported(&error) => Ok(false),
@@ -203,6 +208,7 @@ pub fn hash_range(path: &Path, offset: u64, length: u64) -> Result<ContentHash> 
             hasher.update(&chunk[..wanted]);
             left -= wanted as u64;
         }
+        assert_eq!(left, 0, "all of the range was read");
         Ok(ContentHash(hasher.digest128()))
     };
     read().map_err(|error| EngineError::io("read", path, error))

@@ -158,12 +158,13 @@ impl Manifest {
     /// The bytes of the manifest file.
     pub fn encode(&self) -> Result<Vec<u8>> {
         assert_eq!(self.format, FORMAT, "only the current format is written");
-        debug_assert_eq!(self.check(), Ok(()), "what is written can be read again");
         let body = serde_json::to_vec_pretty(self).map_err(|error| EngineError::Internal {
             place: "checkpoint manifest".into(),
             reason: error.to_string(),
         })?;
-        Ok(sealed::seal(MAGIC, FORMAT, &body))
+        let bytes = sealed::seal(MAGIC, FORMAT, &body);
+        debug_assert_eq!(Self::parse(&bytes).as_ref(), Ok(self), "what is written can be read again");
+        Ok(bytes)
     }
 
     /// The manifest that `encode` gave; any other bytes are a [`EngineError::DamagedCheckpoint`] of `path`.
@@ -193,6 +194,25 @@ impl Manifest {
                 return Err(format!("key groups {}..{} of {} cannot be", range.start, range.end, instance.uid));
             }
             instance.files.iter().try_for_each(FileEntry::check)?;
+        }
+        self.check_key_groups()
+    }
+
+    /// The instances of each node own every key group exactly once: none is missing, none is there twice.
+    fn check_key_groups(&self) -> Result<(), String> {
+        let mut instances: Vec<&InstanceEntry> = self.operators.iter().collect();
+        instances.sort_by_key(|one| (&one.uid, one.subtask));
+        for node in instances.chunk_by(|a, b| a.uid == b.uid) {
+            let mut owned = 0;
+            for (subtask, one) in node.iter().enumerate() {
+                if one.subtask != subtask || one.parallelism != node.len() || one.key_groups.start != owned {
+                    return Err(format!("the instances of {} do not fit together", one.uid));
+                }
+                owned = one.key_groups.end;
+            }
+            if owned != self.max_parallelism {
+                return Err(format!("{} has no instance for the key groups from {owned} on", node[0].uid));
+            }
         }
         Ok(())
     }

@@ -82,7 +82,7 @@ fn every_flipped_bit_and_every_cut_is_damage() {
 #[test]
 fn sealed_nonsense_is_damage_and_never_a_panic() {
     type Edit = (&'static str, fn(&mut Manifest));
-    let edits: [Edit; 8] = [
+    let edits: [Edit; 11] = [
         ("epoch 0", |m| m.epoch = Epoch::ZERO),
         ("no key groups", |m| m.max_parallelism = 0),
         ("other key groups", |m| m.max_parallelism = 64),
@@ -90,6 +90,9 @@ fn sealed_nonsense_is_damage_and_never_a_panic() {
         ("path out of the folder", |m| m.operators[0].files[0].name = "../x".into()),
         ("object out of the folder", |m| m.operators[0].files[0].object = "shared/../../x".into()),
         ("end beyond all numbers", |m| m.operators[0].files[0].offset = u64::MAX),
+        ("a missing instance", |m| m.operators[0].parallelism = 2),
+        ("an instance twice", |m| m.operators.push(m.operators[0].clone())),
+        ("key groups without an owner", |m| m.operators[0].key_groups.end = 127),
         ("another format", |m| m.format = 2),
     ];
     for (what, edit) in edits {

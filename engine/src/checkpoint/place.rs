@@ -52,12 +52,14 @@ impl<'a> Placing<'a> {
             return self.share(snapshot, file, &path);
         }
         let content = files::read_range(&path, 0, file.length)?;
+        assert_eq!(content.len() as u64, file.length);
         Ok(self.pack(&file.name, &content))
     }
 
     fn pack(&mut self, name: &str, content: &[u8]) -> FileEntry {
         let (offset, length) = (self.pack.len() as u64, content.len() as u64);
         self.pack.extend_from_slice(content);
+        assert_eq!(self.pack.len() as u64, offset + length, "packed files stand one behind the other");
         FileEntry { name: name.into(), object: PACK_NAME.into(), offset, length, hash: files::hash_bytes(content) }
     }
 
@@ -73,6 +75,7 @@ impl<'a> Placing<'a> {
         // which the job has just recovered, and replaying makes the same content again.
         if !self.verified.holds(&target) {
             publish(path, &target)?;
+            debug_assert_eq!(files::length_bytes(&target)?, file.length);
             self.verified.remember(&target);
             self.new_bytes += file.length;
         }

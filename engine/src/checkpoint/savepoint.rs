@@ -31,8 +31,16 @@ impl Checkpoint {
     pub fn restored(&self, uid: &str, key_groups: KeyGroupRange) -> Restored {
         let mut instances: Vec<&InstanceEntry> = self.manifest.operators.iter().filter(|one| one.uid == uid).collect();
         instances.sort_by_key(|instance| instance.subtask);
+        assert_eq!(key_groups.max_parallelism, self.manifest.max_parallelism, "the number of key groups is fixed");
         let notes = distinct_notes(&instances);
         let overlapping = instances.iter().filter(|one| !one.files.is_empty() && one.key_groups.overlaps(&key_groups));
+        debug_assert!(
+            instances.is_empty()
+                || key_groups
+                    .groups()
+                    .all(|group| instances.iter().any(|one| one.key_groups.groups().contains(&group))),
+            "every key group had an owner"
+        );
         let former = overlapping.map(|instance| FormerInstance {
             key_groups: instance.key_groups,
             files: instance.files.iter().map(|file| self.restored_file(file)).collect(),
@@ -105,6 +113,7 @@ pub(super) fn export(checkpoint: &Checkpoint, target: &Path) -> Result<PathBuf> 
         // The first error counts.
         let _ = files::remove_folder(&temporary);
     }
+    debug_assert!(exported.is_err() || load(target).is_ok(), "a savepoint can be loaded");
     exported.map(|()| target.to_path_buf())
 }
 

@@ -14,6 +14,7 @@ pub(super) fn seal(magic: &str, format: u32, body: &[u8]) -> Vec<u8> {
     let mut bytes = header(magic, format, files::hash_bytes(body), body.len()).into_bytes();
     debug_assert!(bytes.len() <= HEADER_BYTES_MAX);
     bytes.extend_from_slice(body);
+    debug_assert_eq!(unseal(magic, format, &bytes), Ok(body), "what is sealed can be unsealed");
     bytes
 }
 

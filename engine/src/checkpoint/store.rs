@@ -4,6 +4,7 @@
 //! first, then their names, then the manifest under a temporary name, then the manifest's name. A file that stands
 //! in `shared/` under its final name has durable content of that hash.
 
+use std::collections::BTreeSet;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
@@ -167,7 +168,8 @@ impl CheckpointStore {
         files::remove_folder(&self.staging(epoch))
     }
 
-    /// Makes a checkpoint durable: `draft` says everything but `operators`, which come from the snapshots.
+    /// Makes a checkpoint durable: `draft` says everything but `operators`, which come from the snapshots. These must
+    /// be of all instances of each node; a node of which no instance keeps anything leaves no trace.
     ///
     /// On return the epoch may be committed. Costs reading, linking and syncing of what is new. On an error
     /// nothing of the checkpoint will ever be restored. The staging folder is gone either way.
@@ -236,7 +238,10 @@ impl CheckpointStore {
 
     fn write_files(&self, mut manifest: Manifest, snapshots: &[InstanceSnapshot]) -> Result<Written> {
         let mut placing = Placing::new(&self.state_dir, &self.verified);
-        manifest.operators = snapshots.iter().map(|snapshot| placing.place(snapshot)).collect::<Result<_>>()?;
+        let stateful: BTreeSet<&str> =
+            snapshots.iter().filter(|one| !one.is_empty()).map(|one| one.id.uid.as_str()).collect();
+        let kept = snapshots.iter().filter(|one| stateful.contains(one.id.uid.as_str()));
+        manifest.operators = kept.map(|snapshot| placing.place(snapshot)).collect::<Result<_>>()?;
         let (pack, shared_bytes) = placing.finish()?;
         let folder = self.checkpoint_folder(manifest.epoch);
         files::remove_folder(&folder)?;

@@ -26,8 +26,7 @@ pub fn draft(
     let mut counts: Vec<Counts> = plan.monitor.nodes.iter().map(|node| node.restored()).collect();
     let mut sources: BTreeMap<String, Vec<SourceSnapshot>> = BTreeMap::new();
     for snapshot in snapshots {
-        // An instance that never kept anything leaves no trace.
-        operators.extend(snapshot.chain.operators.into_iter().filter(|instance| !instance.is_empty()));
+        operators.extend(snapshot.chain.operators);
         let prepared = snapshot.chain.sinks.into_iter();
         sinks.extend(prepared.map(|(uid, subtask, prepared)| SinkEntry { uid, subtask, prepared }));
         snapshot.chain.counts.into_iter().for_each(|(node, counted)| counts[node] += counted);

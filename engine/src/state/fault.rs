@@ -37,3 +37,32 @@ fn named_file(message: &str) -> Option<PathBuf> {
     let words = message.split_whitespace().map(|word| word.trim_matches([':', ',', ';', '"', '\'']));
     words.filter(|word| word.starts_with('/') && word.len() > 1).map(PathBuf::from).next()
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_full_disk_and_the_damaged_file_stay_recognisable() {
+        let full =
+            "IO error: No space left on device: While appending to file: /s/work/1/a-0/000012.sst: No space left";
+        assert_eq!(io_error(full.into()).kind(), io::ErrorKind::StorageFull);
+        assert_eq!(named_file(full), Some("/s/work/1/a-0/000012.sst".into()));
+        assert_eq!(io_error("IO error: Input/output error".into()).kind(), io::ErrorKind::Other);
+        assert_eq!(
+            named_file("Corruption: block checksum mismatch in /a/000007.sst offset 1"),
+            Some("/a/000007.sst".into())
+        );
+        assert_eq!(named_file("Corruption: bad / record"), None);
+    }
+
+    #[test]
+    fn a_rocksdb_that_cannot_be_read_is_damage_with_a_path() {
+        let folder = tempfile::tempdir().unwrap();
+        std::fs::write(folder.path().join("CURRENT"), "MANIFEST-000009\n").unwrap();
+        std::fs::write(folder.path().join("MANIFEST-000009"), "nonsense that is long enough to be a record").unwrap();
+        let error = rocksdb::DB::open_default(folder.path()).err().map(|error| state_error(folder.path(), error));
+        let Some(EngineError::DamagedCheckpoint { path, .. }) = error else { panic!("{error:?}") };
+        assert!(path.starts_with(folder.path()), "{}", path.display());
+    }
+}

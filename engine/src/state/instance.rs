@@ -113,6 +113,8 @@ impl KnownFiles {
 
 impl StateInstance {
     pub(super) fn open(backend: Arc<Shared>, id: InstanceId, work_dir: &Path, restored: Restored) -> Result<Self> {
+        assert!(id.key_groups.start <= id.key_groups.end && id.key_groups.end <= id.key_groups.max_parallelism);
+        assert!(id.subtask.index < id.subtask.parallelism);
         let folder = work_dir.join(folder_name(&id));
         let Restored { notes, former } = restored;
         let known_files = Arc::<KnownFiles>::default();
@@ -160,6 +162,7 @@ impl StateInstance {
                 (Vec::new(), Some(resident.encode()).filter(|bytes| !bytes.is_empty()))
             }
         };
+        assert!(files.is_empty() || resident.is_none(), "entries are in memory or in a RocksDB, never in both");
         let notes = inner.note.lock().clone().map_or_else(|| inner.restored_notes.clone(), |note| vec![note]);
         let (id, known_files) = (inner.id.clone(), inner.known_files.clone());
         Ok(InstanceSnapshot { id, notes, folder, files, resident, known_files })
@@ -205,6 +208,7 @@ impl Inner {
 
     /// Opens the RocksDB and puts all entries into it.
     fn move_to_disk(&self, resident: &mut Resident) -> Result<()> {
+        assert!(!self.folder.exists(), "a new RocksDB begins empty");
         files::create_scratch_folder(&self.folder)?;
         let db = self.backend.open(&self.folder)?;
         let mut batch = WriteBatch::default();

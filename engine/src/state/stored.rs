@@ -171,5 +171,6 @@ fn after_prefix(prefix: &[u8]) -> Vec<u8> {
     let kept = prefix.iter().rposition(|byte| *byte != u8::MAX).expect("a key group is below 65,535, so not all 0xff");
     let mut after = prefix[..=kept].to_vec();
     after[kept] += 1;
+    debug_assert!(after.as_slice() > prefix && !after.starts_with(prefix));
     after
 }
