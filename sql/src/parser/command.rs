@@ -9,7 +9,7 @@ use super::source::SourceText;
 use super::statement::{DropKind, ExplainDetail, InsertQuery, Setting, Show, Statement, StatementKind, Text};
 use super::tokens::{
     Parsed, accept, accept_one, accept_token, at_end, at_words, expect, expect_token, identifier, object_name,
-    parenthesized, string, unexpected,
+    parenthesized, string, suggest, unexpected,
 };
 use crate::diagnostic::Diagnostic;
 
@@ -120,7 +120,10 @@ impl Commands<'_> {
             Some("TABLE") => DropKind::Table,
             Some("VIEW") => DropKind::View,
             Some(other) => return Err(Diagnostic::at(span, format!("DROP {other} is not supported"))),
-            None => return Err(unexpected(&self.parser, "`TABLE` or `VIEW`")),
+            None => {
+                let error = unexpected(&self.parser, "`TABLE` or `VIEW`");
+                return Err(suggest(error, self.parser.peek_token_ref(), &["TABLE", "VIEW"]));
+            }
         };
         let if_exists = self.accept(&["IF", "EXISTS"]);
         let name = object_name(&mut self.parser, "the name of a table or view")?;
@@ -299,6 +302,9 @@ impl Commands<'_> {
             }
         }
         let start = self.parser.peek_token_ref().span;
+        if at_words(&self.parser, &["EXPLAIN"]) {
+            return Err(Diagnostic::at(start, "EXPLAIN cannot be explained"));
+        }
         let kind = if at_words(&self.parser, &["STATEMENT", "SET"]) { self.statement_set()? } else { self.kind()? };
         let span = Span::new(start.start, self.parser.get_current_token().span.end);
         let can_explain =

@@ -11,7 +11,7 @@ use super::statement::{
 };
 use super::tokens::{
     Parsed, accept_one, accept_token, at_words, expect, expect_token, identifier, object_name, parenthesized, string,
-    unexpected,
+    suggest, unexpected,
 };
 use crate::diagnostic::Diagnostic;
 
@@ -48,7 +48,10 @@ impl Commands<'_> {
             Some((kind, instead)) => {
                 Err(Diagnostic::at(span, format!("CREATE {kind} is not supported")).with_hint(*instead))
             }
-            None => Err(unexpected(&self.parser, "`TABLE` or `VIEW`")),
+            None => {
+                let error = unexpected(&self.parser, "`TABLE` or `VIEW`");
+                Err(suggest(error, self.parser.peek_token_ref(), &["TABLE", "VIEW", "TEMPORARY"]))
+            }
         }
     }
 

@@ -77,7 +77,7 @@ impl FromStr for SqlType {
         let dialect = FlinkDialect::new(text.len());
         let tokens = Tokenizer::new(&dialect, text).tokenize_with_location();
         let tokens = tokens.map_err(|error| Diagnostic::new(error.to_string()))?;
-        let mut parser = Parser::new(&dialect).with_tokens_with_locations(tokens);
+        let mut parser = Parser::new(&dialect).with_tokens_with_locations(split_shifts(tokens));
         let parsed = data_type(&mut parser)?;
         if at_end(&parser) { Ok(parsed) } else { Err(unexpected(&parser, "the end of the type")) }
     }

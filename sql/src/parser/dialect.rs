@@ -83,7 +83,8 @@ impl From<ParserError> for Diagnostic {
 /// sqlparser's `Expected: an expression, found: EOF` in this program's words.
 fn readable(message: &str) -> String {
     let text = message.strip_prefix("sql parser error: ").unwrap_or(message);
-    let Some((expected, found)) = text.strip_prefix("Expected: ").and_then(|rest| rest.split_once(", found: ")) else {
+    let rest = text.strip_prefix("Expected: ").or_else(|| text.strip_prefix("Expected "));
+    let Some((expected, found)) = rest.and_then(|rest| rest.split_once(", found: ")) else {
         return text.to_string();
     };
     match found {

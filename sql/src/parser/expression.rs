@@ -8,7 +8,7 @@ use sqlparser::ast::{
 use sqlparser::parser::Parser;
 use sqlparser::tokenizer::{Span, Token, Word};
 
-use super::tokens::{Parsed, accept, accept_one, accept_token, at_words, expect, expect_token, unexpected};
+use super::tokens::{Parsed, accept, accept_one, accept_token, at_words, expect, expect_token, identifier, unexpected};
 use super::{data_type, interval, json, literal, window_table};
 use crate::diagnostic::Diagnostic;
 use crate::types::{LENGTH_MAX, SqlType, TypeKind};
@@ -44,7 +44,7 @@ pub(super) fn prefix(parser: &mut Parser) -> Option<Parsed<Expr>> {
     }
     let name = word.value.to_ascii_uppercase();
     match parser.peek_nth_token_ref(1).token {
-        Token::LParen => call(parser, &name),
+        Token::LParen if name != "INTERVAL" => call(parser, &name),
         Token::LBracket if name == "MAP" => Some(map_literal(parser)),
         Token::SingleQuotedString(_) => match name.as_str() {
             "INTERVAL" => Some(interval::literal(parser)),
@@ -53,6 +53,8 @@ pub(super) fn prefix(parser: &mut Parser) -> Option<Parsed<Expr>> {
         },
         Token::Minus | Token::Plus if name == "INTERVAL" && is_string(parser, 2) => Some(interval::literal(parser)),
         Token::Number(..) if name == "INTERVAL" => Some(interval::literal(parser)),
+        // Any other use of the word is a name; sqlparser would look for a value in what follows, without end.
+        _ if name == "INTERVAL" => Some(identifier(parser, "an interval").map(Expr::Identifier)),
         Token::Word(_) if name == "TABLE" => Some(window_table::data_argument(parser)),
         _ => None,
     }

@@ -161,6 +161,15 @@ impl GroupWindow {
             return Err(Diagnostic::at(self.span, format!("wrong number of arguments for {}", self.shape.name()))
                 .with_hint(self.usage()));
         }
+        if !matches!(self.args[0], Expr::Identifier(_) | Expr::CompoundIdentifier(_)) {
+            let place = self.args[0].span();
+            return Err(Diagnostic::at(
+                place,
+                format!("the first argument of {} must be a time column", self.shape.name()),
+            )
+            .or_at(self.span)
+            .with_hint(self.usage()));
+        }
         let mut intervals: Vec<(&'static str, window::Span, Span)> = vec![];
         for (name, arg) in names.iter().zip(&self.args[1..]) {
             let place = if arg.span() == Span::empty() { self.span } else { arg.span() };

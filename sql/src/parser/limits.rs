@@ -10,72 +10,101 @@ use crate::diagnostic::Diagnostic;
 
 /// Brackets within brackets.
 const NESTING_MAX: usize = 64;
-/// Operators in one expression, and set operations in one query.
-const CHAIN_MAX: usize = 500;
+/// Operators that build on each other: the depth of the tree that they make.
+const DEPTH_MAX: usize = 500;
 
 /// Words that join operands to their left.
 const OPERATORS: &[&str] =
-    &["AND", "OR", "LIKE", "IS", "BETWEEN", "NOT", "IN", "SIMILAR", "AT", "UNION", "EXCEPT", "INTERSECT", "COLLATE"];
+    &["AND", "OR", "LIKE", "IS", "BETWEEN", "NOT", "IN", "SIMILAR", "AT", "COLLATE"];
 /// Words that start a new expression.
 const BREAKS: &[&str] =
     &["FROM", "WHERE", "HAVING", "GROUP", "ORDER", "LIMIT", "ON", "JOIN", "WHEN", "THEN", "ELSE", "AS"];
 
+/// What one open bracket holds so far.
+#[derive(Default)]
+struct Level {
+    /// Depth of the tree of the current expression.
+    depth: usize,
+    /// Depth of the deepest expression before it.
+    deepest: usize,
+    /// Set operations and joins: levels around everything in the bracket.
+    chained: usize,
+}
+
+impl Level {
+    fn break_expression(&mut self) {
+        self.deepest = self.deepest.max(self.depth);
+        self.depth = 0;
+    }
+
+    fn height(&self) -> usize {
+        self.deepest.max(self.depth) + self.chained
+    }
+}
+
 pub(super) fn check(tokens: &[TokenWithSpan]) -> Parsed<()> {
-    // Per open bracket: operators of the current expression, and set operations so far.
-    let mut open: Vec<(usize, usize)> = vec![(0, 0)];
+    let mut outer: Vec<Level> = vec![];
+    let mut level = Level::default();
+    check_types(tokens)?;
     for token in tokens {
         match &token.token {
             Token::LParen | Token::LBracket | Token::LBrace => {
-                if open.len() > NESTING_MAX {
+                if outer.len() >= NESTING_MAX {
                     return Err(Diagnostic::at(token.span, format!("nested more than {NESTING_MAX} levels deep"))
                         .with_hint("split the statement: views and WITH give parts of it a name"));
                 }
                 // A subscript is a step of its own; so is a call behind a call.
-                count(&mut open, token, 1)?;
-                open.push((0, 0));
+                level.depth += 1;
+                outer.push(std::mem::take(&mut level));
             }
-            Token::RParen | Token::RBracket | Token::RBrace if open.len() > 1 => {
-                open.pop();
+            Token::RParen | Token::RBracket | Token::RBrace => {
+                let inner = level.height() + 1;
+                level = outer.pop().unwrap_or_default();
+                level.depth = level.depth.max(inner);
             }
-            Token::Comma | Token::SemiColon => reset(&mut open),
-            Token::Word(Word { value, quote_style: None, .. }) => word(&mut open, token, value)?,
+            Token::Comma | Token::SemiColon => level.break_expression(),
+            Token::Word(Word { value, quote_style: None, .. }) => word(&mut level, value),
             Token::Whitespace(_) | Token::EOF | Token::Number(..) | Token::SingleQuotedString(_) | Token::Word(_) => {}
-            _ => count(&mut open, token, 1)?,
+            _ => level.depth += 1,
+        }
+        if level.height() > DEPTH_MAX {
+            return Err(Diagnostic::at(
+                token.span,
+                format!("more than {DEPTH_MAX} operators build on each other here"),
+            )
+            .with_hint("write a long OR as x IN (a, b, ...); split a long expression into computed parts"));
         }
     }
     Ok(())
 }
 
-fn word(open: &mut [(usize, usize)], token: &TokenWithSpan, value: &str) -> Parsed<()> {
+fn word(level: &mut Level, value: &str) {
     let is = |words: &[&str]| words.iter().any(|word| word.eq_ignore_ascii_case(value));
-    if is(&["UNION", "EXCEPT", "INTERSECT"]) {
-        let level = open.len() - 1;
-        open[level].1 += 1;
-        if open[level].1 > CHAIN_MAX {
-            return Err(too_long(token));
-        }
+    if is(&["UNION", "EXCEPT", "INTERSECT", "JOIN"]) {
+        level.chained += 1;
     }
     if is(BREAKS) {
-        reset(open);
+        level.break_expression();
     } else if is(OPERATORS) {
-        count(open, token, 1)?;
+        level.depth += 1;
+    }
+}
+
+/// `ARRAY<ARRAY<...`: sqlparser reads element types without a limit.
+fn check_types(tokens: &[TokenWithSpan]) -> Parsed<()> {
+    let mut open = 0usize;
+    let mut behind_array = false;
+    for token in tokens {
+        match &token.token {
+            Token::Whitespace(_) => continue,
+            Token::Lt if behind_array => open += 1,
+            Token::Gt => open = open.saturating_sub(1),
+            _ => {}
+        }
+        behind_array = matches!(&token.token, Token::Word(word) if word.value.eq_ignore_ascii_case("ARRAY"));
+        if open > NESTING_MAX {
+            return Err(Diagnostic::at(token.span, "the type is nested too deeply"));
+        }
     }
     Ok(())
-}
-
-fn reset(open: &mut [(usize, usize)]) {
-    if let Some(level) = open.last_mut() {
-        level.0 = 0;
-    }
-}
-
-fn count(open: &mut [(usize, usize)], token: &TokenWithSpan, operators: usize) -> Parsed<()> {
-    let Some(level) = open.last_mut() else { return Ok(()) };
-    level.0 += operators;
-    if level.0 > CHAIN_MAX { Err(too_long(token)) } else { Ok(()) }
-}
-
-fn too_long(token: &TokenWithSpan) -> Diagnostic {
-    Diagnostic::at(token.span, format!("more than {CHAIN_MAX} operators in one expression"))
-        .with_hint("write a long OR as x IN (a, b, ...)")
 }

@@ -36,3 +36,6 @@ pub use statement::{
     CreateTable, CreateView, DropKind, ExplainDetail, InsertQuery, LikeClause, LikeFeature, LikeRule, Merging, Show,
     Statement, StatementKind,
 };
+
+#[cfg(test)]
+mod tests;

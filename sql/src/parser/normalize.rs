@@ -6,7 +6,8 @@ use std::ops::ControlFlow;
 use sqlparser::ast::helpers::attached_token::AttachedToken;
 use sqlparser::ast::{
     CaseWhen, CastKind, Expr, Function, FunctionArg, FunctionArgExpr, FunctionArgumentList, FunctionArguments, Ident,
-    ObjectName, Query, Select, SetExpr, Spanned, TableFactor, Visit, VisitMut, Visitor, VisitorMut,
+    ObjectName, Query, Select, SetExpr, Spanned, TableFactor, Value, ValueWithSpan, Visit, VisitMut, Visitor,
+    VisitorMut,
 };
 use sqlparser::tokenizer::Span;
 
@@ -72,6 +73,29 @@ impl VisitorMut for Normalizer {
     fn post_visit_expr(&mut self, expr: &mut Expr) -> ControlFlow<Diagnostic> {
         flow(normalize_expression(expr))
     }
+
+    fn post_visit_value(&mut self, value: &mut ValueWithSpan) -> ControlFlow<Diagnostic> {
+        flow(normalize_value(value))
+    }
+}
+
+/// Texts of all notations become plain ones.
+fn normalize_value(value: &mut ValueWithSpan) -> Parsed<()> {
+    match &value.value {
+        Value::UnicodeStringLiteral(text) | Value::NationalStringLiteral(text) => {
+            value.value = Value::SingleQuotedString(text.clone());
+            Ok(())
+        }
+        Value::Number(..)
+        | Value::SingleQuotedString(_)
+        | Value::HexStringLiteral(_)
+        | Value::Boolean(_)
+        | Value::Null => Ok(()),
+        Value::Placeholder(_) => {
+            Err(Diagnostic::at(value.span, "placeholders are not supported").with_hint("write the value"))
+        }
+        _ => Err(Diagnostic::at(value.span, "this literal is not Flink SQL").with_hint("texts stand in single quotes")),
+    }
 }
 
 /// `default_catalog.default_database.t` is `t`.
@@ -101,7 +125,15 @@ fn refuse_in_query(query: &Query) -> Parsed<()> {
     }
 }
 
+/// Tables in one FROM: each is a level of the plan.
+const TABLES_MAX: usize = 64;
+
 fn refuse_in_select(select: &Select) -> Parsed<()> {
+    let tables: usize = select.from.iter().map(|table| 1 + table.joins.len()).sum();
+    if tables > TABLES_MAX {
+        return Err(Diagnostic::at(select.select_token.0.span, format!("more than {TABLES_MAX} tables in one FROM"))
+            .with_hint("join some of them in a view or subquery"));
+    }
     let refused = [
         ("SELECT TOP", select.top.is_some()),
         ("SELECT INTO", select.into.is_some()),

@@ -129,7 +129,8 @@ fn parse_piece(source: &SourceText, tokens: Vec<TokenWithSpan>) -> Parsed<Statem
     Ok(statement)
 }
 
-fn parse_tokens(source: &SourceText, tokens: Vec<TokenWithSpan>) -> Parsed<Statement> {
+fn parse_tokens(source: &SourceText, mut tokens: Vec<TokenWithSpan>) -> Parsed<Statement> {
+    tokens.retain(|token| !is_blank(token));
     let dialect = FlinkDialect::new(tokens.len());
     let parser = Parser::new(&dialect).with_recursion_limit(RECURSION_MAX).with_tokens_with_locations(tokens);
     command::Commands { parser, source }.statement().map_err(|error| dialect.reveal(error))
@@ -163,7 +164,7 @@ fn check_tokens(tokens: &[TokenWithSpan]) -> Parsed<()> {
 fn improve(source: &SourceText, tokens: &[TokenWithSpan], error: Diagnostic) -> Diagnostic {
     let error = inner_query_error(source, tokens).unwrap_or(error);
     let error = if error.has_place() { error } else { at_last_token(tokens, error) };
-    let error = mark_whole_token(tokens, error);
+    let error = mark_whole_token(tokens, step_back(tokens, error));
     if error.hint.is_some() { error } else { suggest_keyword(tokens, error) }
 }
 
@@ -193,6 +194,20 @@ fn at_last_token(tokens: &[TokenWithSpan], error: Diagnostic) -> Diagnostic {
     let Some(last) = words(tokens).last() else { return error };
     let start = Location::new(last.span.end.line, last.span.end.column.saturating_sub(1).max(1));
     error.or_at(Span::new(start, last.span.end))
+}
+
+/// sqlparser reports some tokens at the place of the token behind them.
+fn step_back(tokens: &[TokenWithSpan], mut error: Diagnostic) -> Diagnostic {
+    let Some((_, found)) = error.message.rsplit_once(", found `") else { return error };
+    let start = span_of(&error).start;
+    let all: Vec<&TokenWithSpan> = words(tokens).collect();
+    let at = all.iter().position(|token| token.span.start == start).unwrap_or(all.len());
+    let is_found = |index: usize| all.get(index).is_some_and(|token| format!("{}`", token.token) == found);
+    if let Some(before) = at.checked_sub(1).filter(|before| !is_found(at) && is_found(*before)) {
+        error.line = 0;
+        return error.or_at(all[before].span);
+    }
+    error
 }
 
 /// sqlparser names the start of a token only: marks it to its end.

@@ -39,11 +39,7 @@ pub(super) fn expect(parser: &mut Parser, words: &[&str]) -> Parsed<()> {
     for word in words {
         if !accept(parser, &[word]) {
             let error = unexpected(parser, &format!("`{word}`"));
-            let found = parser.peek_token_ref();
-            return Err(match &found.token {
-                Token::Word(w) => error.with_suggestion(&w.value, [*word]),
-                _ => error,
-            });
+            return Err(suggest(error, parser.peek_token_ref(), &[word]));
         }
     }
     Ok(())
@@ -64,6 +60,14 @@ pub(super) fn expect_token(parser: &mut Parser, token: &Token) -> Parsed<Span> {
 pub(super) fn unexpected(parser: &Parser, expected: &str) -> Diagnostic {
     let found = parser.peek_token_ref();
     Diagnostic::at(found.span, format!("expected {expected}, found {}", describe(found)))
+}
+
+/// Adds "did you mean" when the token found is close to one of the words.
+pub(super) fn suggest(error: Diagnostic, found: &TokenWithSpan, words: &[&str]) -> Diagnostic {
+    match &found.token {
+        Token::Word(word) => error.with_suggestion(&word.value, words.iter().copied()),
+        _ => error,
+    }
 }
 
 pub(super) fn describe(token: &TokenWithSpan) -> String {

@@ -1,9 +1,11 @@
 //! `CROSS JOIN UNNEST(e) [WITH ORDINALITY] AS t (a, b)` becomes a lateral derived table of marker columns, as
 //! [`crate::window_call`] describes.
 
+use std::ops::ControlFlow;
+
 use sqlparser::ast::{
-    Expr, FunctionArg, FunctionArgExpr, Ident, Join, JoinConstraint, JoinOperator, ObjectName, Select, SelectItem,
-    Spanned, TableAlias, TableFactor, Value, ValueWithSpan,
+    Expr, FunctionArg, FunctionArgExpr, Ident, Join, JoinConstraint, JoinOperator, ObjectName, Query, Select,
+    SelectItem, Spanned, TableAlias, TableFactor, Value, ValueWithSpan, Visit, Visitor,
 };
 use sqlparser::tokenizer::Span;
 
@@ -52,11 +54,27 @@ fn lateral(factor: &TableFactor, lateral: bool) -> Parsed<Option<TableFactor>> {
     let [FunctionArg::Unnamed(FunctionArgExpr::Expr(operand))] = args.args.as_slice() else {
         return Err(Diagnostic::at(span, "UNNEST takes exactly one ARRAY or MAP"));
     };
+    if contains_query(operand) {
+        return Err(Diagnostic::at(operand.span(), "UNNEST cannot take a subquery").or_at(span));
+    }
     let names = column_names(alias.as_ref(), *with_ordinality, span)?;
     let projection = projection(&names, *with_ordinality, operand, span);
     let subquery = query_parts::query(query_parts::select(projection, vec![]));
     let alias = alias.as_ref().map(|alias| query_parts::alias(alias.name.clone()));
     Ok(Some(TableFactor::Derived { lateral, subquery, alias, sample: None }))
+}
+
+/// The operand is repeated for each column, so that nesting queries in it would multiply them.
+fn contains_query(operand: &Expr) -> bool {
+    struct Queries;
+    impl Visitor for Queries {
+        type Break = ();
+
+        fn pre_visit_query(&mut self, _: &Query) -> ControlFlow<()> {
+            ControlFlow::Break(())
+        }
+    }
+    operand.visit(&mut Queries).is_break()
 }
 
 fn is_unnest(name: &ObjectName) -> bool {

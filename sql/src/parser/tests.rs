@@ -1,0 +1,56 @@
+//! Texts and what they parse to. `UPDATE_EXPECT=1 cargo test` rewrites the expectations.
+
+use expect_test::Expect;
+
+use super::{Statement, StatementKind, parse_script};
+use crate::Diagnostic;
+
+mod ddl;
+mod errors;
+mod mutation;
+mod queries;
+mod windows;
+
+/// Parses a script; prints each statement in a line or a few, or all diagnostics as a terminal shows them.
+fn check(text: &str, expected: Expect) {
+    let actual = match parse_script(text) {
+        Ok(statements) => statements.iter().map(|statement| format!("{}\n", show(statement))).collect::<String>(),
+        Err(errors) => render(text, &errors),
+    };
+    expected.assert_eq(&actual);
+}
+
+fn render(text: &str, errors: &[Diagnostic]) -> String {
+    errors.iter().map(|error| error.render("t.sql", text)).collect::<Vec<_>>().join("\n")
+}
+
+fn show(statement: &Statement) -> String {
+    match &statement.kind {
+        StatementKind::Query(query) => query.to_string(),
+        StatementKind::Insert(insert) => show_insert(insert),
+        StatementKind::StatementSet(inserts) => {
+            let shown: Vec<String> = inserts.iter().map(show_insert).collect();
+            format!("SET OF {}: {}", shown.len(), shown.join(" ; "))
+        }
+        StatementKind::Explain { details, statement } => format!("EXPLAIN {details:?} {}", show(statement)),
+        StatementKind::CreateTable(table) => ddl::show_table(table),
+        StatementKind::CreateView(view) => {
+            format!("VIEW {} {:?} AS {} -- {}", view.name, ddl::names(&view.columns), view.query, view.query_text)
+        }
+        StatementKind::Drop { kind, name, if_exists, temporary } => {
+            format!("DROP {kind:?} {name} if_exists={if_exists} temporary={temporary}")
+        }
+        StatementKind::Show(show) => ddl::show_show(show),
+        StatementKind::Describe { name, extended } => format!("DESCRIBE {name} extended={extended}"),
+        StatementKind::Set(setting) => {
+            let shown = setting.as_ref().map(|setting| (&setting.key.value, &setting.value.value));
+            format!("SET {shown:?}")
+        }
+        StatementKind::Reset(key) => format!("RESET {:?}", key.as_ref().map(|key| &key.value)),
+    }
+}
+
+fn show_insert(insert: &super::InsertQuery) -> String {
+    let partition: Vec<String> = insert.partition.iter().map(|(name, value)| format!("{name}={value}")).collect();
+    format!("INSERT {} {:?} {partition:?} {}", insert.table, ddl::names(&insert.columns), insert.query)
+}

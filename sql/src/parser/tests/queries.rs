@@ -1,0 +1,172 @@
+//! Expressions and queries in the shapes that the planner gets.
+
+use expect_test::{Expect, expect};
+
+use super::check;
+
+fn check_expr(text: &str, expected: Expect) {
+    check(&format!("SELECT {text}"), expected);
+}
+
+#[test]
+fn casts_and_literals() {
+    check_expr(
+        "CAST(a AS TIMESTAMP_LTZ(3)), TRY_CAST('1' AS INT), CAST(a AS ROW<x INT, y ARRAY<ARRAY<INT>>>)",
+        expect![[r#"
+            SELECT CAST(a AS __type(TIMESTAMP_LTZ(3))), TRY_CAST('1' AS __type(INT)), CAST(a AS __type(ROW<`x` INT, `y` ARRAY<ARRAY<INT>>>))
+        "#]],
+    );
+    check_expr(
+        "CAST(a AS VARCHAR(3)), CAST(a AS CHAR(3)), CAST(a AS STRING)",
+        expect![[r#"
+        SELECT left(CAST(a AS __type(VARCHAR(3))), 3), rpad(CAST(a AS __type(CHAR(3))), 3), CAST(a AS __type(STRING))
+    "#]],
+    );
+    check_expr(
+        "DATE '2024-01-31', TIME '10:00:00', TIMESTAMP '2024-01-31 10:00:00', TIMESTAMP '2024-01-31 10:00:00.123'",
+        expect![[r#"
+            SELECT CAST('2024-01-31' AS __type(DATE NOT NULL)), CAST('10:00:00' AS __type(TIME(0) NOT NULL)), CAST('2024-01-31 10:00:00' AS __type(TIMESTAMP(0) NOT NULL)), CAST('2024-01-31 10:00:00.123' AS __type(TIMESTAMP(3) NOT NULL))
+        "#]],
+    );
+    check_expr(
+        "INTERVAL '10' MINUTES, INTERVAL '1:30' MINUTE TO SECOND, INTERVAL '1 02:03:04.5' DAY(2) TO SECOND(3), INTERVAL -'2' MONTH, INTERVAL '2' WEEK",
+        expect![[r#"
+            SELECT INTERVAL '600000 milliseconds', INTERVAL '90000 milliseconds', INTERVAL '93784500 milliseconds', INTERVAL '-2 months', INTERVAL '1209600000 milliseconds'
+        "#]],
+    );
+    check_expr(
+        "U&'\\00e4', 'it''s', X'0aff', TRUE, NULL, 1.5e3",
+        expect![[r#"
+            SELECT 'ä', 'it''s', X'0aff', true, NULL, 1.5e3
+        "#]],
+    );
+}
+
+#[test]
+fn time_functions() {
+    check_expr(
+        "EXTRACT(YEAR FROM ts), FLOOR(ts TO HOUR), CEIL(ts TO DAY), FLOOR(x), CEILING(x)",
+        expect![[r#"
+        SELECT extract('YEAR', ts), floor_to('HOUR', ts), ceil_to('DAY', ts), floor(x), ceil(x)
+    "#]],
+    );
+    check_expr(
+        "TIMESTAMPDIFF(SECOND, a, b), TIMESTAMPADD(MONTH, 1, a), CURRENT_TIMESTAMP, CURRENT_DATE, LOCALTIMESTAMP, NOW(), PROCTIME()",
+        expect![[r#"
+            SELECT timestampdiff('SECOND', a, b), timestampadd('MONTH', 1, a), CURRENT_TIMESTAMP(), CURRENT_DATE(), LOCALTIMESTAMP(), NOW(), PROCTIME()
+        "#]],
+    );
+    check_expr(
+        "extract, floor, date, time, timestamp, `interval`, year FROM t",
+        expect![[r#"
+        SELECT extract, floor, date, time, timestamp, `interval`, year FROM t
+    "#]],
+    );
+}
+
+#[test]
+fn strings_and_json() {
+    check_expr(
+        "TRIM(BOTH 'x' FROM s), POSITION('a' IN b), OVERLAY(a PLACING b FROM 1 FOR 2), SUBSTRING(a FROM 2), a || b, a SIMILAR TO b",
+        expect![[r#"
+            SELECT TRIM(BOTH 'x' FROM s), POSITION('a' IN b), OVERLAY(a PLACING b FROM 1 FOR 2), SUBSTRING(a FROM 2), a || b, a SIMILAR TO b
+        "#]],
+    );
+    check_expr(
+        "JSON_VALUE(x, '$.a'), JSON_VALUE(x, '$.a' RETURNING INT DEFAULT 1 ON EMPTY ERROR ON ERROR)",
+        expect![[r#"
+            SELECT json_value(x, '$.a'), json_value(x, '$.a', 'INT', 'DEFAULT', 1, 'ERROR', NULL)
+        "#]],
+    );
+    check_expr(
+        "JSON_QUERY(x, '$.a' WITH CONDITIONAL ARRAY WRAPPER EMPTY ARRAY ON EMPTY), JSON_EXISTS(x, '$.a' TRUE ON ERROR), x IS JSON, x IS NOT JSON OBJECT",
+        expect![[r#"
+            SELECT json_query(x, '$.a', 'CONDITIONAL', 'EMPTY ARRAY', 'NULL'), json_exists(x, '$.a', 'TRUE'), is_json(x, 'VALUE'), NOT is_json(x, 'OBJECT')
+        "#]],
+    );
+    check_expr(
+        "JSON_OBJECT('a' VALUE 1, KEY 'b' VALUE x ABSENT ON NULL), JSON_ARRAY(1, NULL NULL ON NULL), JSON_OBJECT(), JSON_ARRAY(1)",
+        expect![[r#"
+            SELECT json_object('ABSENT', 'a', 1, 'b', x), json_array('NULL', 1, NULL), json_object('NULL'), json_array('ABSENT', 1)
+        "#]],
+    );
+}
+
+#[test]
+fn structures() {
+    check_expr(
+        "ARRAY[1, 2], MAP['a', 1, 'b', 2], ROW(1, 'x'), a.b.c, arr[1], m['k'].x",
+        expect![[r#"
+        SELECT ARRAY[1, 2], map(ARRAY['a', 'b'], ARRAY[1, 2]), named_struct('EXPR$0', 1, 'EXPR$1', 'x'), a.b.c, arr[1], m['k'].x
+    "#]],
+    );
+    check_expr(
+        "IF(a > 1, b, c), IFNULL(a, b), a IS DISTINCT FROM b, CASE a WHEN 1 THEN 2 ELSE 3 END",
+        expect![[r#"
+            SELECT CASE WHEN a > 1 THEN b ELSE c END, coalesce(a, b), a IS DISTINCT FROM b, CASE a WHEN 1 THEN 2 ELSE 3 END
+        "#]],
+    );
+    check_expr(
+        "COUNT(DISTINCT a) FILTER (WHERE b > 1), LISTAGG(x, ','), FIRST_VALUE(a), a <> b AND NOT c",
+        expect![[r#"
+            SELECT COUNT(DISTINCT a) FILTER (WHERE b > 1), LISTAGG(x, ','), FIRST_VALUE(a), a <> b AND NOT c
+        "#]],
+    );
+}
+
+#[test]
+fn unnest() {
+    check(
+        "SELECT a, x FROM t CROSS JOIN UNNEST(t.arr) AS u (x)",
+        expect![[r#"
+        SELECT a, x FROM t CROSS JOIN LATERAL (SELECT __unnest('{"index":0,"count":1,"ordinality":false,"line":1,"column":31}', t.arr) AS x) AS u
+    "#]],
+    );
+    check(
+        "SELECT * FROM t LEFT JOIN UNNEST(m) WITH ORDINALITY AS u (k, v, n) ON TRUE",
+        expect![[r#"
+        SELECT * FROM t LEFT JOIN LATERAL (SELECT __unnest('{"index":0,"count":2,"ordinality":false,"line":1,"column":27}', m) AS k, __unnest('{"index":1,"count":2,"ordinality":false,"line":1,"column":27}', m) AS v, __unnest('{"index":2,"count":2,"ordinality":true,"line":1,"column":27}', m) AS n) AS u ON true
+    "#]],
+    );
+    check(
+        "SELECT * FROM t, UNNEST(arr) AS u",
+        expect![[r#"
+        SELECT * FROM t CROSS JOIN LATERAL (SELECT __unnest('{"index":0,"count":1,"ordinality":false,"line":1,"column":18}', arr) AS `f0`) AS u
+    "#]],
+    );
+    check(
+        "SELECT * FROM UNNEST(ARRAY[1, 2]) AS u (x)",
+        expect![[r#"
+        SELECT * FROM (SELECT __unnest('{"index":0,"count":1,"ordinality":false,"line":1,"column":15}', ARRAY[1, 2]) AS x) AS u
+    "#]],
+    );
+}
+
+#[test]
+fn whole_queries() {
+    check(
+        "WITH a AS (SELECT 1 AS x) SELECT x, COUNT(*) AS n FROM (SELECT * FROM a UNION ALL SELECT 2) AS b (x)
+         WHERE x IN (1, 2) GROUP BY GROUPING SETS ((x), ()) HAVING COUNT(*) > 1 ORDER BY n DESC LIMIT 5",
+        expect![[r#"
+            WITH a AS (SELECT 1 AS x) SELECT x, COUNT(*) AS n FROM (SELECT * FROM a UNION ALL SELECT 2) AS b (x) WHERE x IN (1, 2) GROUP BY GROUPING SETS ((x), ()) HAVING COUNT(*) > 1 ORDER BY n DESC LIMIT 5
+        "#]],
+    );
+    check(
+        "VALUES (1, 'a'), (2, 'b')",
+        expect![[r#"
+        VALUES (1, 'a'), (2, 'b')
+    "#]],
+    );
+    check(
+        "SELECT * FROM (VALUES (1, 'a')) AS t (x, y)",
+        expect![[r#"
+        SELECT * FROM (VALUES (1, 'a')) AS t (x, y)
+    "#]],
+    );
+    check(
+        "SELECT * FROM `bids$late`, default_database.x",
+        expect![[r#"
+        SELECT * FROM `bids$late`, x
+    "#]],
+    );
+}
