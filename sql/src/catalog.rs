@@ -43,6 +43,8 @@ pub struct Column {
     pub sql_type: SqlType,
     pub nullable: bool,
     pub kind: ColumnKind,
+    /// Of a computed column: the expression as it was written.
+    pub expression_text: Option<String>,
     pub comment: Option<String>,
     pub span: Span,
 }
@@ -62,6 +64,8 @@ pub enum ColumnKind {
 pub struct WatermarkDefinition {
     pub column: String,
     pub expression: Expr,
+    /// The expression as it was written.
+    pub text: String,
     pub span: Span,
 }
 
@@ -194,6 +198,17 @@ impl Catalog {
 
     pub fn remove(&mut self, name: &str) -> Option<Entry> {
         self.entries.remove(name)
+    }
+
+    pub fn entry(&self, name: &str) -> Option<&Entry> {
+        self.entries.get(name)
+    }
+
+    pub fn tables(&self) -> impl Iterator<Item = &TableDefinition> {
+        self.entries.values().filter_map(|entry| match entry {
+            Entry::Table(table) => Some(table),
+            Entry::View(_) => None,
+        })
     }
 
     /// In order of names.

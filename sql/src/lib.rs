@@ -3,6 +3,7 @@
 pub mod catalog;
 mod define;
 pub mod diagnostic;
+mod expansion;
 pub mod explain;
 pub mod functions;
 pub mod parser;

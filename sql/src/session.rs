@@ -5,9 +5,10 @@
 use std::fmt;
 use std::sync::Arc;
 
-use crate::catalog::{Catalog, Connectors, Entry, ViewDefinition};
+use crate::catalog::{Catalog, ColumnKind, Connectors, Entry, TableDefinition, ViewDefinition};
 use crate::define;
 use crate::diagnostic::Diagnostic;
+use crate::expansion;
 use crate::explain;
 use crate::parser::statement::{CreateTable, CreateView, DropKind, ExplainDetail, Statement, StatementKind};
 use crate::plan::{Output, PlanContext, complete_table, plan_job, query_schema};
@@ -19,6 +20,8 @@ pub struct Session {
     catalog: Catalog,
     settings: Settings,
     connectors: Arc<dyn Connectors>,
+    /// The time zone that the types of the tables' columns name.
+    zone_of_tables: String,
 }
 
 /// The answer to a statement that needs no job.
@@ -55,7 +58,8 @@ impl fmt::Display for Rows {
 
 impl Session {
     pub fn new(settings: Settings, connectors: Arc<dyn Connectors>) -> Self {
-        Self { catalog: Catalog::new(), settings, connectors }
+        let zone_of_tables = settings.time_zone().to_string();
+        Self { catalog: Catalog::new(), settings, connectors, zone_of_tables }
     }
 
     pub fn catalog(&self) -> &Catalog {
@@ -68,6 +72,24 @@ impl Session {
 
     pub fn connectors(&self) -> &dyn Connectors {
         self.connectors.as_ref()
+    }
+
+    /// Gives TIMESTAMP_LTZ columns the session's time zone, after it may have changed.
+    fn follow_time_zone(&mut self) {
+        let zone = self.settings.time_zone().to_string();
+        if zone == self.zone_of_tables {
+            return;
+        }
+        let tables: Vec<TableDefinition> = self.catalog.tables().cloned().collect();
+        for mut table in tables {
+            for column in table.columns.iter_mut().filter(|column| !matches!(column.kind, ColumnKind::Computed(_))) {
+                column.data_type = column.sql_type.arrow(&zone);
+            }
+            // A table that was complete in one zone is so in every other: only the name of the zone changes.
+            let completed = complete_table(&self.context(), &table).unwrap_or(table);
+            self.catalog.put_table(completed);
+        }
+        self.zone_of_tables = zone;
     }
 
     /// What planning needs to know.
@@ -83,10 +105,15 @@ impl Session {
             StatementKind::Drop { kind, name, if_exists, .. } => self.drop_entry(*kind, name, *if_exists),
             StatementKind::Show(what) => show::show(&self.context(), what),
             StatementKind::Describe { name, .. } => show::describe(&self.context(), name),
-            StatementKind::Set(Some(setting)) => Ok(Outcome::Done { note: self.settings.set(setting)? }),
+            StatementKind::Set(Some(setting)) => {
+                let note = self.settings.set(setting)?;
+                self.follow_time_zone();
+                Ok(Outcome::Done { note })
+            }
             StatementKind::Set(None) => Ok(show::settings(&self.settings)),
             StatementKind::Reset(key) => {
                 self.settings.reset(key.as_ref())?;
+                self.follow_time_zone();
                 Ok(Outcome::Done { note: None })
             }
             StatementKind::Explain { details, statement } => self.explain(details, statement),
@@ -111,6 +138,12 @@ impl Session {
         if !create.or_replace && self.exists_already(&create.name, create.if_not_exists)? {
             return Ok(Outcome::Done { note: None });
         }
+        define::free_name(&create.name)?;
+        if let Some(Entry::Table(_)) = self.catalog.entry(&create.name.value) {
+            return Err(Diagnostic::at(create.name.span, format!("`{}` is a table", create.name.value)));
+        }
+        expansion::check(&self.catalog, &create.query, Some(&create.name.value))?;
+        check_names(&create.columns)?;
         let schema = query_schema(&self.context(), &create.query)?;
         if !create.columns.is_empty() && create.columns.len() != schema.fields().len() {
             let message =
@@ -143,7 +176,7 @@ impl Session {
         name: &sqlparser::ast::Ident,
         if_exists: bool,
     ) -> Result<Outcome, Diagnostic> {
-        let found = self.catalog.entries().find(|(entry, _)| *entry == name.value).map(|(_, entry)| entry);
+        let found = self.catalog.entry(&name.value);
         match (kind, found) {
             (DropKind::Table, Some(Entry::Table(_))) | (DropKind::View, Some(Entry::View(_))) => {
                 self.catalog.remove(&name.value);
@@ -181,3 +214,15 @@ impl Session {
         Ok(Outcome::Text(explain::explain(&planned, details.contains(&ExplainDetail::ChangelogMode))))
     }
 }
+
+fn check_names(columns: &[sqlparser::ast::Ident]) -> Result<(), Diagnostic> {
+    for (index, column) in columns.iter().enumerate() {
+        if columns[..index].iter().any(|other| other.value == column.value) {
+            return Err(Diagnostic::at(column.span, format!("the column `{}` is named twice", column.value)));
+        }
+    }
+    Ok(())
+}
+
+#[cfg(test)]
+mod tests;

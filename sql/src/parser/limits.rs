@@ -14,8 +14,7 @@ const NESTING_MAX: usize = 64;
 const DEPTH_MAX: usize = 500;
 
 /// Words that join operands to their left.
-const OPERATORS: &[&str] =
-    &["AND", "OR", "LIKE", "IS", "BETWEEN", "NOT", "IN", "SIMILAR", "AT", "COLLATE"];
+const OPERATORS: &[&str] = &["AND", "OR", "LIKE", "IS", "BETWEEN", "NOT", "IN", "SIMILAR", "AT", "COLLATE"];
 /// Words that start a new expression.
 const BREAKS: &[&str] =
     &["FROM", "WHERE", "HAVING", "GROUP", "ORDER", "LIMIT", "ON", "JOIN", "WHEN", "THEN", "ELSE", "AS"];

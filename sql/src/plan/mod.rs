@@ -101,6 +101,9 @@ fn flink_functions(settings: &Settings) -> Vec<Arc<datafusion_expr::ScalarUDF>> 
 
 /// Plans statements that run as one job, in which each table is read once.
 pub fn plan_job(context: &PlanContext<'_>, outputs: &[Output<'_>]) -> Result<PlannedJob, Diagnostic> {
+    for output in outputs {
+        crate::expansion::check(context.catalog, output.query(), None)?;
+    }
     let resolver = NameResolver::new(context);
     let plans = outputs.iter().map(|output| Plans::of(&resolver, output.query()));
     let plans = plans.collect::<Result<Vec<_>, _>>()?;

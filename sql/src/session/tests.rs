@@ -1,0 +1,556 @@
+//! Scripts without jobs and what a session answers.
+
+use std::sync::Arc;
+
+use arrow::datatypes::{DataType, SchemaRef};
+use expect_test::{Expect, expect};
+use tidemill_engine::graph::ChangelogMode;
+use tidemill_engine::sink::Sink;
+use tidemill_engine::source::Source;
+
+use super::{Outcome, Session};
+use crate::catalog::{Connectors, OptionProblem, TableDefinition, Usage};
+use crate::parser::parse_script;
+use crate::settings::Settings;
+
+/// A connector `fake` with the option `path`; nothing can be read or written.
+struct FakeConnectors;
+
+impl Connectors for FakeConnectors {
+    fn check(&self, table: &TableDefinition, _: Usage) -> Result<(), Vec<OptionProblem>> {
+        let wrong = table.options.keys().find(|key| !["connector", "path"].contains(&key.as_str()));
+        let problem = |key: &String| OptionProblem {
+            option: Some(key.clone()),
+            message: format!("unknown option '{key}'"),
+            hint: Some("did you mean 'path'?".into()),
+        };
+        wrong.map_or(Ok(()), |key| Err(vec![problem(key)]))
+    }
+
+    fn source(&self, _: &TableDefinition, _: &[String], _: &str) -> Result<Arc<dyn Source>, OptionProblem> {
+        Err(OptionProblem { option: None, message: "nothing to read".into(), hint: None })
+    }
+
+    fn sink(&self, _: &TableDefinition, _: SchemaRef, _: &str) -> Result<Arc<dyn Sink>, OptionProblem> {
+        Err(OptionProblem { option: None, message: "nowhere to write".into(), hint: None })
+    }
+
+    fn sink_accepts(&self, _: &TableDefinition) -> ChangelogMode {
+        ChangelogMode::Append
+    }
+
+    fn print_sink(&self, _: SchemaRef, _: ChangelogMode) -> Arc<dyn Sink> {
+        unreachable!("no test here runs a job")
+    }
+
+    fn metadata(&self, _: &TableDefinition) -> Vec<(String, DataType)> {
+        vec![]
+    }
+}
+
+fn session() -> Session {
+    Session::new(Settings::new(), Arc::new(FakeConnectors))
+}
+
+/// The answers to a script, the first error included, as text.
+fn run(session: &mut Session, script: &str) -> String {
+    let mut answers = String::new();
+    let statements = parse_script(script).expect("the script of a test parses");
+    for statement in &statements {
+        match session.execute(statement) {
+            Ok(Outcome::Done { note }) => note.iter().for_each(|note| answers.push_str(&format!("note: {note}\n"))),
+            Ok(Outcome::Rows(rows)) => answers.push_str(&rows.to_string()),
+            Ok(Outcome::Text(text)) => answers.push_str(&format!("{text}\n")),
+            Err(error) => {
+                answers.push_str(&error.render("t.sql", script));
+                break;
+            }
+        }
+    }
+    answers
+}
+
+fn check(script: &str, expected: Expect) {
+    expected.assert_eq(&run(&mut session(), script));
+}
+
+const BIDS: &str = "CREATE TABLE bids (auction BIGINT NOT NULL COMMENT 'the ''lot''', price DECIMAL(10, 2), `a b` ARRAY<ROW<x INT>>,
+  at_ms BIGINT, ts AS TO_TIMESTAMP_LTZ(at_ms, 3) COMMENT 'c', day AS CAST('2024-01-01' AS DATE), n VARCHAR(9), zoned TIMESTAMP_LTZ(3),
+  file STRING METADATA FROM 'file.path' VIRTUAL, size BIGINT METADATA, PRIMARY KEY (auction) NOT ENFORCED,
+  WATERMARK FOR ts AS ts - INTERVAL '5' SECOND -- five
+ ) COMMENT 'all bids' PARTITIONED BY (n) WITH ('connector' = 'fake', 'path' = '/a''b');";
+
+#[test]
+fn tables_are_described() {
+    check(&format!("{BIDS} DESCRIBE bids; SHOW COLUMNS FROM bids LIKE '%i%'"), expect![[r#"
+        name     type                        null   key           extras                             watermark                 comment
+        auction  BIGINT                      FALSE  PRI(auction)                                                               the 'lot'
+        price    DECIMAL(10, 2)              TRUE
+        a b      ARRAY<ROW<`x` INT>>         TRUE
+        at_ms    BIGINT                      TRUE
+        ts       TIMESTAMP_LTZ(3) *ROWTIME*  TRUE                 AS TO_TIMESTAMP_LTZ(at_ms, 3)      ts - INTERVAL '5' SECOND  c
+        day      DATE                        FALSE                AS CAST('2024-01-01' AS DATE)
+        n        VARCHAR(9)                  TRUE
+        zoned    TIMESTAMP_LTZ(3)            TRUE
+        file     STRING                      TRUE                 METADATA FROM 'file.path' VIRTUAL
+        size     BIGINT                      TRUE                 METADATA
+        name     type            null   key           extras                             watermark  comment
+        auction  BIGINT          FALSE  PRI(auction)                                                the 'lot'
+        price    DECIMAL(10, 2)  TRUE
+        file     STRING          TRUE                 METADATA FROM 'file.path' VIRTUAL
+        size     BIGINT          TRUE                 METADATA
+    "#]]);
+    check(&format!("{BIDS} DESCRIBE `bids$late`; DESCRIBE `bids$errors`"), expect![[r#"
+        name     type                 null   key  extras  watermark
+        auction  BIGINT               FALSE
+        price    DECIMAL(10, 2)       TRUE
+        a b      ARRAY<ROW<`x` INT>>  TRUE
+        at_ms    BIGINT               TRUE
+        ts       TIMESTAMP_LTZ(3)     TRUE
+        day      DATE                 FALSE
+        n        STRING               TRUE
+        zoned    TIMESTAMP_LTZ(3)     TRUE
+        file     STRING               TRUE
+        size     BIGINT               TRUE
+        name     type              null   key  extras  watermark
+        split    STRING            FALSE
+        offset   BIGINT            FALSE
+        reason   STRING            FALSE
+        record   STRING            FALSE
+        seen_at  TIMESTAMP_LTZ(3)  FALSE
+    "#]]);
+}
+
+#[test]
+fn a_shown_table_declares_the_same_table() {
+    check(&format!("{BIDS} SHOW CREATE TABLE bids"), expect![[r#"
+        CREATE TABLE `bids` (
+          `auction` BIGINT NOT NULL COMMENT 'the ''lot''',
+          `price` DECIMAL(10, 2),
+          `a b` ARRAY<ROW<`x` INT>>,
+          `at_ms` BIGINT,
+          `ts` AS TO_TIMESTAMP_LTZ(at_ms, 3) COMMENT 'c',
+          `day` AS CAST('2024-01-01' AS DATE),
+          `n` VARCHAR(9),
+          `zoned` TIMESTAMP_LTZ(3),
+          `file` STRING METADATA FROM 'file.path' VIRTUAL,
+          `size` BIGINT METADATA,
+          WATERMARK FOR `ts` AS ts - INTERVAL '5' SECOND,
+          PRIMARY KEY (`auction`) NOT ENFORCED
+        )
+        COMMENT 'all bids'
+        PARTITIONED BY (`n`)
+        WITH (
+          'connector' = 'fake',
+          'path' = '/a''b'
+        )
+    "#]]);
+    let mut first = session();
+    let shown = run(&mut first, &format!("{BIDS} SHOW CREATE TABLE bids"));
+    let mut second = session();
+    assert_eq!(run(&mut second, &format!("{shown}; SHOW CREATE TABLE bids")), shown);
+    assert_eq!(run(&mut second, "DESCRIBE bids"), run(&mut first, "DESCRIBE bids"));
+}
+
+#[test]
+fn views() {
+    check(
+        &format!(
+            "{BIDS} CREATE VIEW v (a, b) COMMENT 'x' AS SELECT auction, SUM(price) FROM bids GROUP BY auction;
+             CREATE TEMPORARY VIEW w AS SELECT a FROM v; DESCRIBE v; SHOW TABLES; SHOW VIEWS LIKE 'v'; SHOW CREATE VIEW v; SHOW CREATE VIEW w;
+             DROP VIEW w; DROP TABLE bids; DESCRIBE v"
+        ),
+        expect![[r#"
+            name  type            null   key  extras  watermark
+            a     BIGINT          FALSE
+            b     DECIMAL(38, 2)  TRUE
+            table name
+            bids
+            v
+            w
+            view name
+            v
+            CREATE VIEW `v` (`a`, `b`) COMMENT 'x' AS
+            SELECT auction, SUM(price) FROM bids GROUP BY auction
+            CREATE TEMPORARY VIEW `w` AS
+            SELECT a FROM v
+            error: the view `v` is not valid any more: table or view `bids` does not exist
+             --> t.sql:7:53
+              |
+            7 |              DROP VIEW w; DROP TABLE bids; DESCRIBE v
+              |                                                     ^
+        "#]],
+    );
+    for (script, expected) in [
+        ("CREATE VIEW v (a) AS SELECT 1, 2", expect![[r#"
+            error: the view names 1 columns, its query gives 2
+             --> t.sql:1:13
+              |
+            1 | CREATE VIEW v (a) AS SELECT 1, 2
+              |             ^
+        "#]]),
+        ("CREATE VIEW v (a, a) AS SELECT 1, 2", expect![[r#"
+            error: the column `a` is named twice
+             --> t.sql:1:19
+              |
+            1 | CREATE VIEW v (a, a) AS SELECT 1, 2
+              |                   ^
+        "#]]),
+        ("CREATE VIEW v AS SELECT 1 AS x; CREATE OR REPLACE VIEW v AS SELECT * FROM v", expect![[r#"
+            error: the view `v` would read itself
+             --> t.sql:1:75
+              |
+            1 | CREATE VIEW v AS SELECT 1 AS x; CREATE OR REPLACE VIEW v AS SELECT * FROM v
+              |                                                                           ^
+        "#]]),
+        ("CREATE VIEW v AS SELECT 1 AS x; CREATE VIEW v AS SELECT 2 AS y", expect![[r#"
+            error: `v` exists already
+             --> t.sql:1:45
+              |
+            1 | CREATE VIEW v AS SELECT 1 AS x; CREATE VIEW v AS SELECT 2 AS y
+              |                                             ^
+            hint: DROP it first, choose another name, or write IF NOT EXISTS
+        "#]]),
+        ("CREATE VIEW v AS SELECT x FROM nothing", expect![[r#"
+            error: table or view `nothing` does not exist
+             --> t.sql:1:32
+              |
+            1 | CREATE VIEW v AS SELECT x FROM nothing
+              |                                ^^^^^^^
+        "#]]),
+        ("CREATE VIEW `v$late` AS SELECT 1", expect![[r#"
+            error: names that end in `$late` belong to side tables
+             --> t.sql:1:13
+              |
+            1 | CREATE VIEW `v$late` AS SELECT 1
+              |             ^^^^^^^^
+            hint: choose another name
+        "#]]),
+        ("CREATE VIEW v AS SELECT 1 AS x; DROP TABLE v", expect![[r#"
+            error: `v` is a view
+             --> t.sql:1:44
+              |
+            1 | CREATE VIEW v AS SELECT 1 AS x; DROP TABLE v
+              |                                            ^
+            hint: write DROP VIEW
+        "#]]),
+        ("DROP VIEW IF EXISTS v; DROP VIEW v", expect![[r#"
+            error: table or view `v` does not exist
+             --> t.sql:1:34
+              |
+            1 | DROP VIEW IF EXISTS v; DROP VIEW v
+              |                                  ^
+        "#]]),
+    ] {
+        check(script, expected);
+    }
+}
+
+#[test]
+fn views_cannot_multiply_without_end() {
+    let mut session = session();
+    run(&mut session, "CREATE VIEW v0 AS SELECT 1 AS x");
+    let mut answer = String::new();
+    for n in 0..40 {
+        answer =
+            run(&mut session, &format!("CREATE VIEW v{} AS SELECT * FROM v{n} UNION ALL SELECT * FROM v{n}", n + 1));
+        if !answer.is_empty() {
+            break;
+        }
+    }
+    assert!(answer.contains("reads more than"), "{answer}");
+    let doubled: Vec<String> =
+        (0..40).map(|n| format!("w{} AS (SELECT * FROM w{n} UNION ALL SELECT * FROM w{n})", n + 1)).collect();
+    let script = format!("CREATE VIEW x AS WITH w0 AS (SELECT 1 AS a), {} SELECT * FROM w40", doubled.join(", "));
+    assert!(run(&mut session, &script).contains("reads more than"));
+}
+
+#[test]
+fn like() {
+    let base =
+        "CREATE TABLE base (a INT, b AS a + 1, m STRING METADATA, ts TIMESTAMP(3), p STRING, WATERMARK FOR ts AS ts,
+        PRIMARY KEY (a) NOT ENFORCED) PARTITIONED BY (p) WITH ('connector' = 'fake', 'path' = 'x');\n";
+    for (script, expected) in [
+        ("CREATE TABLE t (c INT) WITH ('path' = 'y') LIKE base; SHOW CREATE TABLE t", expect![[r#"
+            CREATE TABLE `t` (
+              `a` INT NOT NULL,
+              `b` AS a + 1,
+              `m` STRING METADATA,
+              `ts` TIMESTAMP(3),
+              `p` STRING,
+              `c` INT,
+              WATERMARK FOR `ts` AS ts,
+              PRIMARY KEY (`a`) NOT ENFORCED
+            )
+            PARTITIONED BY (`p`)
+            WITH (
+              'connector' = 'fake',
+              'path' = 'y'
+            )
+        "#]]),
+        ("CREATE TABLE t LIKE base (EXCLUDING ALL); SHOW CREATE TABLE t", expect![[r#"
+            CREATE TABLE `t` (
+              `a` INT NOT NULL,
+              `ts` TIMESTAMP(3),
+              `p` STRING
+            )
+        "#]]),
+        ("CREATE TABLE t (b AS a * 2, c INT, WATERMARK FOR ts AS ts - INTERVAL '1' SECOND) LIKE base (OVERWRITING GENERATED
+          OVERWRITING WATERMARKS EXCLUDING OPTIONS); SHOW CREATE TABLE t", expect![[r#"
+              CREATE TABLE `t` (
+                `a` INT NOT NULL,
+                `b` AS a * 2,
+                `m` STRING METADATA,
+                `ts` TIMESTAMP(3),
+                `p` STRING,
+                `c` INT,
+                WATERMARK FOR `ts` AS ts - INTERVAL '1' SECOND,
+                PRIMARY KEY (`a`) NOT ENFORCED
+              )
+              PARTITIONED BY (`p`)
+          "#]]),
+        ("CREATE TABLE t WITH ('path' = 'y') LIKE base (INCLUDING OPTIONS)", expect![[r#"
+            error: the option `path` comes from LIKE already
+             --> t.sql:3:22
+              |
+            3 | CREATE TABLE t WITH ('path' = 'y') LIKE base (INCLUDING OPTIONS)
+              |                      ^^^^^^
+            hint: write LIKE t (OVERWRITING OPTIONS)
+        "#]]),
+        ("CREATE TABLE t (a INT) LIKE base", expect![[r#"
+            error: column `a` comes from LIKE already
+             --> t.sql:3:17
+              |
+            3 | CREATE TABLE t (a INT) LIKE base
+              |                 ^
+            hint: LIKE t (OVERWRITING GENERATED) or (OVERWRITING METADATA) replaces such columns
+        "#]]),
+        ("CREATE TABLE t (WATERMARK FOR ts AS ts) LIKE base", expect![[r#"
+            error: the table has a watermark from LIKE already
+             --> t.sql:3:31
+              |
+            3 | CREATE TABLE t (WATERMARK FOR ts AS ts) LIKE base
+              |                               ^^
+            hint: write LIKE t (OVERWRITING WATERMARKS) or (EXCLUDING WATERMARKS)
+        "#]]),
+        ("CREATE TABLE t (PRIMARY KEY (p) NOT ENFORCED) LIKE base", expect![[r#"
+            error: the table has a primary key from LIKE already
+             --> t.sql:3:17
+              |
+            3 | CREATE TABLE t (PRIMARY KEY (p) NOT ENFORCED) LIKE base
+              |                 ^^^^^^^^^^^^^^^^^^^^^^^^^^^^
+            hint: write LIKE t (EXCLUDING CONSTRAINTS)
+        "#]]),
+        ("CREATE TABLE t LIKE base (OVERWRITING CONSTRAINTS)", expect![[r#"
+            error: constraints and partitions cannot be overwritten
+             --> t.sql:3:27
+              |
+            3 | CREATE TABLE t LIKE base (OVERWRITING CONSTRAINTS)
+              |                           ^^^^^^^^^^^^^^^^^^^^^^^
+            hint: exclude them and declare them anew
+        "#]]),
+        ("CREATE TABLE t LIKE bas", expect![[r#"
+            error: table or view `bas` does not exist
+             --> t.sql:3:21
+              |
+            3 | CREATE TABLE t LIKE bas
+              |                     ^^^
+            hint: did you mean `base`?
+        "#]]),
+    ] {
+        check(&format!("{base}{script}"), expected);
+    }
+}
+
+#[test]
+fn wrong_tables() {
+    for (script, expected) in [
+        ("CREATE TABLE t (a INT, a STRING)", expect![[r#"
+            error: column `a` is declared twice
+             --> t.sql:1:24
+              |
+            1 | CREATE TABLE t (a INT, a STRING)
+              |                        ^
+        "#]]),
+        ("CREATE TABLE t ()", expect![[r#"
+            error: a table needs at least one column
+             --> t.sql:1:14
+              |
+            1 | CREATE TABLE t ()
+              |              ^
+        "#]]),
+        ("CREATE TABLE t (a INT, WATERMARK FOR ts AS ts)", expect![[r#"
+            error: WATERMARK FOR: `ts` is not a column of this table
+             --> t.sql:1:38
+              |
+            1 | CREATE TABLE t (a INT, WATERMARK FOR ts AS ts)
+              |                                      ^^
+        "#]]),
+        ("CREATE TABLE t (ts STRING, WATERMARK FOR ts AS ts)", expect![[r#"
+            error: WATERMARK is for `ts`, whose type is STRING
+             --> t.sql:1:42
+              |
+            1 | CREATE TABLE t (ts STRING, WATERMARK FOR ts AS ts)
+              |                                          ^^
+            hint: an event-time column is TIMESTAMP(p) or TIMESTAMP_LTZ(p) with p from 0 to 3
+        "#]]),
+        ("CREATE TABLE t (ts TIMESTAMP(3), WATERMARK FOR ts AS 1)", expect![[r#"
+            error: a watermark is a timestamp, but this is INT
+             --> t.sql:1:54
+              |
+            1 | CREATE TABLE t (ts TIMESTAMP(3), WATERMARK FOR ts AS 1)
+              |                                                      ^
+            hint: write ts - INTERVAL '5' SECOND, or ts alone for rows in order
+        "#]]),
+        ("CREATE TABLE t (a INT, b AS x + 1)", expect![[r#"
+            error: column `x` does not exist
+             --> t.sql:1:29
+              |
+            1 | CREATE TABLE t (a INT, b AS x + 1)
+              |                             ^
+            hint: there are: a
+        "#]]),
+        ("CREATE TABLE t (a INT, PRIMARY KEY (b) NOT ENFORCED)", expect![[r#"
+            error: PRIMARY KEY: `b` is not a column of this table
+             --> t.sql:1:37
+              |
+            1 | CREATE TABLE t (a INT, PRIMARY KEY (b) NOT ENFORCED)
+              |                                     ^
+        "#]]),
+        ("CREATE TABLE t (a INT, b AS a, PRIMARY KEY (b) NOT ENFORCED)", expect![[r#"
+            error: PRIMARY KEY: `b` is not a physical column
+             --> t.sql:1:45
+              |
+            1 | CREATE TABLE t (a INT, b AS a, PRIMARY KEY (b) NOT ENFORCED)
+              |                                             ^
+        "#]]),
+        ("CREATE TABLE t (a INT) PARTITIONED BY (aa)", expect![[r#"
+            error: PARTITIONED BY: `aa` is not a column of this table
+             --> t.sql:1:40
+              |
+            1 | CREATE TABLE t (a INT) PARTITIONED BY (aa)
+              |                                        ^^
+            hint: did you mean `a`?
+        "#]]),
+        ("CREATE TABLE t (a INT) WITH ('connector' = 'fake', 'pth' = 'x')", expect![[r#"
+            error: unknown option 'pth'
+             --> t.sql:1:52
+              |
+            1 | CREATE TABLE t (a INT) WITH ('connector' = 'fake', 'pth' = 'x')
+              |                                                    ^^^^^
+            hint: did you mean 'path'?
+        "#]]),
+        ("CREATE TABLE t (a INT) WITH ('connector' = 'fake'); CREATE TABLE t (a INT)", expect![[r#"
+            error: `t` exists already
+             --> t.sql:1:66
+              |
+            1 | CREATE TABLE t (a INT) WITH ('connector' = 'fake'); CREATE TABLE t (a INT)
+              |                                                                  ^
+            hint: DROP it first, choose another name, or write IF NOT EXISTS
+        "#]]),
+        ("CREATE TABLE `t$errors` (a INT)", expect![[r#"
+            error: names that end in `$errors` belong to side tables
+             --> t.sql:1:14
+              |
+            1 | CREATE TABLE `t$errors` (a INT)
+              |              ^^^^^^^^^^
+            hint: choose another name
+        "#]]),
+        ("DESCRIBE bidz", expect![[r#"
+            error: table or view `bidz` does not exist
+             --> t.sql:1:10
+              |
+            1 | DESCRIBE bidz
+              |          ^^^^
+        "#]]),
+    ] {
+        check(script, expected);
+    }
+}
+
+#[test]
+fn settings() {
+    check(
+        "SET 'parallelism.default' = '4'; SET 'execution.checkpointing.interval' = '10 s'; SET 'table.exec.mini-batch.enabled' = 'true';
+         SET 'table.exec.resource.default-parallelism' = '8'; SET; RESET 'parallelism.default'; SET; RESET; SET",
+        expect![[r#"
+            note: option `table.exec.mini-batch.enabled` is accepted and has no effect
+            key                               value
+            execution.checkpointing.interval  10 s
+            parallelism.default               8
+            table.exec.mini-batch.enabled     true
+            key                               value
+            execution.checkpointing.interval  10 s
+            table.exec.mini-batch.enabled     true
+            key  value
+        "#]],
+    );
+    for (script, expected) in [
+        ("SET 'paralelism.default' = '4'", expect![[r#"
+            error: unknown option `paralelism.default`
+             --> t.sql:1:5
+              |
+            1 | SET 'paralelism.default' = '4'
+              |     ^^^^^^^^^^^^^^^^^^^^
+            hint: did you mean `parallelism.default`?
+        "#]]),
+        ("SET 'parallelism.default' = 'many'", expect![[r#"
+            error: `many` of option `parallelism.default`: expected a whole number from 1 to 1024
+             --> t.sql:1:29
+              |
+            1 | SET 'parallelism.default' = 'many'
+              |                             ^^^^^^
+        "#]]),
+        ("SET 'execution.checkpointing.interval' = '10 parsecs'", expect![[r#"
+            error: `10 parsecs` of option `execution.checkpointing.interval`: expected a duration such as `500 ms`, `10 s`, `5 min`, `1 h` or `7 d`
+             --> t.sql:1:42
+              |
+            1 | SET 'execution.checkpointing.interval' = '10 parsecs'
+              |                                          ^^^^^^^^^^^^
+        "#]]),
+        ("SET 'execution.runtime-mode' = 'batch'", expect![[r#"
+            error: `execution.runtime-mode` can only be `streaming`: bounded inputs run as streams and end when they are read
+             --> t.sql:1:32
+              |
+            1 | SET 'execution.runtime-mode' = 'batch'
+              |                                ^^^^^^^
+        "#]]),
+        ("SET 'table.local-time-zone' = 'Berlin'", expect![[r#"
+            error: `Berlin` of option `table.local-time-zone`: expected the name of a time zone, such as `UTC` or `Europe/Berlin`
+             --> t.sql:1:31
+              |
+            1 | SET 'table.local-time-zone' = 'Berlin'
+              |                               ^^^^^^^^
+        "#]]),
+        ("SET 'table.exec.row-errors' = 'ignore'", expect![[r#"
+            error: `ignore` of option `table.exec.row-errors`: expected one of fail, skip
+             --> t.sql:1:31
+              |
+            1 | SET 'table.exec.row-errors' = 'ignore'
+              |                               ^^^^^^^^
+        "#]]),
+        ("RESET 'x'", expect![[r#"
+            error: unknown option `x`
+             --> t.sql:1:7
+              |
+            1 | RESET 'x'
+              |       ^^^
+            hint: `SET;` lists what is set; the options are in the manual
+        "#]]),
+    ] {
+        check(script, expected);
+    }
+}
+
+#[test]
+fn tables_follow_the_time_zone() {
+    let mut session = session();
+    run(&mut session, &format!("{BIDS} SET 'table.local-time-zone' = 'Europe/Berlin'"));
+    let table = session.catalog().table("bids").expect("declared above");
+    let zone = |name: &str| match &table.column(name).expect("a column").data_type {
+        DataType::Timestamp(_, zone) => zone.clone(),
+        _ => None,
+    };
+    assert_eq!(zone("zoned").as_deref(), Some("Europe/Berlin"));
+    assert_eq!(zone("ts").as_deref(), Some("Europe/Berlin"));
+}
