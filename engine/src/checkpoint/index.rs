@@ -106,6 +106,9 @@ pub(super) fn checkpoint_folder(state_dir: &Path, epoch: Epoch) -> PathBuf {
 
 /// Deletes a checkpoint: durably its manifest first, so that no crash leaves a manifest without its files.
 pub(super) fn delete_checkpoint(folder: &Path) -> Result<()> {
+    if !folder.exists() {
+        return Ok(());
+    }
     files::remove_file(&folder.join(MANIFEST_NAME))?;
     files::sync_folder(folder)?;
     files::remove_folder(folder)

@@ -212,9 +212,10 @@ impl CheckpointStore {
             return Ok(doomed);
         }
         for epoch in &doomed {
+            // Forgotten only once it is gone: a deletion that fails is tried again at the next call.
+            index::delete_checkpoint(&self.checkpoint_folder(*epoch))?;
             index.sound.remove(epoch);
             index.damaged.remove(epoch);
-            index::delete_checkpoint(&self.checkpoint_folder(*epoch))?;
         }
         for object in index.unneeded_files(&self.state_dir)? {
             let path = self.state_dir.join(object);

@@ -225,3 +225,21 @@ fn fill_up_at_every_step(budget_bytes: usize) {
         assert_eq!(job.keys_in_state(), 4, "step {fail_at}");
     }
 }
+
+#[test]
+fn a_deletion_that_fails_is_made_up_for_by_the_next_one() {
+    let _alone = HOOK_IN_USE.lock();
+    let job = Job::with_three_checkpoints(ON_DISK);
+    let (root, before) = (job.state_dir.clone(), job.shared_files().len());
+    set_fault_hook(Some(Arc::new(move |step, path: &Path| {
+        let refused = step == FileStep::Remove && path.starts_with(&root);
+        if refused { Err(io::Error::from(io::ErrorKind::PermissionDenied)) } else { Ok(()) }
+    })));
+    let refused = job.store().retain(2);
+    set_fault_hook(None);
+    assert!(matches!(refused, Err(EngineError::Io { .. })), "{refused:?}");
+    assert_eq!((job.store().epochs().len(), job.shared_files().len()), (3, before));
+    assert_eq!(job.store().retain(2).unwrap(), [Epoch(1)]);
+    assert!(!job.folder(1).exists() && job.shared_files().len() <= before);
+    assert_eq!(job.store().epochs(), [Epoch(2), Epoch(3)]);
+}
