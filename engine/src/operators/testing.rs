@@ -10,9 +10,7 @@ use arrow::util::display::{ArrayFormatter, FormatOptions};
 use super::key_table::KeyColumns;
 use crate::keys::{KeyGroup, KeyGroupRange};
 use crate::metrics::NodeMetrics;
-use crate::operator::{
-    Collector, MAIN_PORT, Operator, OperatorContext, OperatorFactory, SIDE_PORT, Subtask, VecCollector,
-};
+use crate::operator::{MAIN_PORT, Operator, OperatorContext, OperatorFactory, SIDE_PORT, Subtask, VecCollector};
 use crate::state::memory::MemoryState;
 use crate::state::{KeyedState, Visit};
 use crate::time::{EventTime, ProcessingTime};
@@ -195,6 +193,15 @@ impl<'a> World<'a> {
         self.spilled + self.instances.iter().map(|instance| instance.ctx.metrics.spilled.get()).sum::<u64>()
     }
 
+    pub fn late_total(&self) -> u64 {
+        self.late + self.instances.iter().map(|instance| instance.ctx.metrics.late.get()).sum::<u64>()
+    }
+
+    /// What the instances say that they hold in memory.
+    pub fn cache_bytes(&self) -> usize {
+        self.instances.iter().filter_map(|instance| instance.ctx.metrics.cache_bytes.get()).sum::<i64>() as usize
+    }
+
     /// The emitted rows of a port, in order of emission, as text.
     pub fn rows(&self, port: usize) -> Vec<String> {
         let batches = self.out.batches.iter().filter(|(other, _)| *other == port);
@@ -239,17 +246,4 @@ pub fn rows_as_text(rows: &RecordBatch) -> Vec<String> {
         rows.columns().iter().map(|column| ArrayFormatter::try_new(column, &options).unwrap()).collect();
     let text = |row: usize| columns.iter().map(|column| column.value(row).to_string()).collect::<Vec<_>>().join("|");
     (0..rows.num_rows()).map(text).collect()
-}
-
-/// Collects nothing; for benchmarks of work that is not output.
-#[derive(Default)]
-pub struct CountingCollector {
-    pub rows: usize,
-}
-
-impl Collector for CountingCollector {
-    fn emit(&mut self, _port: usize, batch: Batch) -> Result<()> {
-        self.rows += batch.num_rows();
-        Ok(())
-    }
 }

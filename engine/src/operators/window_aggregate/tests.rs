@@ -12,7 +12,9 @@ use rand_chacha::ChaCha8Rng;
 use super::*;
 use crate::Batch;
 use crate::aggregate::resolve;
+use crate::operator::MAIN_PORT;
 use crate::operators::testing::{World, sorted};
+use crate::operators::window_assign::WindowAssign;
 use crate::time::EventTime;
 use crate::time::assign::{Window, WindowGrid, closing_watermark, is_closed};
 use crate::time::window::{Span, WindowKind};
@@ -286,5 +288,158 @@ fn stretched(step: Step, origin: i64, factor: i64) -> Step {
             Step::Rows(rows.into_iter().map(stretched).collect())
         }
         other => other,
+    }
+}
+
+/// The same steps through both phases: what the first gives goes to the second before the watermark or barrier does.
+fn run_two_phases(plan: &WindowAggregate, steps: &[Step], budget: usize) -> (Vec<String>, usize) {
+    let (local, global) = plan.two_phase().unwrap();
+    let keys: Vec<usize> = (0..plan.keys.len()).collect();
+    let mut first = World::new(&local, &plan.keys, &plan.input, budget, 1);
+    let mut second = World::new(&global, &keys, &local.schema, budget, 1);
+    let mut late = 0;
+    let mut forward = |first: &mut World, second: &mut World| {
+        for (port, batch) in first.take_output() {
+            match port {
+                MAIN_PORT => second.batch(&batch),
+                _ => late += batch.num_rows(),
+            }
+        }
+    };
+    for step in steps {
+        match step {
+            Step::Rows(rows) => first.batch(&batch_of(rows, &plan.input)),
+            Step::Watermark(watermark) => first.watermark(*watermark),
+            Step::Barrier => first.barrier(),
+            Step::Restart(parallelism) => first.restart(*parallelism),
+        }
+        forward(&mut first, &mut second);
+        match step {
+            Step::Rows(_) => {}
+            Step::Watermark(watermark) => second.watermark(*watermark),
+            Step::Barrier => second.barrier(),
+            Step::Restart(parallelism) => second.restart(*parallelism),
+        }
+    }
+    first.end();
+    forward(&mut first, &mut second);
+    second.end();
+    assert_eq!(second.late_total(), 0, "the first phase judges lateness");
+    (second.sorted_rows(), late)
+}
+
+#[test]
+fn two_phases_give_what_one_gives() {
+    for seed in 0..100 {
+        let mut rng = ChaCha8Rng::seed_from_u64(1000 + seed);
+        let plan = plan(random_kind(&mut rng), None, if seed % 7 == 0 { vec![] } else { vec![1] });
+        let steps = random_steps(&mut rng, -100, seed % 2 == 0);
+        let (expected, late) = twin(&plan, &steps);
+        let budget = [usize::MAX, 1, 20_000][seed as usize % 3];
+        assert_eq!(run_two_phases(&plan, &steps, budget), (expected, late), "seed {seed}, {:?}", plan.window);
+    }
+}
+
+#[test]
+fn windows_over_windowed_rows_take_their_bounds() {
+    for seed in 0..60 {
+        let mut rng = ChaCha8Rng::seed_from_u64(2000 + seed);
+        let plain = plan(random_kind(&mut rng), None, vec![1]);
+        let WindowInput::Time { spec, .. } = plain.window.clone() else { unreachable!() };
+        let properties = [WindowProperty::Start, WindowProperty::End, WindowProperty::Time];
+        let fields = plain.input.fields().iter().map(|field| field.as_ref().clone());
+        let fields = fields.chain(properties.map(|property| property.field(None)));
+        let schema: SchemaRef = Arc::new(Schema::new(fields.collect::<Vec<_>>()));
+        let assign = WindowAssign { spec, time_column: 3, schema: schema.clone() };
+        let window = WindowInput::Attached { start: 4, end: 5, zone: None };
+        let attached = WindowAggregate { window, input: schema.clone(), ..plain.clone() };
+
+        let steps = random_steps(&mut rng, -100, true);
+        let (expected, _) = twin(&plain, &steps);
+        let mut assigned = World::new(&assign, &plain.keys, &plain.input, usize::MAX, 1);
+        let mut world = World::new(&attached, &plain.keys, &schema, [usize::MAX, 1][seed as usize % 2], 1);
+        for step in &steps {
+            match step {
+                Step::Rows(rows) => assigned.batch(&batch_of(rows, &plain.input)),
+                Step::Watermark(watermark) => world.watermark(*watermark),
+                Step::Barrier => world.barrier(),
+                Step::Restart(parallelism) => world.restart(*parallelism),
+            }
+            assigned.take_output().iter().for_each(|(_, batch)| world.batch(batch));
+        }
+        world.end();
+        assert_eq!(world.sorted_rows(), expected, "seed {seed}, {:?}", plain.window);
+        assert_eq!(world.state_entries(), 0);
+    }
+}
+
+#[test]
+fn processing_time_windows_fire_by_the_clock_and_at_the_end() {
+    let mut plan = plan(WindowKind::Tumble { size: Span::Millis(1000), offset_ms: 0 }, None, vec![1]);
+    let WindowInput::Time { spec, .. } = &mut plan.window else { unreachable!() };
+    spec.domain = TimeDomain::Processing;
+    assert!(plan.two_phase().is_err());
+    let mut world = World::new(&plan, &plan.keys, &plan.input, usize::MAX, 1);
+    let row = Row { key: Some("a".into()), value: Some(1), time: 0, watermark: i64::MIN };
+    for now in [500, 999, 1000, 1700] {
+        world.now = now;
+        world.batch(&batch_of(std::slice::from_ref(&row), &plan.input));
+    }
+    world.time(999);
+    assert!(world.rows(MAIN_PORT).is_empty());
+    world.time(1000);
+    let first = "a|2|2|1|1970-01-01T00:00:00|1970-01-01T00:00:01|1970-01-01T00:00:00.999";
+    assert_eq!(world.rows(MAIN_PORT), [first]);
+    world.restart(2);
+    // A clock that went back does not open a window again that has fired.
+    world.now = 10;
+    world.batch(&batch_of(std::slice::from_ref(&row), &plan.input));
+    world.end();
+    let second = "a|3|3|1|1970-01-01T00:00:01|1970-01-01T00:00:02|1970-01-01T00:00:01.999";
+    assert_eq!(world.rows(MAIN_PORT), [first, second]);
+}
+
+#[test]
+fn a_null_time_fails_with_the_row() {
+    let plan = plan(WindowKind::Tumble { size: Span::Millis(10), offset_ms: 0 }, None, vec![1]);
+    let mut columns =
+        batch_of(&[Row { key: None, value: Some(7), time: 0, watermark: 0 }], &plan.input).rows().columns().to_vec();
+    columns[3] = arrow::array::new_null_array(columns[3].data_type(), 1);
+    let rows = RecordBatch::try_new(plan.input.clone(), columns).unwrap();
+    let error = crate::operators::row_times::row_times("WindowAggregate", &rows, 3).unwrap_err();
+    let expected = "WindowAggregate: the time column time is NULL, so the row belongs to no window
+  row: unused=1, key=NULL, value=7, time=NULL
+  hint: leave such rows out with WHERE time IS NOT NULL";
+    assert_eq!(error.to_string(), expected);
+}
+
+#[test]
+fn state_ten_times_the_budget_gives_the_same_rows() {
+    const BUDGET_BYTES: usize = 200_000;
+    for kind in [
+        WindowKind::Tumble { size: Span::Millis(1000), offset_ms: 0 },
+        WindowKind::Hop { size: Span::Millis(1000), slide: Span::Millis(250), offset_ms: 0 },
+        WindowKind::Cumulate { size: Span::Millis(1000), step: Span::Millis(500), offset_ms: 0 },
+    ] {
+        let plan = plan(kind, None, vec![1]);
+        let mut world = World::new(&plan, &plan.keys, &plan.input, BUDGET_BYTES, 1);
+        let mut steps = Vec::new();
+        for batch in 0..40i64 {
+            let row = |n: i64| Row {
+                key: Some(format!("a key of some length {}", (batch * 700 + n) % 20_000)),
+                value: Some(n),
+                time: (batch * 1000 + n) / 40,
+                watermark: i64::MIN,
+            };
+            steps.push(Step::Rows((0..1000).map(row).collect()));
+        }
+        for step in &steps {
+            let Step::Rows(rows) = step else { unreachable!() };
+            world.batch(&batch_of(rows, &plan.input));
+            assert!(world.cache_bytes() <= BUDGET_BYTES, "{kind:?}: {} bytes", world.cache_bytes());
+        }
+        world.end();
+        assert!(world.spilled_total() > 20_000);
+        assert_eq!(world.sorted_rows(), twin(&plan, &steps).0, "{kind:?}");
     }
 }
