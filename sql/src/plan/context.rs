@@ -1,7 +1,7 @@
 //! What DataFusion's SQL planner asks of us: tables, views and functions by name.
 
 use std::borrow::Cow;
-use std::cell::Cell;
+use std::cell::RefCell;
 use std::sync::Arc;
 
 use arrow::datatypes::{DataType, FieldRef, SchemaRef};
@@ -21,8 +21,8 @@ use super::functions::Functions;
 use crate::catalog::{Relation, TableDefinition, ViewDefinition};
 use crate::diagnostic::Diagnostic;
 
-/// Views may be nested so deep; deeper ones refer to themselves in a circle.
-const VIEW_DEPTH_MAX: usize = 64;
+/// Views may be nested so deep: planning one inside the other takes stack.
+const VIEW_DEPTH_MAX: usize = 16;
 
 /// Which of a table's streams is read.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, PartialOrd, Ord)]
@@ -70,14 +70,15 @@ pub(crate) struct NameResolver<'a> {
     pub context: &'a PlanContext<'a>,
     pub functions: Functions,
     pub options: Arc<ConfigOptions>,
-    view_depth: Cell<usize>,
+    /// Names of the views that are being planned, outermost first.
+    open_views: RefCell<Vec<String>>,
 }
 
 impl<'a> NameResolver<'a> {
     pub fn new(context: &'a PlanContext<'a>) -> Self {
         let options = Arc::new(config_options(context.settings.time_zone()));
         let functions = Functions::new(super::flink_functions(context.settings), Arc::clone(&options));
-        Self { context, functions, options, view_depth: Cell::new(0) }
+        Self { context, functions, options, open_views: RefCell::default() }
     }
 
     /// The query as DataFusion reads it: names and types resolved, nothing coerced or optimized.
@@ -96,15 +97,16 @@ impl<'a> NameResolver<'a> {
     }
 
     fn view(&self, view: &ViewDefinition) -> Result<Arc<dyn TableSource>> {
-        if self.view_depth.get() >= VIEW_DEPTH_MAX {
-            return plan_err!(
-                "view `{}` refers to itself, or views are nested more than {VIEW_DEPTH_MAX} deep",
-                view.name
-            );
+        let depth = self.open_views.borrow().len();
+        if self.open_views.borrow().contains(&view.name) {
+            return Err(external(Diagnostic::new(format!("view `{}` refers to itself", view.name))));
         }
-        self.view_depth.set(self.view_depth.get() + 1);
+        if depth >= VIEW_DEPTH_MAX {
+            return Err(external(Diagnostic::new(format!("views are nested more than {VIEW_DEPTH_MAX} deep"))));
+        }
+        self.open_views.borrow_mut().push(view.name.clone());
         let planned = self.query(&view.query);
-        self.view_depth.set(self.view_depth.get() - 1);
+        self.open_views.borrow_mut().pop();
         // A place in the view's text would be shown in the text of the query that reads the view.
         let plan = planned.map_err(|error| {
             let inner = super::errors::message_of(&error, self);

@@ -19,6 +19,7 @@ use crate::settings::Settings;
 
 mod aggregates;
 mod context;
+mod display;
 mod errors;
 mod event_time;
 mod functions;
@@ -200,14 +201,14 @@ fn name_columns(plan: LogicalPlan) -> datafusion_common::Result<LogicalPlan> {
     use datafusion_expr::{Expr, Projection};
     let LogicalPlan::Projection(projection) = plan else { return Ok(plan) };
     let named = projection.expr.into_iter().enumerate().map(|(position, expr)| match expr {
-        Expr::Column(_) if is_user_name(&expr) => expr,
-        Expr::Alias(alias) => Expr::Alias(alias),
-        other => other.alias(format!("EXPR${position}")),
+        Expr::Column(column) if !is_call_text(&column.name) => Expr::Column(column),
+        Expr::Alias(alias) if !is_call_text(&alias.name) => Expr::Alias(alias),
+        other => other.unalias().alias(format!("EXPR${position}")),
     });
     Ok(LogicalPlan::Projection(Projection::try_new(named.collect(), projection.input)?))
 }
 
-/// False for a column that stands for an aggregate call: its name is the call's text.
-fn is_user_name(expr: &datafusion_expr::Expr) -> bool {
-    expr.try_as_col().is_some_and(|column| !column.name.contains('('))
+/// True for the names that DataFusion gives to calls: `count(*)`.
+fn is_call_text(name: &str) -> bool {
+    name.contains('(')
 }

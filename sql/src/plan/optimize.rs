@@ -13,6 +13,7 @@ use datafusion_expr::{Aggregate, Distinct, Expr, LogicalPlan, col};
 use datafusion_optimizer::analyzer::Analyzer;
 use datafusion_optimizer::common_subexpr_eliminate::CommonSubexprEliminate;
 use datafusion_optimizer::optimize_projections::OptimizeProjections;
+use datafusion_optimizer::optimize_unions::OptimizeUnions;
 use datafusion_optimizer::push_down_filter::PushDownFilter;
 use datafusion_optimizer::simplify_expressions::SimplifyExpressions;
 use datafusion_optimizer::{Optimizer, OptimizerContext, OptimizerRule};
@@ -22,13 +23,14 @@ use super::{event_time, literals, unnest, windows};
 /// Makes a plan of SQL's nodes and ours, with every type coerced. What must always run.
 pub(crate) fn analyze(plan: LogicalPlan, options: &ConfigOptions) -> Result<LogicalPlan> {
     let time_zone = options.execution.time_zone.as_deref().unwrap_or("UTC");
+    // Top down: the inside of a lateral UNNEST means nothing without the join that it stands in.
+    let plan = plan.transform_down_with_subqueries(unnest::resolve)?.data;
     let plan = plan.transform_up_with_subqueries(|node| resolve_node(node, time_zone))?.data;
     Analyzer::new().execute_and_check(plan, options, |_, _| {})
 }
 
 fn resolve_node(node: LogicalPlan, time_zone: &str) -> Result<Transformed<LogicalPlan>> {
     windows::resolve(node, time_zone)?
-        .transform_data(unnest::resolve)?
         .transform_data(distinct_as_groups)?
         .transform_data(event_time::order_by_time)?
         .transform_data(literals::narrow)
@@ -44,6 +46,7 @@ fn distinct_as_groups(node: LogicalPlan) -> Result<Transformed<LogicalPlan>> {
 /// Applies the optional rules, in passes until nothing changes.
 pub(crate) fn optimize(plan: LogicalPlan, options: &Arc<ConfigOptions>) -> Result<LogicalPlan> {
     let rules: Vec<Arc<dyn OptimizerRule + Send + Sync>> = vec![
+        Arc::new(OptimizeUnions::new()),
         Arc::new(SimplifyExpressions::new()),
         Arc::new(PushDownFilter::new()),
         Arc::new(CommonSubexprEliminate::new()),

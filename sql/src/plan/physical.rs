@@ -17,6 +17,8 @@ use datafusion_physical_expr::expressions::{
 };
 use datafusion_physical_expr::{PhysicalExpr, create_physical_expr};
 
+use super::display::display;
+
 pub(crate) type Physical = Arc<dyn PhysicalExpr>;
 
 /// Makes expressions for one planning.
@@ -80,21 +82,6 @@ pub(crate) fn substitute(expr: &Physical, columns: &[Physical]) -> Result<Physic
         })
     })?;
     Ok(replaced.data)
-}
-
-/// As SQL shows it, without column numbers.
-pub(crate) fn display(expr: &Physical) -> String {
-    datafusion_physical_expr_display(expr)
-}
-
-fn datafusion_physical_expr_display(expr: &Physical) -> String {
-    struct Sql<'a>(&'a Physical);
-    impl std::fmt::Display for Sql<'_> {
-        fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
-            self.0.fmt_sql(f)
-        }
-    }
-    Sql(expr).to_string()
 }
 
 /// One condition out of several, evaluated from left to right on the rows that are left: a later part never sees a row
@@ -196,9 +183,7 @@ impl PhysicalExpr for Guarded {
     }
 
     fn fmt_sql(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
-        self.left.fmt_sql(f)?;
-        f.write_str(" AND ")?;
-        self.right.fmt_sql(f)
+        write!(f, "{} AND {}", display(&self.left), display(&self.right))
     }
 }
 

@@ -15,7 +15,8 @@ use super::{Translator, group_by, refused, window_group};
 use crate::diagnostic::Diagnostic;
 use crate::plan::aggregates::AggregateShell;
 use crate::plan::context::external;
-use crate::plan::physical::{self, Physical};
+use crate::plan::display::display;
+use crate::plan::physical::Physical;
 use crate::plan::stream::Stream;
 use crate::plan::traits::{self, ColumnTraits};
 
@@ -106,7 +107,7 @@ fn bind_call(
     let resolved = shell.resolve(&types).map_err(|error| external(Diagnostic::new(error.to_string())))?;
     let filter = call.params.filter.as_deref().map(over_input).transpose()?;
     let display = display_call(call, &args, filter.as_ref());
-    let output = Field::new(field.name(), resolved.output_type(), field.is_nullable());
+    let output = Field::new(&display, resolved.output_type(), field.is_nullable());
     Ok(Call {
         display,
         output,
@@ -134,9 +135,9 @@ fn display_call(call: &AggregateFunction, args: &[Physical], filter: Option<&Phy
         Expr::Literal(value, _) => value.to_string(),
         other => other.to_string(),
     });
-    let shown = args.iter().map(physical::display);
+    let shown = args.iter().map(display);
     let shown: Vec<String> = if args.is_empty() { vec!["*".into()] } else { shown.chain(constants).collect() };
-    let filter = filter.map_or(String::new(), |filter| format!(" FILTER (WHERE {})", physical::display(filter)));
+    let filter = filter.map_or(String::new(), |filter| format!(" FILTER (WHERE {})", display(filter)));
     format!("{name}({distinct}{}){filter}", shown.join(", "))
 }
 
@@ -168,12 +169,10 @@ impl Prepared {
         for call in calls {
             let mut args = Vec::new();
             for arg in &call.args {
-                args.push(self.place(arg, &physical::display(arg), arg.data_type(base)?, first));
+                args.push(self.place(arg, &display(arg), arg.data_type(base)?, first));
             }
-            let filter = call
-                .filter
-                .as_ref()
-                .map(|filter| self.place(filter, &physical::display(filter), DataType::Boolean, first));
+            let filter =
+                call.filter.as_ref().map(|filter| self.place(filter, &display(filter), DataType::Boolean, first));
             placed.push(AggregateCall {
                 display: call.display.clone(),
                 output: call.output.clone(),

@@ -8,7 +8,8 @@ use datafusion_common::{DFSchema, Result};
 use datafusion_expr::{Expr, LogicalPlan};
 
 use super::{Translator, refused};
-use crate::plan::physical::{self, Physical, column_index, is_trivial};
+use crate::plan::display::display;
+use crate::plan::physical::{Physical, column_index, is_trivial};
 use crate::plan::stream::Stream;
 
 pub(super) fn translate_projection(translator: &mut Translator<'_>, plan: &LogicalPlan) -> Option<Result<Stream>> {
@@ -56,7 +57,7 @@ pub(crate) fn plain_schema(schema: &DFSchema) -> SchemaRef {
 /// `a, b + 1 AS c`; columns that keep their name are named once.
 pub(super) fn describe_columns(columns: &[Physical], schema: &Schema) -> String {
     let described = columns.iter().zip(schema.fields()).map(|(expr, field)| {
-        let text = physical::display(expr);
+        let text = display(expr);
         let same = text == *field.name() && (is_trivial(expr) || column_index(expr).is_some());
         if same { text } else { format!("{text} AS {}", field.name()) }
     });

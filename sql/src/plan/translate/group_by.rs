@@ -38,9 +38,11 @@ pub(super) fn add(translator: &mut Translator<'_>, input: Stream, bound: Bound) 
         }
         keys.push(keys.len());
     }
-    let fields = bound.schema.fields().iter().map(|field| field.as_ref().clone()).collect::<Vec<_>>();
-    let schema = Arc::new(arrow::datatypes::Schema::new(fields));
-    add_node(translator, &input, keys, calls, schema)
+    let key_fields = bound.schema.fields()[..keys.len()].iter().map(|field| field.as_ref().clone());
+    let fields = key_fields.chain(calls.iter().map(|call| call.output.clone()));
+    let schema = Arc::new(arrow::datatypes::Schema::new(fields.collect::<Vec<_>>()));
+    let output = add_node(translator, &input, keys, calls, schema)?;
+    Ok(Stream { schema: bound.schema, ..output })
 }
 
 fn add_node(

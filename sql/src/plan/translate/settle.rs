@@ -11,6 +11,7 @@ use tidemill_engine::operators::session_assign::SessionAssign;
 use tidemill_engine::operators::window_assign::WindowAssign;
 
 use super::{Translator, calc, late};
+use crate::plan::display::display;
 use crate::plan::graph_builder::{NodeDraft, any_exchange, detail};
 use crate::plan::nodes::window::describe_window;
 use crate::plan::physical::{self, Physical, column, columns_read, identity, substitute};
@@ -41,7 +42,7 @@ impl Translator<'_> {
         let schema = Arc::new(Schema::new(fields));
         let filter = physical::all_of(&stream.conjuncts);
         let mut details = vec![detail("select", calc::describe_columns(&columns, &schema))];
-        details.extend(filter.as_ref().map(|filter| detail("where", physical::display(filter))));
+        details.extend(filter.as_ref().map(|filter| detail("where", display(filter))));
         let name = "Calc".to_owned();
         let on_error = self.row_errors();
         let operator = Calc { name, filter, columns: Some(columns), schema: Arc::clone(&schema), on_error };

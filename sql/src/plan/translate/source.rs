@@ -20,9 +20,10 @@ use super::calc::any;
 use crate::catalog::{ColumnKind, TableDefinition};
 use crate::diagnostic::Diagnostic;
 use crate::plan::context::{CatalogTable, TableStream, external};
+use crate::plan::display::display;
 use crate::plan::graph_builder::{NodeDraft, detail};
 use crate::plan::nodes::window::{WindowNode, describe_ms};
-use crate::plan::physical::{self, Physical, column, columns_read, substitute};
+use crate::plan::physical::{Physical, column, columns_read, substitute};
 use crate::plan::stream::{Stream, WholeRow};
 use crate::plan::table::{self, BoundTable};
 use crate::settings::parse_duration;
@@ -265,7 +266,7 @@ impl SourcePlan<'_> {
         let mut details = vec![detail("columns", super::calc::describe_columns(visible, schema))];
         if let Some(watermark) = watermark {
             let time = schema.field(watermark.time_column).name();
-            details.push(detail("watermark", format!("{time} AS {}", physical::display(&watermark.expression))));
+            details.push(detail("watermark", format!("{time} AS {}", display(&watermark.expression))));
             if let Some(timeout) = watermark.idle_timeout {
                 details.push(detail("idle timeout", describe_ms(timeout.as_millis() as i64)));
             }

@@ -64,12 +64,12 @@ fn cast(stream: Stream, schema: &SchemaRef) -> Result<Stream> {
 
 impl Translator<'_> {
     /// All rows of the inputs, whose columns must agree. One input stays as it is.
-    pub fn union(&mut self, inputs: Vec<Stream>) -> Result<Stream> {
-        let settle = |input| self.settle(Stream { whole_row: None, ..input });
-        let mut inputs = inputs.into_iter().map(settle).collect::<Result<Vec<_>>>()?;
+    pub fn union(&mut self, mut inputs: Vec<Stream>) -> Result<Stream> {
         if inputs.len() == 1 {
             return Ok(inputs.remove(0));
         }
+        let settle = |input| self.settle(Stream { whole_row: None, ..input });
+        let inputs = inputs.into_iter().map(settle).collect::<Result<Vec<_>>>()?;
         let Some(first) = inputs.first().cloned() else {
             return Err(external(Diagnostic::new("UNION ALL needs inputs")));
         };

@@ -10,9 +10,9 @@ use tidemill_engine::operators::unnest::Unnest;
 use super::Translator;
 use super::calc::plain_schema;
 use super::settle::operator_draft;
+use crate::plan::display::display;
 use crate::plan::graph_builder::detail;
 use crate::plan::nodes::unnest::UnnestNode;
-use crate::plan::physical;
 use crate::plan::physical::identity;
 use crate::plan::stream::Stream;
 
@@ -28,7 +28,7 @@ fn unnest(translator: &mut Translator<'_>, node: &UnnestNode, input: Stream) -> 
     // The collection becomes a column of its own behind the input's.
     let input = if input.repeats_work(std::slice::from_ref(&collection)) { translator.settle(input)? } else { input };
     let own_type = collection.data_type(&input.schema)?;
-    let text = physical::display(&collection);
+    let text = display(&collection);
     let mut columns = identity(&input.schema);
     columns.push(collection);
     let mut fields: Vec<_> = input.schema.fields().iter().cloned().collect();

@@ -1,1 +1,0 @@
-//! SQL in, operator graph out.

@@ -1,0 +1,6 @@
+//! SQL in, operator graph, rows or diagnostic out.
+
+mod diagnostics;
+mod fixture;
+mod graphs;
+mod rows;
