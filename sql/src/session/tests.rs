@@ -82,7 +82,9 @@ const BIDS: &str = "CREATE TABLE bids (auction BIGINT NOT NULL COMMENT 'the ''lo
 
 #[test]
 fn tables_are_described() {
-    check(&format!("{BIDS} DESCRIBE bids; SHOW COLUMNS FROM bids LIKE '%i%'"), expect![[r#"
+    check(
+        &format!("{BIDS} DESCRIBE bids; SHOW COLUMNS FROM bids LIKE '%i%'"),
+        expect![[r#"
         name     type                        null   key           extras                             watermark                 comment
         auction  BIGINT                      FALSE  PRI(auction)                                                               the 'lot'
         price    DECIMAL(10, 2)              TRUE
@@ -99,8 +101,11 @@ fn tables_are_described() {
         price    DECIMAL(10, 2)  TRUE
         file     STRING          TRUE                 METADATA FROM 'file.path' VIRTUAL
         size     BIGINT          TRUE                 METADATA
-    "#]]);
-    check(&format!("{BIDS} DESCRIBE `bids$late`; DESCRIBE `bids$errors`"), expect![[r#"
+    "#]],
+    );
+    check(
+        &format!("{BIDS} DESCRIBE `bids$late`; DESCRIBE `bids$errors`"),
+        expect![[r#"
         name     type                 null   key  extras  watermark
         auction  BIGINT               FALSE
         price    DECIMAL(10, 2)       TRUE
@@ -118,12 +123,15 @@ fn tables_are_described() {
         reason   STRING            FALSE
         record   STRING            FALSE
         seen_at  TIMESTAMP_LTZ(3)  FALSE
-    "#]]);
+    "#]],
+    );
 }
 
 #[test]
 fn a_shown_table_declares_the_same_table() {
-    check(&format!("{BIDS} SHOW CREATE TABLE bids"), expect![[r#"
+    check(
+        &format!("{BIDS} SHOW CREATE TABLE bids"),
+        expect![[r#"
         CREATE TABLE `bids` (
           `auction` BIGINT NOT NULL COMMENT 'the ''lot''',
           `price` DECIMAL(10, 2),
@@ -144,7 +152,8 @@ fn a_shown_table_declares_the_same_table() {
           'connector' = 'fake',
           'path' = '/a''b'
         )
-    "#]]);
+    "#]],
+    );
     let mut first = session();
     let shown = run(&mut first, &format!("{BIDS} SHOW CREATE TABLE bids"));
     let mut second = session();
@@ -182,65 +191,89 @@ fn views() {
         "#]],
     );
     for (script, expected) in [
-        ("CREATE VIEW v (a) AS SELECT 1, 2", expect![[r#"
+        (
+            "CREATE VIEW v (a) AS SELECT 1, 2",
+            expect![[r#"
             error: the view names 1 columns, its query gives 2
              --> t.sql:1:13
               |
             1 | CREATE VIEW v (a) AS SELECT 1, 2
               |             ^
-        "#]]),
-        ("CREATE VIEW v (a, a) AS SELECT 1, 2", expect![[r#"
+        "#]],
+        ),
+        (
+            "CREATE VIEW v (a, a) AS SELECT 1, 2",
+            expect![[r#"
             error: the column `a` is named twice
              --> t.sql:1:19
               |
             1 | CREATE VIEW v (a, a) AS SELECT 1, 2
               |                   ^
-        "#]]),
-        ("CREATE VIEW v AS SELECT 1 AS x; CREATE OR REPLACE VIEW v AS SELECT * FROM v", expect![[r#"
+        "#]],
+        ),
+        (
+            "CREATE VIEW v AS SELECT 1 AS x; CREATE OR REPLACE VIEW v AS SELECT * FROM v",
+            expect![[r#"
             error: the view `v` would read itself
              --> t.sql:1:75
               |
             1 | CREATE VIEW v AS SELECT 1 AS x; CREATE OR REPLACE VIEW v AS SELECT * FROM v
               |                                                                           ^
-        "#]]),
-        ("CREATE VIEW v AS SELECT 1 AS x; CREATE VIEW v AS SELECT 2 AS y", expect![[r#"
+        "#]],
+        ),
+        (
+            "CREATE VIEW v AS SELECT 1 AS x; CREATE VIEW v AS SELECT 2 AS y",
+            expect![[r#"
             error: `v` exists already
              --> t.sql:1:45
               |
             1 | CREATE VIEW v AS SELECT 1 AS x; CREATE VIEW v AS SELECT 2 AS y
               |                                             ^
             hint: DROP it first, choose another name, or write IF NOT EXISTS
-        "#]]),
-        ("CREATE VIEW v AS SELECT x FROM nothing", expect![[r#"
+        "#]],
+        ),
+        (
+            "CREATE VIEW v AS SELECT x FROM nothing",
+            expect![[r#"
             error: table or view `nothing` does not exist
              --> t.sql:1:32
               |
             1 | CREATE VIEW v AS SELECT x FROM nothing
               |                                ^^^^^^^
-        "#]]),
-        ("CREATE VIEW `v$late` AS SELECT 1", expect![[r#"
+        "#]],
+        ),
+        (
+            "CREATE VIEW `v$late` AS SELECT 1",
+            expect![[r#"
             error: names that end in `$late` belong to side tables
              --> t.sql:1:13
               |
             1 | CREATE VIEW `v$late` AS SELECT 1
               |             ^^^^^^^^
             hint: choose another name
-        "#]]),
-        ("CREATE VIEW v AS SELECT 1 AS x; DROP TABLE v", expect![[r#"
+        "#]],
+        ),
+        (
+            "CREATE VIEW v AS SELECT 1 AS x; DROP TABLE v",
+            expect![[r#"
             error: `v` is a view
              --> t.sql:1:44
               |
             1 | CREATE VIEW v AS SELECT 1 AS x; DROP TABLE v
               |                                            ^
             hint: write DROP VIEW
-        "#]]),
-        ("DROP VIEW IF EXISTS v; DROP VIEW v", expect![[r#"
+        "#]],
+        ),
+        (
+            "DROP VIEW IF EXISTS v; DROP VIEW v",
+            expect![[r#"
             error: table or view `v` does not exist
              --> t.sql:1:34
               |
             1 | DROP VIEW IF EXISTS v; DROP VIEW v
               |                                  ^
-        "#]]),
+        "#]],
+        ),
     ] {
         check(script, expected);
     }
@@ -365,104 +398,143 @@ fn like() {
 #[test]
 fn wrong_tables() {
     for (script, expected) in [
-        ("CREATE TABLE t (a INT, a STRING)", expect![[r#"
+        (
+            "CREATE TABLE t (a INT, a STRING)",
+            expect![[r#"
             error: column `a` is declared twice
              --> t.sql:1:24
               |
             1 | CREATE TABLE t (a INT, a STRING)
               |                        ^
-        "#]]),
-        ("CREATE TABLE t ()", expect![[r#"
+        "#]],
+        ),
+        (
+            "CREATE TABLE t ()",
+            expect![[r#"
             error: a table needs at least one column
              --> t.sql:1:14
               |
             1 | CREATE TABLE t ()
               |              ^
-        "#]]),
-        ("CREATE TABLE t (a INT, WATERMARK FOR ts AS ts)", expect![[r#"
+        "#]],
+        ),
+        (
+            "CREATE TABLE t (a INT, WATERMARK FOR ts AS ts)",
+            expect![[r#"
             error: WATERMARK FOR: `ts` is not a column of this table
              --> t.sql:1:38
               |
             1 | CREATE TABLE t (a INT, WATERMARK FOR ts AS ts)
               |                                      ^^
-        "#]]),
-        ("CREATE TABLE t (ts STRING, WATERMARK FOR ts AS ts)", expect![[r#"
+        "#]],
+        ),
+        (
+            "CREATE TABLE t (ts STRING, WATERMARK FOR ts AS ts)",
+            expect![[r#"
             error: WATERMARK is for `ts`, whose type is STRING
              --> t.sql:1:42
               |
             1 | CREATE TABLE t (ts STRING, WATERMARK FOR ts AS ts)
               |                                          ^^
             hint: an event-time column is TIMESTAMP(p) or TIMESTAMP_LTZ(p) with p from 0 to 3
-        "#]]),
-        ("CREATE TABLE t (ts TIMESTAMP(3), WATERMARK FOR ts AS 1)", expect![[r#"
+        "#]],
+        ),
+        (
+            "CREATE TABLE t (ts TIMESTAMP(3), WATERMARK FOR ts AS 1)",
+            expect![[r#"
             error: a watermark is a timestamp, but this is INT
              --> t.sql:1:54
               |
             1 | CREATE TABLE t (ts TIMESTAMP(3), WATERMARK FOR ts AS 1)
               |                                                      ^
             hint: write ts - INTERVAL '5' SECOND, or ts alone for rows in order
-        "#]]),
-        ("CREATE TABLE t (a INT, b AS x + 1)", expect![[r#"
+        "#]],
+        ),
+        (
+            "CREATE TABLE t (a INT, b AS x + 1)",
+            expect![[r#"
             error: column `x` does not exist
              --> t.sql:1:29
               |
             1 | CREATE TABLE t (a INT, b AS x + 1)
               |                             ^
             hint: there are: a
-        "#]]),
-        ("CREATE TABLE t (a INT, PRIMARY KEY (b) NOT ENFORCED)", expect![[r#"
+        "#]],
+        ),
+        (
+            "CREATE TABLE t (a INT, PRIMARY KEY (b) NOT ENFORCED)",
+            expect![[r#"
             error: PRIMARY KEY: `b` is not a column of this table
              --> t.sql:1:37
               |
             1 | CREATE TABLE t (a INT, PRIMARY KEY (b) NOT ENFORCED)
               |                                     ^
-        "#]]),
-        ("CREATE TABLE t (a INT, b AS a, PRIMARY KEY (b) NOT ENFORCED)", expect![[r#"
+        "#]],
+        ),
+        (
+            "CREATE TABLE t (a INT, b AS a, PRIMARY KEY (b) NOT ENFORCED)",
+            expect![[r#"
             error: PRIMARY KEY: `b` is not a physical column
              --> t.sql:1:45
               |
             1 | CREATE TABLE t (a INT, b AS a, PRIMARY KEY (b) NOT ENFORCED)
               |                                             ^
-        "#]]),
-        ("CREATE TABLE t (a INT) PARTITIONED BY (aa)", expect![[r#"
+        "#]],
+        ),
+        (
+            "CREATE TABLE t (a INT) PARTITIONED BY (aa)",
+            expect![[r#"
             error: PARTITIONED BY: `aa` is not a column of this table
              --> t.sql:1:40
               |
             1 | CREATE TABLE t (a INT) PARTITIONED BY (aa)
               |                                        ^^
             hint: did you mean `a`?
-        "#]]),
-        ("CREATE TABLE t (a INT) WITH ('connector' = 'fake', 'pth' = 'x')", expect![[r#"
+        "#]],
+        ),
+        (
+            "CREATE TABLE t (a INT) WITH ('connector' = 'fake', 'pth' = 'x')",
+            expect![[r#"
             error: unknown option 'pth'
              --> t.sql:1:52
               |
             1 | CREATE TABLE t (a INT) WITH ('connector' = 'fake', 'pth' = 'x')
               |                                                    ^^^^^
             hint: did you mean 'path'?
-        "#]]),
-        ("CREATE TABLE t (a INT) WITH ('connector' = 'fake'); CREATE TABLE t (a INT)", expect![[r#"
+        "#]],
+        ),
+        (
+            "CREATE TABLE t (a INT) WITH ('connector' = 'fake'); CREATE TABLE t (a INT)",
+            expect![[r#"
             error: `t` exists already
              --> t.sql:1:66
               |
             1 | CREATE TABLE t (a INT) WITH ('connector' = 'fake'); CREATE TABLE t (a INT)
               |                                                                  ^
             hint: DROP it first, choose another name, or write IF NOT EXISTS
-        "#]]),
-        ("CREATE TABLE `t$errors` (a INT)", expect![[r#"
+        "#]],
+        ),
+        (
+            "CREATE TABLE `t$errors` (a INT)",
+            expect![[r#"
             error: names that end in `$errors` belong to side tables
              --> t.sql:1:14
               |
             1 | CREATE TABLE `t$errors` (a INT)
               |              ^^^^^^^^^^
             hint: choose another name
-        "#]]),
-        ("DESCRIBE bidz", expect![[r#"
+        "#]],
+        ),
+        (
+            "DESCRIBE bidz",
+            expect![[r#"
             error: table or view `bidz` does not exist
              --> t.sql:1:10
               |
             1 | DESCRIBE bidz
               |          ^^^^
-        "#]]),
+        "#]],
+        ),
     ] {
         check(script, expected);
     }
@@ -486,57 +558,78 @@ fn settings() {
         "#]],
     );
     for (script, expected) in [
-        ("SET 'paralelism.default' = '4'", expect![[r#"
+        (
+            "SET 'paralelism.default' = '4'",
+            expect![[r#"
             error: unknown option `paralelism.default`
              --> t.sql:1:5
               |
             1 | SET 'paralelism.default' = '4'
               |     ^^^^^^^^^^^^^^^^^^^^
             hint: did you mean `parallelism.default`?
-        "#]]),
-        ("SET 'parallelism.default' = 'many'", expect![[r#"
+        "#]],
+        ),
+        (
+            "SET 'parallelism.default' = 'many'",
+            expect![[r#"
             error: `many` of option `parallelism.default`: expected a whole number from 1 to 1024
              --> t.sql:1:29
               |
             1 | SET 'parallelism.default' = 'many'
               |                             ^^^^^^
-        "#]]),
-        ("SET 'execution.checkpointing.interval' = '10 parsecs'", expect![[r#"
+        "#]],
+        ),
+        (
+            "SET 'execution.checkpointing.interval' = '10 parsecs'",
+            expect![[r#"
             error: `10 parsecs` of option `execution.checkpointing.interval`: expected a duration such as `500 ms`, `10 s`, `5 min`, `1 h` or `7 d`
              --> t.sql:1:42
               |
             1 | SET 'execution.checkpointing.interval' = '10 parsecs'
               |                                          ^^^^^^^^^^^^
-        "#]]),
-        ("SET 'execution.runtime-mode' = 'batch'", expect![[r#"
+        "#]],
+        ),
+        (
+            "SET 'execution.runtime-mode' = 'batch'",
+            expect![[r#"
             error: `execution.runtime-mode` can only be `streaming`: bounded inputs run as streams and end when they are read
              --> t.sql:1:32
               |
             1 | SET 'execution.runtime-mode' = 'batch'
               |                                ^^^^^^^
-        "#]]),
-        ("SET 'table.local-time-zone' = 'Berlin'", expect![[r#"
+        "#]],
+        ),
+        (
+            "SET 'table.local-time-zone' = 'Berlin'",
+            expect![[r#"
             error: `Berlin` of option `table.local-time-zone`: expected the name of a time zone, such as `UTC` or `Europe/Berlin`
              --> t.sql:1:31
               |
             1 | SET 'table.local-time-zone' = 'Berlin'
               |                               ^^^^^^^^
-        "#]]),
-        ("SET 'table.exec.row-errors' = 'ignore'", expect![[r#"
+        "#]],
+        ),
+        (
+            "SET 'table.exec.row-errors' = 'ignore'",
+            expect![[r#"
             error: `ignore` of option `table.exec.row-errors`: expected one of fail, skip
              --> t.sql:1:31
               |
             1 | SET 'table.exec.row-errors' = 'ignore'
               |                               ^^^^^^^^
-        "#]]),
-        ("RESET 'x'", expect![[r#"
+        "#]],
+        ),
+        (
+            "RESET 'x'",
+            expect![[r#"
             error: unknown option `x`
              --> t.sql:1:7
               |
             1 | RESET 'x'
               |       ^^^
             hint: `SET;` lists what is set; the options are in the manual
-        "#]]),
+        "#]],
+        ),
     ] {
         check(script, expected);
     }

@@ -235,6 +235,7 @@ fn table_of(create: &CreateTable) -> TableDefinition {
             nullable: sql_type.nullable,
             sql_type,
             kind,
+            expression_text: None,
             comment: None,
             span: definition.name.span,
         }
@@ -247,6 +248,7 @@ fn table_of(create: &CreateTable) -> TableDefinition {
         watermark: create.watermark.as_ref().map(|watermark| WatermarkDefinition {
             column: watermark.column.value.clone(),
             expression: watermark.expression.clone(),
+            text: String::new(),
             span: watermark.column.span,
         }),
         primary_key: vec![],
