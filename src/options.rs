@@ -7,6 +7,8 @@ use tidemill_sql::settings::{self, Settings};
 
 use crate::cli::RunArgs;
 
+/// A damaged newest checkpoint must leave one to fall back to.
+const RETAINED_CHECKPOINTS_MIN: usize = 2;
 /// Restarts without a limit, as Flink's exponential strategy has it unless told otherwise.
 const ATTEMPTS_UNLIMITED: u32 = u32::MAX;
 
@@ -17,8 +19,8 @@ pub fn job_options(name: &str, settings: &Settings, state_dir: PathBuf) -> JobOp
         parallelism: settings.parallelism().unwrap_or_else(processors),
         max_parallelism: settings.max_parallelism().map_or(defaults.max_parallelism, |max| max as u16),
         batch_rows: settings.batch_rows(),
-        checkpoint_interval: settings.checkpoint_interval().or(defaults.checkpoint_interval),
-        retained_checkpoints: settings.retained_checkpoints(),
+        checkpoint_interval: settings.checkpoint_interval(),
+        retained_checkpoints: settings.retained_checkpoints().max(RETAINED_CHECKPOINTS_MIN),
         memory_budget_bytes: settings.memory_budget_bytes(),
         restart: restart_strategy(settings),
         ..defaults

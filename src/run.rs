@@ -80,7 +80,7 @@ fn run_steps(args: &RunArgs, planned: PlannedScript, screen: &Screen, signals: &
             Step::Job(job) => job,
         };
         number += 1;
-        let state = match StateDir::of(args, number, jobs) {
+        let state = match StateDir::of(args, &job, number, jobs) {
             Ok(state) => state,
             Err(error) => {
                 screen.say(&format!("error: {error}"));
@@ -98,18 +98,20 @@ fn run_steps(args: &RunArgs, planned: PlannedScript, screen: &Screen, signals: &
 /// Where a job keeps its state; a temporary folder when the user named none.
 struct StateDir {
     path: PathBuf,
-    _temporary: Option<tempfile::TempDir>,
+    /// Deleted with this value.
+    temporary: Option<tempfile::TempDir>,
 }
 
 impl StateDir {
     /// A script with several jobs gives each a folder of its own.
-    fn of(args: &RunArgs, number: usize, jobs: usize) -> Result<Self, EngineError> {
-        match &args.state_dir {
-            Some(path) if jobs == 1 => Ok(Self { path: path.clone(), _temporary: None }),
-            Some(path) => Ok(Self { path: path.join(format!("job-{number}")), _temporary: None }),
+    fn of(args: &RunArgs, job: &ScriptJob, number: usize, jobs: usize) -> Result<Self, EngineError> {
+        let set = job.settings.checkpoint_dir().map(|dir| PathBuf::from(dir.strip_prefix("file://").unwrap_or(dir)));
+        match args.state_dir.clone().or(set) {
+            Some(path) if jobs == 1 => Ok(Self { path, temporary: None }),
+            Some(path) => Ok(Self { path: path.join(format!("job-{number}")), temporary: None }),
             None => {
                 let folder = tempfile::tempdir().map_err(|e| EngineError::io("create", std::env::temp_dir(), e))?;
-                Ok(Self { path: folder.path().to_path_buf(), _temporary: Some(folder) })
+                Ok(Self { path: folder.path().to_path_buf(), temporary: Some(folder) })
             }
         }
     }
@@ -123,7 +125,7 @@ fn run_job(args: &RunArgs, job: ScriptJob, state: &StateDir, screen: &Screen, si
         Ok(handle) => Arc::new(handle),
         Err(error) => return failed(&error, screen),
     };
-    if args.state_dir.is_some()
+    if state.temporary.is_none()
         && let Err(error) = control::serve(&state.path, Arc::clone(&handle))
     {
         screen.say(&format!("warning: `tidemill savepoint` will not reach this job: {error}"));

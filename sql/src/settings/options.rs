@@ -143,14 +143,19 @@ pub const OPTIONS: &[OptionSpec] = &[
         "Key groups of the job's state: the largest parallelism it can ever be restored with.",
     ),
     own(keys::PIPELINE_NAME, ValueKind::Text, None, "Name of the job."),
-    own(keys::CHECKPOINT_INTERVAL, ValueKind::Duration, Some("1 s"), "Time between checkpoints; 0 turns them off."),
+    own(
+        keys::CHECKPOINT_INTERVAL,
+        ValueKind::Duration,
+        Some("10 s"),
+        "Time between checkpoints, and so between results in files; 0 turns them off.",
+    ),
     own(keys::CHECKPOINT_DIR, ValueKind::Text, None, "Folder for checkpoints; `--state-dir` goes first."),
     alias("state.checkpoints.dir", keys::CHECKPOINT_DIR, ValueKind::Text),
     own(
         keys::RETAINED_CHECKPOINTS,
         ValueKind::Integer { min: 1, max: 1000 },
-        Some("2"),
-        "Completed checkpoints that are kept.",
+        Some("3"),
+        "Completed checkpoints that are kept; 2 at least, so that there is one to fall back to.",
     ),
     alias("state.checkpoints.num-retained", keys::RETAINED_CHECKPOINTS, ValueKind::Integer { min: 1, max: 1000 }),
     own(
