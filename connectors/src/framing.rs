@@ -13,8 +13,10 @@ use tidemill_engine::{EngineError, Result};
 use crate::compression::{Compression, read_error};
 use crate::format::{Block, RowDecoder};
 
-/// Read at once: large enough that a system call costs nothing per record, small enough to stay in the L2 cache.
-const BLOCK_BYTES: usize = 512 * 1024;
+/// Read at once from a file that is small or read a few rows at a time.
+const BLOCK_BYTES_MIN: usize = 64 * 1024;
+/// Read at once where batches take as much: a system call then costs nothing per record.
+const BLOCK_BYTES_MAX: usize = 4 << 20;
 /// Longest record. A longer one is a missing newline in a file that is not what the table says; without a bound it
 /// would take all memory.
 pub(crate) const RECORD_BYTES_MAX: usize = 1 << 30;
@@ -33,6 +35,10 @@ pub struct RecordReader {
     end: End,
     /// The input gave its last byte.
     exhausted: bool,
+    /// How much to read at once: grows until a batch finds all its rows in a block.
+    block_bytes: usize,
+    /// What the last batch took.
+    batch_bytes: usize,
 }
 
 /// Where the records of a reader end.
@@ -69,9 +75,18 @@ impl RecordReader {
             Some(end) => End::NewlineFrom(end - 1),
         };
         let input = compression.open(path, 0)?;
-        let buffer = Vec::new();
-        let mut reader =
-            Self { path: path.to_owned(), input, decoder, buffer, filled: 0..0, offset: 0, end, exhausted: false };
+        let mut reader = Self {
+            path: path.to_owned(),
+            input,
+            decoder,
+            buffer: Vec::new(),
+            filled: 0..0,
+            offset: 0,
+            end,
+            exhausted: false,
+            block_bytes: BLOCK_BYTES_MIN,
+            batch_bytes: 0,
+        };
         reader.begin()?;
         let start = match position {
             Some(position) => position,
@@ -84,17 +99,26 @@ impl RecordReader {
 
     /// Up to `rows_max` further rows and the records left out among them; `None` at the end.
     pub fn next(&mut self, rows_max: usize) -> Result<Option<(RecordBatch, Vec<Rejected>)>> {
+        // A remainder that is worth a small batch only is joined to what follows it.
+        if !self.exhausted && self.filled.len() < self.batch_bytes / 4 {
+            self.fill()?;
+        }
         loop {
-            let (bytes, last) = self.whole_part();
+            let (bytes, last) = self.owned_part();
             if bytes.is_empty() && last {
                 return Ok(None);
             }
             let length = bytes.len();
-            let block = Block { bytes: &self.buffer[bytes.clone()], offset: self.offset, last };
+            let block = Block { bytes: &self.buffer[bytes], offset: self.offset, last };
             let decoded = self.decoder.decode(block, rows_max)?;
             assert!(decoded.consumed <= length, "a decoder takes no more than it was given");
             self.consume(decoded.consumed);
-            if decoded.rows.num_rows() > 0 || !decoded.rejected.is_empty() {
+            let count = decoded.rows.num_rows() + decoded.rejected.len();
+            if count > 0 {
+                self.batch_bytes = decoded.consumed;
+                if count < rows_max {
+                    self.block_bytes = (self.block_bytes * 2).min(BLOCK_BYTES_MAX);
+                }
                 return Ok(Some((decoded.rows, decoded.rejected)));
             }
             if decoded.consumed == 0 {
@@ -142,7 +166,7 @@ impl RecordReader {
     }
 
     /// The bytes that belong to this reader, and whether they are the last of them.
-    fn whole_part(&mut self) -> (Range<usize>, bool) {
+    fn owned_part(&mut self) -> (Range<usize>, bool) {
         self.find_end();
         let filled = self.filled.clone();
         match self.end {
@@ -177,10 +201,11 @@ impl RecordReader {
         }
         self.buffer.copy_within(self.filled.clone(), 0);
         self.filled = 0..self.filled.len();
-        // A record longer than the buffer doubles it, so that a long record is not looked through too often.
-        let wanted = (self.filled.len() * 2).max(BLOCK_BYTES);
-        if self.buffer.len() < wanted {
-            self.buffer.resize(wanted, 0);
+        // A record longer than the block doubles it, so that a long record is not looked through too often.
+        let wanted = (self.filled.len() * 2).max(self.block_bytes);
+        self.buffer.resize(wanted, 0);
+        if self.buffer.capacity() > 4 * wanted.max(BLOCK_BYTES_MAX) {
+            self.buffer.shrink_to_fit();
         }
         while self.filled.end < self.buffer.len() {
             match self.input.read(&mut self.buffer[self.filled.end..]) {
@@ -242,6 +267,133 @@ pub fn align_to_record(path: &Path, start: u64) -> Result<u64> {
             },
             Err(error) if error.kind() == std::io::ErrorKind::Interrupted => {}
             Err(error) => return Err(EngineError::io("read", path, error)),
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::format::Format;
+    use arrow::array::AsArray;
+    use arrow::datatypes::{DataType, Field, Int64Type, Schema, SchemaRef};
+    use rand::{Rng, SeedableRng};
+    use rand_chacha::ChaCha8Rng;
+    use std::io::Write;
+    use std::sync::Arc;
+
+    fn schema() -> SchemaRef {
+        Arc::new(Schema::new(vec![Field::new("n", DataType::Int64, true)]))
+    }
+
+    fn open(path: &Path, format: &str, range: ByteRange, position: Option<u64>) -> RecordReader {
+        let options = [("csv.header".to_owned(), "true".to_owned())].into();
+        let format = Format::parse(format, &options).expect("valid options");
+        let decoder = format.decoder(&schema(), &[0], path).expect("decoder");
+        RecordReader::open(path, Compression::of_path(path), decoder, range, position).expect("open")
+    }
+
+    fn numbers(rows: &RecordBatch) -> Vec<i64> {
+        rows.column(0).as_primitive::<Int64Type>().values().to_vec()
+    }
+
+    fn rest(reader: &mut RecordReader, rows_max: usize) -> Vec<i64> {
+        let mut all = Vec::new();
+        while let Some((rows, _)) = reader.next(rows_max).expect("good records") {
+            assert!(rows.num_rows() <= rows_max);
+            all.extend(numbers(&rows));
+        }
+        all
+    }
+
+    fn json_lines(random: &mut ChaCha8Rng, count: i64) -> String {
+        let line = |n: i64| {
+            let end = ["\n", "\r\n", "\n\n"][random.random_range(0..3)];
+            format!("{{\"n\":{n},\"x\":\"{}\"}}{end}", "x".repeat(random.random_range(0..20)))
+        };
+        (0..count).map(line).collect()
+    }
+
+    #[test]
+    fn ranges_share_no_record_and_miss_none() {
+        let mut random = ChaCha8Rng::seed_from_u64(1);
+        let folder = tempfile::tempdir().expect("temporary folder");
+        let path = folder.path().join("in.json");
+        for round in 0..300 {
+            let mut text = json_lines(&mut random, 20);
+            if round % 2 == 0 {
+                text.truncate(text.trim_end().len());
+            }
+            std::fs::write(&path, &text).expect("write");
+            let length = text.len() as u64;
+            let mut cuts: Vec<u64> = (0..random.random_range(0..6)).map(|_| random.random_range(0..=length)).collect();
+            cuts.extend([0, length]);
+            cuts.sort_unstable();
+            let ranges = cuts.windows(2).map(|pair| ByteRange { start: pair[0], end: Some(pair[1]) });
+            let parts = ranges.map(|range| rest(&mut open(&path, "json", range, None), 1 + round % 7));
+            assert_eq!(parts.flatten().collect::<Vec<_>>(), (0..20).collect::<Vec<_>>(), "{cuts:?} of {text:?}");
+        }
+    }
+
+    #[test]
+    fn reading_goes_on_from_every_position() {
+        let mut random = ChaCha8Rng::seed_from_u64(2);
+        let folder = tempfile::tempdir().expect("temporary folder");
+        let csv: String = "x,n\n".to_owned() + &(0..30).map(|n| format!("\"a\n{n}\",{n}\n")).collect::<String>();
+        let json = json_lines(&mut random, 30);
+        for (format, text) in [("json", &json), ("csv", &csv)] {
+            for compression in [Compression::None, Compression::Gzip, Compression::Zstd] {
+                let path = folder.path().join(format!("in.{format}{}", compression.suffix()));
+                let mut writer = crate::compression::CompressedWriter::new(compression, Vec::new());
+                writer.write_all(text.as_bytes()).expect("a Vec takes any bytes");
+                std::fs::write(&path, writer.finish().expect("a Vec takes any bytes")).expect("write");
+                let mut reader = open(&path, format, ByteRange::default(), None);
+                let mut given = 0;
+                loop {
+                    let mut again = open(&path, format, ByteRange::default(), Some(reader.position()));
+                    assert_eq!(rest(&mut again, 7), (given..30).collect::<Vec<_>>(), "{format} {compression:?}");
+                    let Some((rows, _)) = reader.next(4).expect("good records") else { break };
+                    given += rows.num_rows() as i64;
+                }
+                assert_eq!(given, 30);
+            }
+        }
+    }
+
+    #[test]
+    fn records_longer_than_a_block_are_read() {
+        let folder = tempfile::tempdir().expect("temporary folder");
+        let path = folder.path().join("in.json");
+        let long = "x".repeat(3 * BLOCK_BYTES_MAX);
+        let text: String =
+            (0..6).map(|n| format!("{{\"x\":\"{}\",\"n\":{n}}}\n", &long[..long.len() / (n + 1)])).collect();
+        std::fs::write(&path, text).expect("write");
+        assert_eq!(rest(&mut open(&path, "json", ByteRange::default(), None), 100), (0..6).collect::<Vec<_>>());
+    }
+
+    #[test]
+    fn large_batches_are_not_cut_to_the_size_of_a_block() {
+        let folder = tempfile::tempdir().expect("temporary folder");
+        let path = folder.path().join("in.json");
+        let text: String = (0..200_000).map(|n| format!("{{\"n\":{n}}}\n")).collect();
+        std::fs::write(&path, text).expect("write");
+        let mut reader = open(&path, "json", ByteRange::default(), None);
+        let (mut batches, mut all) = (0, 0);
+        while let Some((rows, _)) = reader.next(8192).expect("good records") {
+            batches += 1;
+            all += rows.num_rows();
+        }
+        assert_eq!(all, 200_000);
+        assert!(batches < 40, "{batches} batches");
+    }
+
+    #[test]
+    fn an_empty_file_has_no_records() {
+        let folder = tempfile::tempdir().expect("temporary folder");
+        for format in ["json", "csv", "raw"] {
+            let path = folder.path().join("empty");
+            std::fs::write(&path, "").expect("write");
+            assert_eq!(rest(&mut open(&path, format, ByteRange::default(), None), 9), Vec::<i64>::new(), "{format}");
         }
     }
 }

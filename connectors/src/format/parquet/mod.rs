@@ -203,3 +203,6 @@ impl<W: Write + Send> ParquetWriter<W> {
 fn failed(error: ParquetError) -> EngineError {
     EngineError::Connector { connector: "parquet writer".into(), reason: error.to_string() }
 }
+
+#[cfg(test)]
+mod tests;
