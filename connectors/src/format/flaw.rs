@@ -9,14 +9,17 @@ const VALUE_CHARS_MAX: usize = 60;
 
 /// One word wide, so that the good path carries little.
 #[derive(Debug)]
-pub(crate) struct Flaw(Box<String>);
+pub(crate) struct Flaw(Box<Reason>);
+
+#[derive(Debug)]
+struct Reason(String);
 
 pub(crate) type Parsed<T> = Result<T, Flaw>;
 
 impl Flaw {
     #[cold]
     pub(crate) fn new(reason: impl Into<String>) -> Self {
-        Self(Box::new(reason.into()))
+        Self(Box::new(Reason(reason.into())))
     }
 
     /// The value is not of the type: `"abc" is not a BIGINT`.
@@ -38,13 +41,13 @@ impl Flaw {
     /// Puts the column that the reason is about before it.
     #[cold]
     pub(crate) fn within(self, column: &str) -> Self {
-        Self::new(format!("column {column}: {}", self.0))
+        Self::new(format!("column {column}: {self}"))
     }
 }
 
 impl fmt::Display for Flaw {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.write_str(&self.0)
+        f.write_str(&self.0.0)
     }
 }
 
