@@ -42,6 +42,7 @@ fn read(source: &Arc<dyn Source>, position: Option<&Position>, rows: usize, batc
                 count += rows.num_rows();
                 batches.push(rows);
             }
+            Read::Watermark(_) => unreachable!("datagen knows no watermark"),
             Read::Wait(time) => std::thread::sleep(time),
             Read::End => break,
         }

@@ -264,7 +264,7 @@ mod tests {
     fn timestamps_in_both_standards() {
         use TimestampFlaw::{Malformed, OutOfRange};
         use TimestampStandard::{Iso8601, Sql};
-        let cases: &[(&str, TimestampStandard, bool, TimeUnit, Result<i64, TimestampFlaw>)] = &[
+        let cases = [
             ("1970-01-01 00:00:00", Sql, false, TimeUnit::Millisecond, Ok(0)),
             ("1970-01-01 00:00:01.5", Sql, false, TimeUnit::Millisecond, Ok(1500)),
             ("1969-12-31 23:59:59.999999", Sql, false, TimeUnit::Microsecond, Ok(-1)),
@@ -278,8 +278,8 @@ mod tests {
             ("2300-01-01 00:00:00", Sql, false, TimeUnit::Nanosecond, Err(OutOfRange)),
         ];
         for (text, standard, local, unit, expected) in cases {
-            let found = parse_timestamp(text.as_bytes(), *standard, *local, *unit, &mut DayCache::default());
-            assert_eq!(found, *expected, "{text}");
+            let found = parse_timestamp(text.as_bytes(), standard, local, unit, &mut DayCache::default());
+            assert_eq!(found, expected, "{text}");
         }
     }
 

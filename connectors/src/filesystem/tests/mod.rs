@@ -57,7 +57,7 @@ fn read(
                 batches.push(rows);
                 all_rejected.extend(rejected);
             }
-            Read::Wait(_) => unreachable!("files do not wait"),
+            Read::Watermark(_) | Read::Wait(_) => unreachable!("files do not wait and know no watermark"),
             Read::End => return Ok((batches, all_rejected)),
         }
     }
