@@ -43,6 +43,9 @@ const ROCKSDB_MANIFEST_BYTES_MAX: usize = 128 << 10;
 /// Background threads for flushes and compactions, shared by all RocksDBs of the process.
 const BACKGROUND_JOBS_MAX: i32 = 4;
 
+/// Where RocksDB's own messages go.
+const LOG_TARGET: &str = "tidemill::rocksdb";
+
 /// The process's one door to durable state. Clones share everything.
 #[derive(Clone)]
 pub struct StateBackend {
@@ -157,13 +160,15 @@ fn table_options(cache: &Cache) -> BlockBasedOptions {
     table
 }
 
-/// No statistics threads, no log files: what matters comes back as errors.
+/// No statistics threads, no log files: what matters comes back as errors. RocksDB prints the list of its options at
+/// every level, as a "header": that is for those who look for it.
 fn quieten(options: &mut Options) {
     options.set_stats_dump_period_sec(0);
     options.set_stats_persist_period_sec(0);
     options.set_skip_stats_update_on_db_open(true);
     options.set_table_cache_num_shard_bits(2);
-    options.set_info_logger(InfoLogger::new_callback_logger(LogLevel::Error, |_, message| {
-        tracing::warn!(target: "tidemill::rocksdb", "{}", message.trim_end());
+    options.set_info_logger(InfoLogger::new_callback_logger(LogLevel::Error, |level, message| match level {
+        LogLevel::Error | LogLevel::Fatal => tracing::warn!(target: LOG_TARGET, "{}", message.trim_end()),
+        _ => tracing::trace!(target: LOG_TARGET, "{}", message.trim_end()),
     }));
 }
