@@ -1,6 +1,7 @@
 //! Arrow arrays that grow value by value and can be cut back to an earlier length, which is how the decoders take back
 //! the values of a record that turns out to be bad. What text a value is read from is not known here.
 
+use std::collections::HashSet;
 use std::sync::Arc;
 
 use arrow::array::{
@@ -107,6 +108,19 @@ impl Texts {
 
     fn len(&self) -> usize {
         self.offsets.len() - 1
+    }
+
+    /// The first value from index `start` on that occurs again behind itself.
+    pub(crate) fn first_repeated(&self, start: usize) -> Option<&[u8]> {
+        /// Fewer values are compared pair by pair, which needs no memory.
+        const PAIRWISE_MAX: usize = 16;
+        let value = |index: usize| &self.bytes[self.offsets[index] as usize..self.offsets[index + 1] as usize];
+        let mut values = (start..self.len()).map(value);
+        if self.len() - start > PAIRWISE_MAX {
+            let mut seen = HashSet::new();
+            return values.find(|value| !seen.insert(*value));
+        }
+        (start..self.len()).find(|index| (start..*index).any(|earlier| value(earlier) == value(*index))).map(value)
     }
 
     fn truncate(&mut self, length: usize) {

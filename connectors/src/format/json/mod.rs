@@ -2,12 +2,12 @@
 //!
 //! Stricter than Flink where Flink would change a value: a fraction in an integer column, a word other than true or
 //! false in a BOOLEAN column and a DECIMAL that is too large are bad records. The whole record must be JSON, also where
-//! a column is not read. Of a repeated key the last value counts. A value of STRING type that is not a string is its
+//! a column is not read. Of a repeated key the last value counts, but a MAP must not repeat one. A value of STRING type that is not a string is its
 //! JSON text without insignificant white space.
 
 use std::sync::Arc;
 
-use arrow::datatypes::{Schema, SchemaRef};
+use arrow::datatypes::{DataType, Schema, SchemaRef};
 use tidemill_engine::Result;
 
 use super::option::OptionReader;
@@ -98,9 +98,15 @@ impl JsonOptions {
         use TimestampStandard::{Iso8601, Sql};
         // No effect, but a wrong value is still a mistake.
         reader.boolean("json.encode.decimal-as-plain-number", false);
+        let fail_on_missing_field = reader.boolean("json.fail-on-missing-field", false);
+        let ignore_parse_errors = reader.boolean("json.ignore-parse-errors", false);
+        if fail_on_missing_field && ignore_parse_errors {
+            let hint = "set only one of 'json.fail-on-missing-field' and 'json.ignore-parse-errors' to 'true'";
+            reader.problems.push(FormatProblem::value("json.fail-on-missing-field", "true", hint));
+        }
         Self {
-            fail_on_missing_field: reader.boolean("json.fail-on-missing-field", false),
-            ignore_parse_errors: reader.boolean("json.ignore-parse-errors", false),
+            fail_on_missing_field,
+            ignore_parse_errors,
             timestamps: reader.choice("json.timestamp-format.standard", Sql, &[("SQL", Sql), ("ISO-8601", Iso8601)]),
             map_null_key_mode: reader.choice(
                 "json.map-null-key.mode",
@@ -113,8 +119,27 @@ impl JsonOptions {
     }
 }
 
-pub(super) fn check(_table: &Schema) -> Vec<FormatProblem> {
-    Vec::new()
+pub(super) fn check(table: &Schema) -> Vec<FormatProblem> {
+    let columns = table.fields().iter().filter(|field| has_other_keys(field.data_type()));
+    columns
+        .map(|field| {
+            let message = format!("column {}: the keys of a MAP are STRING in JSON", field.name());
+            FormatProblem::column(message, "declare it as MAP<STRING, ...>")
+        })
+        .collect()
+}
+
+/// A MAP in the type has keys that are not STRING.
+fn has_other_keys(data_type: &DataType) -> bool {
+    match data_type {
+        DataType::List(element) => has_other_keys(element.data_type()),
+        DataType::Struct(fields) => fields.iter().any(|field| has_other_keys(field.data_type())),
+        DataType::Map(entries, _) => match entries.data_type() {
+            DataType::Struct(pair) => pair[0].data_type() != &DataType::Utf8 || has_other_keys(pair[1].data_type()),
+            _ => true,
+        },
+        _ => false,
+    }
 }
 
 pub(super) fn decoder(

@@ -8,6 +8,7 @@ use arrow::util::display::{ArrayFormatter, FormatOptions};
 use expect_test::{Expect, expect};
 use rand::{Rng, SeedableRng};
 use rand_chacha::ChaCha8Rng;
+use serde_json::Value;
 
 use super::{JsonOptions, TimestampStandard, decoder, encoder};
 use crate::format::{Block, Decoded};
@@ -441,7 +442,7 @@ fn what_is_encoded_decodes_to_the_same_rows() {
 fn what_is_encoded_is_json_to_others() {
     let rows = random_rows(&mut ChaCha8Rng::seed_from_u64(2), 200);
     for line in encoded(&JsonOptions::default(), &rows).split_inclusive(|byte| *byte == b'\n') {
-        serde_json::from_slice::<serde_json::Value>(line).expect("JSON");
+        serde_json::from_slice::<Value>(line).expect("JSON");
     }
 }
 
@@ -508,7 +509,7 @@ fn mutated_records_never_panic_and_agree_with_serde_json() {
         let decoded = decode(&lenient(), &schema, &record).expect("lenient");
         assert_eq!(decoded.rows.num_rows() + decoded.rejected.len(), 1);
         let none = decode(&lenient(), &self::schema(&[]), &record).expect("lenient");
-        let json = serde_json::from_slice::<serde_json::Map<String, serde_json::Value>>(&record).is_ok();
+        let json = serde_json::from_slice::<serde_json::Map<String, Value>>(&record).is_ok();
         assert_eq!(none.rows.num_rows() == 1, json, "{}", String::from_utf8_lossy(&record));
         assert!(json || decoded.rows.num_rows() == 0, "{}", String::from_utf8_lossy(&record));
     }
@@ -541,4 +542,76 @@ fn changing_shapes_and_data_as_keys_are_read() {
     for column in decoded.rows.columns() {
         assert_eq!(column.as_ref(), &arrow::array::Int64Array::from(expected.clone()) as &dyn Array);
     }
+}
+
+/// A JSON text of the value as another program might write it: other white space, escapes, order and repeated keys.
+fn write_oddly(value: &Value, random: &mut ChaCha8Rng, out: &mut String) {
+    let space = |random: &mut ChaCha8Rng| ["", "", "", " ", "\t", "  \r"][random.random_range(0..6)];
+    match value {
+        Value::Object(fields) => {
+            let mut fields: Vec<_> = fields.iter().collect();
+            for index in (1..fields.len()).rev() {
+                fields.swap(index, random.random_range(0..=index));
+            }
+            *out += "{";
+            for (index, (name, field)) in fields.iter().enumerate() {
+                *out += if index > 0 { "," } else { "" };
+                if random.random_ratio(1, 20) {
+                    *out += &format!("{}: null,\"other\":[{{\"{name}\":0}}],", Value::from(name.as_str()));
+                }
+                *out += space(random);
+                write_oddly(&Value::from(name.as_str()), random, out);
+                *out += &format!("{}:{}", space(random), space(random));
+                write_oddly(field, random, out);
+                *out += space(random);
+            }
+            *out += "}";
+        }
+        Value::Array(elements) => {
+            *out += "[";
+            for (index, element) in elements.iter().enumerate() {
+                *out += if index > 0 { "," } else { "" };
+                *out += space(random);
+                write_oddly(element, random, out);
+                *out += space(random);
+            }
+            *out += "]";
+        }
+        Value::String(text) => {
+            *out += "\"";
+            for unit in text.encode_utf16() {
+                match char::from_u32(unit.into()) {
+                    Some(character)
+                        if !random.random_ratio(1, 10) && character >= ' ' && !"\"\\".contains(character) =>
+                    {
+                        out.push(character);
+                    }
+                    _ => *out += &format!("\\u{unit:04X}"),
+                }
+            }
+            *out += "\"";
+        }
+        other => *out += &other.to_string(),
+    }
+}
+
+/// However a document is written, it gives the same rows.
+#[test]
+fn the_way_a_document_is_written_changes_nothing() {
+    let mut random = ChaCha8Rng::seed_from_u64(6);
+    let rows = random_rows(&mut random, 300);
+    let plain = encoded(&JsonOptions::default(), &rows);
+    let mut odd = String::new();
+    for line in plain.split(|byte| *byte == b'\n').filter(|line| !line.is_empty()) {
+        let value: Value = serde_json::from_slice(line).expect("own output");
+        let start = odd.len();
+        write_oddly(&value, &mut random, &mut odd);
+        serde_json::from_str::<Value>(&odd[start..]).expect("odd, but JSON");
+        odd += "\n";
+    }
+    // A repeated key in a MAP is refused, and write_oddly repeats keys everywhere: leave MAPs out.
+    let columns: Vec<usize> = (0..17).collect();
+    let schema = Arc::new(wide_schema().project(&columns).expect("in range"));
+    let decoded = decode(&JsonOptions::default(), &schema, odd.as_bytes()).expect("JSON");
+    assert_eq!(decoded.rows, rows.project(&columns).expect("in range"));
 }

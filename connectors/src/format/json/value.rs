@@ -174,6 +174,11 @@ fn read_map(cursor: &mut Cursor<'_>, column: &mut Column, reading: &mut Reading)
             }
         }
     }
+    if let (Values::Text(texts), Some(start)) = (&keys.values, offsets.last())
+        && let Some(key) = texts.first_repeated(*start as usize)
+    {
+        return Err(Flaw::new(format!("the key {:?} occurs twice", String::from_utf8_lossy(key))));
+    }
     offsets.push(keys.len() as i32);
     Ok(())
 }
