@@ -83,6 +83,8 @@ impl JsonDecoder {
         let mut more = !cursor.eat(b'}');
         while more {
             key = self.keys.next(key, &mut cursor)?;
+            // A known text may stand before more white space than it had when it was learnt.
+            cursor.space();
             match self.keys.known[key].column {
                 None => drop(cursor.skip(&mut self.reading.nesting)?),
                 Some(column) => missing -= usize::from(self.read_column(&mut cursor, column, row)?),
