@@ -50,7 +50,6 @@ pub struct Column {
 }
 
 #[derive(Debug, Clone)]
-#[expect(clippy::large_enum_variant, reason = "few values live at a time; a box would only burden every match")]
 pub enum ColumnKind {
     Physical,
     Computed(Expr),
@@ -138,7 +137,6 @@ impl Relation<'_> {
 }
 
 #[derive(Debug, Clone)]
-#[expect(clippy::large_enum_variant, reason = "few values live at a time; a box would only burden every match")]
 pub enum Entry {
     Table(TableDefinition),
     View(ViewDefinition),

@@ -11,7 +11,6 @@ pub mod plan;
 pub mod session;
 pub mod settings;
 mod show;
-mod stack;
 pub mod types;
 pub mod window_call;
 

@@ -33,10 +33,6 @@ use crate::state::{InstanceId, KeyedState, StateBackend, StateInstance};
 use crate::time::EventTime;
 use crate::{Barrier, EngineError, Result};
 
-/// Deeply nested expressions are evaluated by recursion, within a chain of operators that call each other. Memory is
-/// only taken for what is used.
-const STACK_BYTES: usize = 16 << 20;
-
 /// What every task of an attempt is made from.
 pub struct Plan {
     pub graph: Arc<JobGraph>,
@@ -242,7 +238,7 @@ impl Seat {
                 reporter.failed(error);
             }
         };
-        let builder = thread::Builder::new().name("tidemill-task".into()).stack_size(STACK_BYTES);
+        let builder = thread::Builder::new().name("tidemill-task".into());
         builder.spawn(run).map_err(|error| EngineError::io("start", "a thread", error))
     }
 

@@ -114,7 +114,3 @@ fn check_inputs(graph: &JobGraph, node: &Node, parallelism: usize) -> Result<()>
     }
     Ok(())
 }
-
-#[cfg(test)]
-#[path = "layout_tests.rs"]
-mod tests;

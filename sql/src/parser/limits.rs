@@ -11,59 +11,33 @@ use crate::diagnostic::Diagnostic;
 /// Brackets within brackets.
 const NESTING_MAX: usize = 64;
 /// Operators that build on each other: the depth of the tree that they make.
-const DEPTH_MAX: usize = 300;
+const DEPTH_MAX: usize = 500;
 
-/// Words that join operands, but for AND and OR.
-const OPERATORS: &[&str] = &["LIKE", "IS", "BETWEEN", "NOT", "IN", "SIMILAR", "AT", "COLLATE"];
+/// Words that join operands to their left.
+const OPERATORS: &[&str] = &["AND", "OR", "LIKE", "IS", "BETWEEN", "NOT", "IN", "SIMILAR", "AT", "COLLATE"];
 /// Words that start a new expression.
 const BREAKS: &[&str] =
     &["FROM", "WHERE", "HAVING", "GROUP", "ORDER", "LIMIT", "ON", "JOIN", "WHEN", "THEN", "ELSE", "AS"];
 
-/// Operators by how strongly they bind: `a = 1 OR a = 2` is a chain of one OR, whatever stands in its terms.
-#[derive(Clone, Copy)]
-enum Binding {
-    Or,
-    And,
-    Compare,
-    Add,
-    Multiply,
-    Step,
-}
-
 /// What one open bracket holds so far.
 #[derive(Default)]
 struct Level {
-    /// Length of the chain of each binding that is being built; looser ones first.
-    chains: [usize; 6],
-    /// Depth of the deepest operand of these chains that is complete.
-    operand: usize,
-    /// Depth of the deepest expression before the current one.
+    /// Depth of the tree of the current expression.
+    depth: usize,
+    /// Depth of the deepest expression before it.
     deepest: usize,
     /// Set operations and joins: levels around everything in the bracket.
     chained: usize,
 }
 
 impl Level {
-    fn operator(&mut self, binding: Binding) {
-        let tighter = &mut self.chains[binding as usize + 1..];
-        self.operand = self.operand.max(tighter.iter().sum());
-        tighter.fill(0);
-        self.chains[binding as usize] += 1;
-    }
-
     fn break_expression(&mut self) {
-        self.deepest = self.deepest.max(self.depth());
-        self.chains.fill(0);
-        self.operand = 0;
-    }
-
-    /// A bound on the depth of the tree of the current expression.
-    fn depth(&self) -> usize {
-        self.chains.iter().sum::<usize>() + self.operand
+        self.deepest = self.deepest.max(self.depth);
+        self.depth = 0;
     }
 
     fn height(&self) -> usize {
-        self.deepest.max(self.depth()) + self.chained
+        self.deepest.max(self.depth) + self.chained
     }
 }
 
@@ -79,23 +53,18 @@ pub(super) fn check(tokens: &[TokenWithSpan]) -> Parsed<()> {
                         .with_hint("split the statement: views and WITH give parts of it a name"));
                 }
                 // A subscript is a step of its own; so is a call behind a call.
-                level.operator(Binding::Step);
+                level.depth += 1;
                 outer.push(std::mem::take(&mut level));
             }
             Token::RParen | Token::RBracket | Token::RBrace => {
                 let inner = level.height() + 1;
                 level = outer.pop().unwrap_or_default();
-                level.operand = level.operand.max(inner);
+                level.depth = level.depth.max(inner);
             }
             Token::Comma | Token::SemiColon => level.break_expression(),
             Token::Word(Word { value, quote_style: None, .. }) => word(&mut level, value),
             Token::Whitespace(_) | Token::EOF | Token::Number(..) | Token::SingleQuotedString(_) | Token::Word(_) => {}
-            Token::Plus | Token::Minus => level.operator(Binding::Add),
-            Token::Mul | Token::Div | Token::Mod | Token::StringConcat => level.operator(Binding::Multiply),
-            Token::Eq | Token::Neq | Token::Lt | Token::Gt | Token::LtEq | Token::GtEq => {
-                level.operator(Binding::Compare)
-            }
-            _ => level.operator(Binding::Step),
+            _ => level.depth += 1,
         }
         if level.height() > DEPTH_MAX {
             return Err(Diagnostic::at(
@@ -115,12 +84,8 @@ fn word(level: &mut Level, value: &str) {
     }
     if is(BREAKS) {
         level.break_expression();
-    } else if is(&["OR"]) {
-        level.operator(Binding::Or);
-    } else if is(&["AND"]) {
-        level.operator(Binding::And);
     } else if is(OPERATORS) {
-        level.operator(Binding::Compare);
+        level.depth += 1;
     }
 }
 

@@ -7,7 +7,7 @@ use crate::Diagnostic;
 
 mod ddl;
 mod errors;
-pub(crate) mod mutation;
+mod mutation;
 mod queries;
 mod windows;
 

@@ -1,13 +1,12 @@
 //! From lines of JSON straight to Arrow columns, in one pass: keys are guessed from the records before, values of
 //! columns that are not read are checked and left behind, the others go into their columns without a tree between.
 
-use std::collections::HashMap;
-
 use arrow::datatypes::SchemaRef;
 use tidemill_engine::Result;
 
 use super::JsonOptions;
 use super::cursor::{Cursor, Nesting};
+use super::keys::Keys;
 use super::value::{Reading, push_missing, read_value};
 use crate::format::column::{Column, finish};
 use crate::format::flaw::{Flaw, Parsed};
@@ -85,7 +84,7 @@ impl JsonDecoder {
             key = self.keys.next(key, &mut cursor)?;
             // A known text may stand before more white space than it had when it was learnt.
             cursor.space();
-            match self.keys.known[key].column {
+            match self.keys.column(key) {
                 None => drop(cursor.skip(&mut self.reading.nesting)?),
                 Some(column) => missing -= usize::from(self.read_column(&mut cursor, column, row)?),
             }
@@ -158,92 +157,5 @@ impl RowDecoder for JsonDecoder {
             at = next;
         }
         Ok(Decoded { consumed: at, rows: finish(&self.schema, &mut self.columns, rows)?, rejected })
-    }
-}
-
-/// Keys seen so far, each with the key that followed it last time. Most records look like the one before, so the text
-/// from one value to the next is compared as a whole instead of being read.
-struct Keys {
-    known: Vec<KnownKey>,
-    by_text: HashMap<Box<[u8]>, usize>,
-    columns: HashMap<Box<[u8]>, usize>,
-}
-
-struct KnownKey {
-    /// From behind the comma or brace to the value: the key, its colon, and white space as written.
-    text: Box<[u8]>,
-    /// The column that the key names, if it is read.
-    column: Option<usize>,
-    /// What followed last, and before that.
-    next: [usize; 2],
-}
-
-/// Keys that are remembered; documents that use data as keys must not fill the memory.
-const KEYS_MAX: usize = 1024;
-/// Longest key text that is remembered.
-const KEY_BYTES_MAX: usize = 128;
-/// Never occurs in UTF-8, so it matches nothing.
-const NO_TEXT: &[u8] = b"\xFF";
-
-impl Keys {
-    /// Stands for the beginning of a record.
-    const START: usize = 0;
-    /// Stands for every key that is not remembered and names no column; with a column: [`Keys::OTHER`] + 1 + column.
-    const OTHER: usize = 1;
-
-    fn new<'a>(names: impl Iterator<Item = &'a str>) -> Self {
-        let columns: HashMap<Box<[u8]>, usize> =
-            names.enumerate().map(|(index, name)| (name.as_bytes().into(), index)).collect();
-        let unmatched = |column| KnownKey { text: NO_TEXT.into(), column, next: [Self::START; 2] };
-        let mut known = vec![unmatched(None), unmatched(None)];
-        known.extend((0..columns.len()).map(|column| unmatched(Some(column))));
-        Self { known, by_text: HashMap::new(), columns }
-    }
-
-    /// Takes the next key up to its value.
-    #[inline]
-    fn next(&mut self, previous: usize, cursor: &mut Cursor<'_>) -> Parsed<usize> {
-        let [likely, other] = self.known[previous].next;
-        if cursor.eat_all(&self.known[likely].text) {
-            return Ok(likely);
-        }
-        if cursor.eat_all(&self.known[other].text) {
-            self.known[previous].next = [other, likely];
-            return Ok(other);
-        }
-        self.read(previous, cursor)
-    }
-
-    fn read(&mut self, previous: usize, cursor: &mut Cursor<'_>) -> Parsed<usize> {
-        let start = cursor.at;
-        cursor.space();
-        let key = cursor.key_and_colon()?;
-        let text = &cursor.bytes[start..cursor.at];
-        let found = match self.by_text.get(text) {
-            Some(found) => *found,
-            None if key.escaped => {
-                let mut name = Vec::new();
-                key.append_to(&mut name);
-                return Ok(self.unremembered(&name));
-            }
-            None if text.len() > KEY_BYTES_MAX || self.known.len() >= KEYS_MAX + self.columns.len() => {
-                return Ok(self.unremembered(key.raw));
-            }
-            None => self.remember(text, key.raw),
-        };
-        let likely = self.known[previous].next[0];
-        self.known[previous].next = [found, likely];
-        Ok(found)
-    }
-
-    fn unremembered(&self, name: &[u8]) -> usize {
-        self.columns.get(name).map_or(Self::OTHER, |column| Self::OTHER + 1 + column)
-    }
-
-    fn remember(&mut self, text: &[u8], name: &[u8]) -> usize {
-        let column = self.columns.get(name).copied();
-        self.known.push(KnownKey { text: text.into(), column, next: [Self::START; 2] });
-        self.by_text.insert(text.into(), self.known.len() - 1);
-        self.known.len() - 1
     }
 }

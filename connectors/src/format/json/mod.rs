@@ -16,6 +16,7 @@ use super::{FormatOption, FormatProblem, RowDecoder, RowEncoder};
 mod cursor;
 mod decode;
 mod encode;
+mod keys;
 mod value;
 
 /// How timestamps look.

@@ -21,8 +21,12 @@ pub(super) fn show_table(table: &CreateTable) -> String {
                 format!("{sql_type} METADATA {:?} virtual={virtual_}", from.as_ref().map(|from| &from.value))
             }
         };
-        let line = format!("\n  {} {kind} {}", column.name.value, column.comment.as_deref().unwrap_or(""));
-        text.push_str(line.trim_end());
+        text.push_str(
+            &format!("\n  {} {kind} {}", column.name.value, column.comment.as_deref().unwrap_or(""))
+                .trim_end()
+                .to_string()
+                .as_str(),
+        );
     }
     if let Some(watermark) = &table.watermark {
         text.push_str(&format!(
