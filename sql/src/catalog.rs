@@ -50,6 +50,7 @@ pub struct Column {
 }
 
 #[derive(Debug, Clone)]
+#[expect(clippy::large_enum_variant, reason = "few values live at a time; a box would only burden every match")]
 pub enum ColumnKind {
     Physical,
     Computed(Expr),
@@ -137,6 +138,7 @@ impl Relation<'_> {
 }
 
 #[derive(Debug, Clone)]
+#[expect(clippy::large_enum_variant, reason = "few values live at a time; a box would only burden every match")]
 pub enum Entry {
     Table(TableDefinition),
     View(ViewDefinition),

@@ -11,6 +11,7 @@ pub mod plan;
 pub mod session;
 pub mod settings;
 mod show;
+mod stack;
 pub mod types;
 pub mod window_call;
 

@@ -139,6 +139,7 @@ pub struct SlotSet {
 }
 
 impl SlotSet {
+    #[inline]
     pub fn insert(&mut self, slot: u32) {
         let (word, bit) = (slot as usize / 64, 1u64 << (slot % 64));
         if word >= self.words.len() {

@@ -11,7 +11,8 @@ use crate::{EngineError, Result};
 /// The values of a TIMESTAMP or TIMESTAMP_LTZ column in milliseconds, rounded down; a NULL is a bad row.
 pub fn row_times(operator: &str, rows: &RecordBatch, column: usize) -> Result<Vec<i64>> {
     let array = rows.column(column);
-    if let Some(row) = (0..array.len()).find(|row| array.null_count() > 0 && array.is_null(*row)) {
+    if array.null_count() > 0 {
+        let row = (0..array.len()).find(|row| array.is_null(*row)).expect("some value is NULL");
         return Err(null_time(operator, rows, column, row));
     }
     let (divisor, factor) = match array.data_type() {

@@ -49,13 +49,20 @@ pub enum AttemptEnd {
     CrashedOnPurpose,
 }
 
-pub struct Coordinator<'a> {
-    pub plan: Arc<Plan>,
-    pub tasks: RunningTasks,
-    pub publishers: Publishers,
+/// How the job's owner reaches the coordinator.
+#[derive(Clone, Copy)]
+pub struct Requests<'a> {
     pub commands: &'a Receiver<Command>,
     pub cancelled: &'a AtomicBool,
-    pub next_epoch: Epoch,
+}
+
+pub struct Coordinator<'a> {
+    plan: Arc<Plan>,
+    tasks: RunningTasks,
+    publishers: Publishers,
+    requests: Requests<'a>,
+    /// Goes on over all attempts of a run: not even the number of a checkpoint that failed is used again (I5).
+    next_epoch: &'a mut Epoch,
     schedule: Schedule,
     running: Option<Running>,
     ended_sources: BTreeSet<TaskId>,
@@ -90,13 +97,12 @@ impl<'a> Coordinator<'a> {
         plan: Arc<Plan>,
         tasks: RunningTasks,
         publishers: Publishers,
-        commands: &'a Receiver<Command>,
-        cancelled: &'a AtomicBool,
-        next_epoch: Epoch,
+        requests: Requests<'a>,
+        next_epoch: &'a mut Epoch,
     ) -> Self {
         let schedule = Schedule { last_started: Some(Instant::now()), ..Schedule::default() };
         let (running, ended_sources) = (None, BTreeSet::new());
-        Self { plan, tasks, publishers, commands, cancelled, next_epoch, schedule, running, ended_sources }
+        Self { plan, tasks, publishers, requests, next_epoch, schedule, running, ended_sources }
     }
 
     /// Runs the attempt to its end; all its threads are gone on return.
@@ -111,14 +117,14 @@ impl<'a> Coordinator<'a> {
 
     fn serve(&mut self) -> Result<AttemptEnd> {
         loop {
-            if self.cancelled.load(Ordering::Relaxed) {
+            if self.requests.cancelled.load(Ordering::Relaxed) {
                 return Ok(AttemptEnd::Cancelled);
             }
             if let Some(kind) = self.due_now() {
                 self.start_checkpoint(kind);
             }
             // Cloned so that `self` is free within the branches; a receiver is a counted pointer.
-            let (events, commands) = (self.tasks.events.clone(), self.commands.clone());
+            let (events, commands) = (self.tasks.events.clone(), self.requests.commands.clone());
             select! {
                 recv(events) -> event => {
                     let event = event.map_err(|_| EngineError::Cancelled)?;
@@ -157,8 +163,8 @@ impl<'a> Coordinator<'a> {
     }
 
     fn start_checkpoint(&mut self, kind: BarrierKind) {
-        let barrier = Barrier { epoch: self.next_epoch, kind };
-        self.next_epoch = self.next_epoch.next();
+        let barrier = Barrier { epoch: *self.next_epoch, kind };
+        *self.next_epoch = self.next_epoch.next();
         self.schedule.wanted = false;
         self.schedule.last_started = Some(Instant::now());
         self.running = Some(Running {

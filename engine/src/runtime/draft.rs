@@ -68,9 +68,11 @@ fn graph_counts(graph: &JobGraph, counts: Vec<Counts>) -> Vec<NodeCounts> {
 
 /// Splits in the order of their numbers, so that they are dealt the same way again.
 fn merge_subtasks(uid: String, subtasks: Vec<SourceSnapshot>) -> SourceState {
-    // A subtask without splits has never held time back, and says nothing of it.
-    let told = subtasks.iter().filter(|subtask| !subtask.splits.is_empty()).map(|subtask| subtask.watermark);
-    let watermark = told.min().unwrap_or(EventTime::MIN);
+    // As those downstream saw it: idle subtasks hold nothing back, and where all are idle the furthest tells time.
+    // A subtask without splits has never said anything.
+    let told = || subtasks.iter().filter(|subtask| !subtask.splits.is_empty());
+    let active = told().filter(|subtask| !subtask.idle).map(|subtask| subtask.watermark).min();
+    let watermark = active.or_else(|| told().map(|subtask| subtask.watermark).max()).unwrap_or(EventTime::MIN);
     let mut splits: Vec<NumberedSplit> = subtasks.into_iter().flat_map(|subtask| subtask.splits).collect();
     splits.sort_by_key(|split| split.number);
     SourceState { uid, splits: splits.into_iter().map(|split| split.state).collect(), watermark }

@@ -32,7 +32,10 @@ pub struct TaskSnapshot {
 pub struct SourceSnapshot {
     pub uid: String,
     pub splits: Vec<NumberedSplit>,
+    /// The largest that it has told.
     pub watermark: EventTime,
+    /// It holds nobody back.
+    pub idle: bool,
 }
 
 /// A task's end of the event channel. Once the coordinator has gone there is nobody to tell, which is no error.

@@ -6,7 +6,7 @@ use std::time::{Duration, Instant};
 
 use crossbeam_channel::Receiver;
 
-use super::coordinator::{AttemptEnd, Command, Coordinator};
+use super::coordinator::{AttemptEnd, Command, Coordinator, Requests};
 use super::launch::{Plan, RunningTasks};
 use super::layout::{Layout, instances};
 use super::monitor::Monitor;
@@ -39,48 +39,78 @@ enum AttemptOutcome {
     AlreadyComplete,
 }
 
+/// What the attempts of one run hand on to each other.
+struct Course {
+    request: RestoreRequest,
+    /// The number for the next checkpoint, as far as this run knows: above every one that it ever began.
+    next_epoch: Epoch,
+    restarts: Restarts,
+}
+
 impl Job {
     /// Runs to the end of the job. Every thread that it started is gone on return.
     pub fn run(&self) -> Result<JobSummary> {
         let backend = StateBackend::new(self.options.memory_budget_bytes);
-        let mut restarts = Restarts::new(self.options.restart.clone());
-        let mut request = request_of(&self.options.restore);
+        let mut course = Course {
+            request: request_of(&self.options.restore),
+            next_epoch: Epoch::ZERO.next(),
+            restarts: Restarts::new(self.options.restart.clone()),
+        };
         loop {
             let (began, completed) = (Instant::now(), self.monitor.checkpoints());
-            match self.attempt(&backend, &mut request) {
-                Ok(AttemptOutcome::AlreadyComplete) => return Ok(self.end(Outcome::AlreadyComplete)),
-                Ok(AttemptOutcome::Ended(AttemptEnd::Finished)) => return Ok(self.end(Outcome::Finished)),
-                Ok(AttemptOutcome::Ended(AttemptEnd::Stopped)) => return Ok(self.end(Outcome::Stopped)),
-                Ok(AttemptOutcome::Ended(AttemptEnd::Cancelled)) => return Ok(self.end(Outcome::Cancelled)),
-                Ok(AttemptOutcome::Ended(AttemptEnd::CrashedOnPurpose)) => self.monitor.restarting(0, None),
+            let outcome = match self.attempt(&backend, &mut course) {
+                Ok(outcome) => self.outcome_of(outcome),
                 Err(error) => {
                     let progressed = self.monitor.checkpoints() > completed;
-                    match restarts.after(&error, progressed, began.elapsed()) {
-                        Verdict::GiveUp => return Err(error),
-                        Verdict::RestartAfter(pause) => {
-                            if let Some(outcome) = self.back_off(&error, restarts.attempt(), pause) {
-                                return Ok(self.end(outcome));
-                            }
-                        }
-                    }
+                    self.after_failure(error, &mut course.restarts, progressed, began.elapsed())?
                 }
+            };
+            if let Some(outcome) = outcome {
+                self.monitor.set_state(JobState::Finished);
+                return Ok(self.monitor.summary(outcome));
             }
         }
     }
 
-    fn end(&self, outcome: Outcome) -> JobSummary {
-        self.monitor.set_state(JobState::Finished);
-        self.monitor.summary(outcome)
+    /// How the job ended; `None`: it goes on with another attempt.
+    fn outcome_of(&self, attempt: AttemptOutcome) -> Option<Outcome> {
+        match attempt {
+            // This very run may have completed the last checkpoint and failed only behind it.
+            AttemptOutcome::AlreadyComplete if self.monitor.checkpoints() > 0 => Some(Outcome::Finished),
+            AttemptOutcome::AlreadyComplete => Some(Outcome::AlreadyComplete),
+            AttemptOutcome::Ended(AttemptEnd::Finished) => Some(Outcome::Finished),
+            AttemptOutcome::Ended(AttemptEnd::Stopped) => Some(Outcome::Stopped),
+            AttemptOutcome::Ended(AttemptEnd::Cancelled) => Some(Outcome::Cancelled),
+            AttemptOutcome::Ended(AttemptEnd::CrashedOnPurpose) => {
+                self.monitor.restarting(0, None);
+                None
+            }
+        }
+    }
+
+    /// Waits before the next attempt, or gives the error back where there is to be none.
+    fn after_failure(
+        &self,
+        error: EngineError,
+        restarts: &mut Restarts,
+        progressed: bool,
+        ran: Duration,
+    ) -> Result<Option<Outcome>> {
+        match restarts.after(&error, progressed, ran) {
+            Verdict::GiveUp => Err(error),
+            Verdict::RestartAfter(pause) => Ok(self.back_off(&error, restarts.attempt(), pause)),
+        }
     }
 
     /// One attempt from recovery to its end. Once it has begun, later ones go on from what it leaves.
-    fn attempt(&self, backend: &StateBackend, request: &mut RestoreRequest) -> Result<AttemptOutcome> {
+    fn attempt(&self, backend: &StateBackend, course: &mut Course) -> Result<AttemptOutcome> {
         self.monitor.set_state(JobState::Starting);
-        let recovery = self.store.recover(request)?;
+        let recovery = self.store.recover(&course.request)?;
         self.tell_skipped(&recovery);
         let max_parallelism = self.check_fit(&recovery)?;
         let start = self.store.begin(&recovery)?;
-        *request = RestoreRequest::Latest;
+        course.request = RestoreRequest::Latest;
+        course.next_epoch = course.next_epoch.max(recovery.next_epoch);
         let restored = recovery.checkpoint.as_ref().map_or(Epoch::ZERO, |one| one.manifest.epoch);
         self.monitor.attempt_starts(&start.job_id, recovery.checkpoint.as_ref().map(|one| one.manifest.as_ref()));
         tracing::info!(job = self.options.job_name, attempt = start.attempt, epoch = restored.0, "attempt starts");
@@ -104,8 +134,8 @@ impl Job {
         });
         let tasks = RunningTasks::launch(Arc::clone(&plan))?;
         self.monitor.set_state(JobState::Running);
-        let next = recovery.next_epoch;
-        let coordinator = Coordinator::new(plan, tasks, publishers, &self.commands, &self.cancelled, next);
+        let requests = Requests { commands: &self.commands, cancelled: &self.cancelled };
+        let coordinator = Coordinator::new(plan, tasks, publishers, requests, &mut course.next_epoch);
         coordinator.run().map(AttemptOutcome::Ended)
     }
 

@@ -33,6 +33,10 @@ use crate::state::{InstanceId, KeyedState, StateBackend, StateInstance};
 use crate::time::EventTime;
 use crate::{Barrier, EngineError, Result};
 
+/// Deeply nested expressions are evaluated by recursion, within a chain of operators that call each other. Memory is
+/// only taken for what is used.
+const STACK_BYTES: usize = 16 << 20;
+
 /// What every task of an attempt is made from.
 pub struct Plan {
     pub graph: Arc<JobGraph>,
@@ -238,7 +242,7 @@ impl Seat {
                 reporter.failed(error);
             }
         };
-        let builder = thread::Builder::new().name("tidemill-task".into());
+        let builder = thread::Builder::new().name("tidemill-task".into()).stack_size(STACK_BYTES);
         builder.spawn(run).map_err(|error| EngineError::io("start", "a thread", error))
     }
 

@@ -114,3 +114,7 @@ fn check_inputs(graph: &JobGraph, node: &Node, parallelism: usize) -> Result<()>
     }
     Ok(())
 }
+
+#[cfg(test)]
+#[path = "layout_tests.rs"]
+mod tests;

@@ -142,7 +142,7 @@ fn cut_to_length(cast: Expr, sql_type: &SqlType, span: Span) -> Expr {
     let call = |name: &str, args| function(Ident::with_span(span, name), args);
     match sql_type.kind {
         TypeKind::Varchar(length) if length < LENGTH_MAX => call("left", vec![cast, number_literal(length, span)]),
-        TypeKind::Char(length) => call("rpad", vec![cast, number_literal(length, span)]),
+        TypeKind::Char(length) => call("rpad", vec![cast, number_literal(length, span), string_literal(" ", span)]),
         _ => cast,
     }
 }

@@ -11,33 +11,59 @@ use crate::diagnostic::Diagnostic;
 /// Brackets within brackets.
 const NESTING_MAX: usize = 64;
 /// Operators that build on each other: the depth of the tree that they make.
-const DEPTH_MAX: usize = 500;
+const DEPTH_MAX: usize = 300;
 
-/// Words that join operands to their left.
-const OPERATORS: &[&str] = &["AND", "OR", "LIKE", "IS", "BETWEEN", "NOT", "IN", "SIMILAR", "AT", "COLLATE"];
+/// Words that join operands, but for AND and OR.
+const OPERATORS: &[&str] = &["LIKE", "IS", "BETWEEN", "NOT", "IN", "SIMILAR", "AT", "COLLATE"];
 /// Words that start a new expression.
 const BREAKS: &[&str] =
     &["FROM", "WHERE", "HAVING", "GROUP", "ORDER", "LIMIT", "ON", "JOIN", "WHEN", "THEN", "ELSE", "AS"];
 
+/// Operators by how strongly they bind: `a = 1 OR a = 2` is a chain of one OR, whatever stands in its terms.
+#[derive(Clone, Copy)]
+enum Binding {
+    Or,
+    And,
+    Compare,
+    Add,
+    Multiply,
+    Step,
+}
+
 /// What one open bracket holds so far.
 #[derive(Default)]
 struct Level {
-    /// Depth of the tree of the current expression.
-    depth: usize,
-    /// Depth of the deepest expression before it.
+    /// Length of the chain of each binding that is being built; looser ones first.
+    chains: [usize; 6],
+    /// Depth of the deepest operand of these chains that is complete.
+    operand: usize,
+    /// Depth of the deepest expression before the current one.
     deepest: usize,
     /// Set operations and joins: levels around everything in the bracket.
     chained: usize,
 }
 
 impl Level {
+    fn operator(&mut self, binding: Binding) {
+        let tighter = &mut self.chains[binding as usize + 1..];
+        self.operand = self.operand.max(tighter.iter().sum());
+        tighter.fill(0);
+        self.chains[binding as usize] += 1;
+    }
+
     fn break_expression(&mut self) {
-        self.deepest = self.deepest.max(self.depth);
-        self.depth = 0;
+        self.deepest = self.deepest.max(self.depth());
+        self.chains.fill(0);
+        self.operand = 0;
+    }
+
+    /// A bound on the depth of the tree of the current expression.
+    fn depth(&self) -> usize {
+        self.chains.iter().sum::<usize>() + self.operand
     }
 
     fn height(&self) -> usize {
-        self.deepest.max(self.depth) + self.chained
+        self.deepest.max(self.depth()) + self.chained
     }
 }
 
@@ -53,18 +79,23 @@ pub(super) fn check(tokens: &[TokenWithSpan]) -> Parsed<()> {
                         .with_hint("split the statement: views and WITH give parts of it a name"));
                 }
                 // A subscript is a step of its own; so is a call behind a call.
-                level.depth += 1;
+                level.operator(Binding::Step);
                 outer.push(std::mem::take(&mut level));
             }
             Token::RParen | Token::RBracket | Token::RBrace => {
                 let inner = level.height() + 1;
                 level = outer.pop().unwrap_or_default();
-                level.depth = level.depth.max(inner);
+                level.operand = level.operand.max(inner);
             }
             Token::Comma | Token::SemiColon => level.break_expression(),
             Token::Word(Word { value, quote_style: None, .. }) => word(&mut level, value),
             Token::Whitespace(_) | Token::EOF | Token::Number(..) | Token::SingleQuotedString(_) | Token::Word(_) => {}
-            _ => level.depth += 1,
+            Token::Plus | Token::Minus => level.operator(Binding::Add),
+            Token::Mul | Token::Div | Token::Mod | Token::StringConcat => level.operator(Binding::Multiply),
+            Token::Eq | Token::Neq | Token::Lt | Token::Gt | Token::LtEq | Token::GtEq => {
+                level.operator(Binding::Compare)
+            }
+            _ => level.operator(Binding::Step),
         }
         if level.height() > DEPTH_MAX {
             return Err(Diagnostic::at(
@@ -84,8 +115,12 @@ fn word(level: &mut Level, value: &str) {
     }
     if is(BREAKS) {
         level.break_expression();
+    } else if is(&["OR"]) {
+        level.operator(Binding::Or);
+    } else if is(&["AND"]) {
+        level.operator(Binding::And);
     } else if is(OPERATORS) {
-        level.depth += 1;
+        level.operator(Binding::Compare);
     }
 }
 

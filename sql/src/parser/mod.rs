@@ -6,7 +6,15 @@
 //! - Window table functions, older group windows and UNNEST: marker functions, see [`crate::window_call`].
 //! - `CAST(x AS type)` and `TRY_CAST`: `Expr::Cast` whose data type is `Custom(__type, [text])`, the text being the Flink
 //!   type; [`crate::types::SqlType`] parses and maps it (a DataFusion `TypePlanner` is the place to do so).
-//! - Time units (`FLOOR(ts TO HOUR)`, `EXTRACT`, `TIMESTAMPDIFF`, `TIMESTAMPADD`) are string literals.
+//! - `CAST(x AS VARCHAR(n))` is cut by `left(.., n)`, `CAST(x AS CHAR(n))` is cut and filled by `rpad(.., n, ' ')`.
+//! - Literals of time are casts of their text; intervals are `INTERVAL 'n milliseconds'` or `INTERVAL 'n months'`.
+//! - Units of time become string literals: `extract('YEAR', x)`, `floor_to('HOUR', x)` for `FLOOR(x TO HOUR)`,
+//!   `ceil_to('DAY', x)`, `timestampdiff('DAY', a, b)`, `timestampadd('DAY', n, x)`.
+//! - `x IS JSON ARRAY` is `is_json(x, 'ARRAY')`; the clauses of the JSON functions are literals, as `json.rs` says.
+//! - `MAP[k, v]` is `map([k], [v])`, `ROW(a, b)` is `named_struct('EXPR$0', a, 'EXPR$1', b)`, `IF(c, a, b)` is a CASE.
+//! - Calls without parentheses (`CURRENT_TIMESTAMP`) have empty argument lists.
+//!
+//! What is refused here never reaches the planner: see `normalize.rs` and, for texts without bounds, `limits.rs`.
 
 pub use sqlparser::ast;
 
@@ -38,4 +46,4 @@ pub use statement::{
 };
 
 #[cfg(test)]
-mod tests;
+pub(crate) mod tests;

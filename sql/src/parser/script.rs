@@ -16,6 +16,10 @@ pub(super) const RECURSION_MAX: usize = 100;
 
 /// Parses a whole script; all statements, or a diagnostic for each statement that is wrong.
 pub fn parse_script(text: &str) -> Result<Vec<Statement>, Vec<Diagnostic>> {
+    crate::stack::with_room(|| parse_whole(text))
+}
+
+fn parse_whole(text: &str) -> Result<Vec<Statement>, Vec<Diagnostic>> {
     let source = SourceText::new(text);
     let (tokens, unreadable) = tokenize(text);
     let (mut statements, mut errors) = (vec![], vec![]);
@@ -213,10 +217,12 @@ fn step_back(tokens: &[TokenWithSpan], mut error: Diagnostic) -> Diagnostic {
 /// sqlparser names the start of a token only: marks it to its end.
 fn mark_whole_token(tokens: &[TokenWithSpan], mut error: Diagnostic) -> Diagnostic {
     let start = span_of(&error).start;
-    if let Some(token) = tokens.iter().find(|token| token.span.start == start && !is_blank(token)) {
-        if error.end_column <= error.column + 1 && token.span.end.line == token.span.start.line {
-            error.end_column = token.span.end.column.max(error.column + 1);
-        }
+    let marked = tokens.iter().find(|token| token.span.start == start && !is_blank(token));
+    if let Some(token) = marked
+        && error.end_column <= error.column + 1
+        && token.span.end.line == token.span.start.line
+    {
+        error.end_column = token.span.end.column.max(error.column + 1);
     }
     error
 }

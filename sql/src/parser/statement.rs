@@ -15,6 +15,7 @@ pub struct Statement {
 }
 
 #[derive(Debug, Clone)]
+#[expect(clippy::large_enum_variant, reason = "few values live at a time; a box would only burden every match")]
 pub enum StatementKind {
     CreateTable(CreateTable),
     CreateView(CreateView),
@@ -97,6 +98,7 @@ pub struct ColumnDefinition {
 }
 
 #[derive(Debug, Clone)]
+#[expect(clippy::large_enum_variant, reason = "few values live at a time; a box would only burden every match")]
 pub enum ColumnClause {
     Physical(SqlType),
     /// `AS expression`; `text` as it was written.

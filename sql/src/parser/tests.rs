@@ -7,7 +7,7 @@ use crate::Diagnostic;
 
 mod ddl;
 mod errors;
-mod mutation;
+pub(crate) mod mutation;
 mod queries;
 mod windows;
 

@@ -102,6 +102,10 @@ fn flink_functions(settings: &Settings) -> Vec<Arc<datafusion_expr::ScalarUDF>> 
 
 /// Plans statements that run as one job, in which each table is read once.
 pub fn plan_job(context: &PlanContext<'_>, outputs: &[Output<'_>]) -> Result<PlannedJob, Diagnostic> {
+    crate::stack::with_room(|| plan_outputs(context, outputs))
+}
+
+fn plan_outputs(context: &PlanContext<'_>, outputs: &[Output<'_>]) -> Result<PlannedJob, Diagnostic> {
     for output in outputs {
         crate::expansion::check(context.catalog, output.query(), None)?;
     }
@@ -125,9 +129,11 @@ pub fn plan_job(context: &PlanContext<'_>, outputs: &[Output<'_>]) -> Result<Pla
 
 /// The columns that a query gives, without planning what runs it: for views and DESCRIBE.
 pub fn query_schema(context: &PlanContext<'_>, query: &Query) -> Result<arrow::datatypes::SchemaRef, Diagnostic> {
-    let resolver = NameResolver::new(context);
-    let plans = Plans::of(&resolver, query)?;
-    Ok(translate::plain_schema(plans.analyzed.schema()))
+    crate::stack::with_room(|| {
+        let resolver = NameResolver::new(context);
+        let plans = Plans::of(&resolver, query)?;
+        Ok(translate::plain_schema(plans.analyzed.schema()))
+    })
 }
 
 /// Every function that a query may call, in upper case: scalar functions and aggregates.

@@ -37,6 +37,10 @@ pub(crate) struct BoundWatermark {
 
 /// Fills in the types of computed columns and checks the watermark. Called once, when a table is declared.
 pub fn complete_table(context: &PlanContext<'_>, table: &TableDefinition) -> Result<TableDefinition, Diagnostic> {
+    crate::stack::with_room(|| complete(context, table))
+}
+
+fn complete(context: &PlanContext<'_>, table: &TableDefinition) -> Result<TableDefinition, Diagnostic> {
     let resolver = NameResolver::new(context);
     let mut completed = table.clone();
     for index in 0..completed.columns.len() {

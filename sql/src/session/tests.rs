@@ -2,16 +2,19 @@
 
 use std::sync::Arc;
 
-use arrow::datatypes::{DataType, SchemaRef};
+use arrow::datatypes::{DataType, Fields, Schema, SchemaRef};
 use expect_test::{Expect, expect};
+use tidemill_engine::EngineError;
 use tidemill_engine::graph::ChangelogMode;
-use tidemill_engine::sink::Sink;
-use tidemill_engine::source::Source;
+use tidemill_engine::sink::{Committer, Guarantee, Sink, SinkWriter, WriterContext};
+use tidemill_engine::source::{Boundedness, Position, Source, Split, SplitReader};
 
 use super::{Outcome, Session};
-use crate::catalog::{Connectors, OptionProblem, TableDefinition, Usage};
+use crate::catalog::{Column, Connectors, OptionProblem, TableDefinition, Usage};
 use crate::parser::parse_script;
 use crate::settings::Settings;
+
+mod damaged;
 
 /// A connector `fake` with the option `path`; nothing can be read or written.
 struct FakeConnectors;
@@ -27,12 +30,13 @@ impl Connectors for FakeConnectors {
         wrong.map_or(Ok(()), |key| Err(vec![problem(key)]))
     }
 
-    fn source(&self, _: &TableDefinition, _: &[String], _: &str) -> Result<Arc<dyn Source>, OptionProblem> {
-        Err(OptionProblem { option: None, message: "nothing to read".into(), hint: None })
+    fn source(&self, table: &TableDefinition, columns: &[String], _: &str) -> Result<Arc<dyn Source>, OptionProblem> {
+        let read = table.columns.iter().filter(|column| columns.contains(&column.name));
+        Ok(Arc::new(FakeSource(Arc::new(Schema::new(read.map(Column::field).collect::<Fields>())))))
     }
 
     fn sink(&self, _: &TableDefinition, _: SchemaRef, _: &str) -> Result<Arc<dyn Sink>, OptionProblem> {
-        Err(OptionProblem { option: None, message: "nowhere to write".into(), hint: None })
+        Ok(Arc::new(FakeSink))
     }
 
     fn sink_accepts(&self, _: &TableDefinition) -> ChangelogMode {
@@ -40,11 +44,53 @@ impl Connectors for FakeConnectors {
     }
 
     fn print_sink(&self, _: SchemaRef, _: ChangelogMode) -> Arc<dyn Sink> {
-        unreachable!("no test here runs a job")
+        Arc::new(FakeSink)
     }
 
     fn metadata(&self, _: &TableDefinition) -> Vec<(String, DataType)> {
         vec![]
+    }
+}
+
+#[derive(Debug)]
+struct FakeSource(SchemaRef);
+
+impl Source for FakeSource {
+    fn schema(&self) -> SchemaRef {
+        Arc::clone(&self.0)
+    }
+
+    fn boundedness(&self) -> Boundedness {
+        Boundedness::Bounded
+    }
+
+    fn discover(&self) -> tidemill_engine::Result<Vec<Split>> {
+        Ok(vec![])
+    }
+
+    fn open(&self, _: &Split, _: Option<&Position>) -> tidemill_engine::Result<Box<dyn SplitReader>> {
+        Err(EngineError::Unsupported("no test here runs a job".into()))
+    }
+}
+
+#[derive(Debug)]
+struct FakeSink;
+
+impl Sink for FakeSink {
+    fn accepts(&self) -> ChangelogMode {
+        ChangelogMode::Retract
+    }
+
+    fn guarantee(&self) -> Guarantee {
+        Guarantee::None
+    }
+
+    fn writer(&self, _: &WriterContext, _: Vec<serde_json::Value>) -> tidemill_engine::Result<Box<dyn SinkWriter>> {
+        Err(EngineError::Unsupported("no test here runs a job".into()))
+    }
+
+    fn committer(&self, _: &str) -> tidemill_engine::Result<Option<Box<dyn Committer>>> {
+        Ok(None)
     }
 }
 

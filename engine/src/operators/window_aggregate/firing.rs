@@ -90,9 +90,9 @@ impl WindowFirer {
             return self.fire_by_group(&members(firing, active), firing.window, store, ctx, out);
         }
         if matches!(self.carried, Carried::Nothing) {
-            members(firing, active).iter().try_for_each(|slice| store.load(*slice, ctx))?;
+            store.load(&members(firing, active), ctx)?;
         }
-        firing.entering.iter().try_for_each(|slice| store.load(*slice, ctx))?;
+        store.load(&firing.entering, ctx)?;
         match &self.grid {
             Some(grid) if grid.is_growing() => self.fire_growing(firing, active, store, ctx, out),
             _ => self.fire_sliding(firing, active, store, ctx, out),

@@ -13,7 +13,7 @@ use crate::keys::KeyGroup;
 use crate::operator::OperatorContext;
 use crate::operators::key_table::{BatchKeys, SlotSet};
 use crate::operators::keyed_aggregates::{KeyedAggregates, NarrowCalls};
-use crate::operators::note::{NoteReader, NoteWriter, sortable};
+use crate::operators::note::{NoteReader, NoteWriter, from_sortable, sortable};
 use crate::time::EventTime;
 use crate::time::assign::Slice;
 use crate::{EngineError, Result};
@@ -191,20 +191,46 @@ impl SliceStore {
         self.slices.get(&id).is_none_or(|slice| slice.stored_bytes.is_none() || slice.whole.is_some())
     }
 
-    /// Reads earlier generations of a slice back, so that [`Self::contents`] has all of it. It must get no more rows.
-    pub fn load(&mut self, id: Slice, ctx: &OperatorContext) -> Result<()> {
-        if self.is_in_memory(id) {
-            return Ok(());
+    /// Reads earlier generations of slices back, so that [`Self::contents`] has all of them. They must get no more rows.
+    pub fn load(&mut self, ids: &[Slice], ctx: &OperatorContext) -> Result<()> {
+        let missing: Vec<Slice> = ids.iter().copied().filter(|id| !self.is_in_memory(*id)).collect();
+        let mut wholes = BTreeMap::new();
+        for id in &missing {
+            wholes.insert(*id, (self.calls.keyed()?, PendingEntries::default()));
         }
-        let mut whole = self.calls.keyed()?;
-        for group in ctx.key_groups.groups() {
-            self.merge_stored(id, KeyGroup(group), &mut whole, ctx)?;
+        for group in ctx.key_groups.groups().filter(|_| !missing.is_empty()).map(KeyGroup) {
+            match missing[..] {
+                [single] => self.merge_stored(single, group, &mut wholes.get_mut(&single).expect("listed").0, ctx)?,
+                _ => self.sweep(group, &mut wholes, ctx)?,
+            }
         }
-        let slice = self.slices.get_mut(&id).expect("a slice that is not in memory is live");
-        whole.merge(&slice.partial, &slice.partial.all_slots())?;
-        slice.whole = Some(whole);
-        self.size_bytes = self.size_bytes - slice.size_bytes + slice.measure();
+        for (id, (mut whole, mut pending)) in wholes {
+            pending.merge_into(&mut whole)?;
+            let slice = self.slices.get_mut(&id).expect("a slice that is not in memory is live");
+            whole.merge(&slice.partial, &slice.partial.all_slots())?;
+            slice.whole = Some(whole);
+            self.size_bytes = self.size_bytes - slice.size_bytes + slice.measure();
+        }
         Ok(())
+    }
+
+    /// Reads a key group once for many slices.
+    fn sweep(
+        &self,
+        group: KeyGroup,
+        wholes: &mut BTreeMap<Slice, (KeyedAggregates, PendingEntries)>,
+        ctx: &OperatorContext,
+    ) -> Result<()> {
+        ctx.state.scan(group, &[], &mut |key, value| {
+            let id = split_slice(key)?;
+            let (generation, key) = split_key(key)?;
+            let Some((whole, pending)) = wholes.get_mut(&id) else { return Ok(true) };
+            if generation < self.slices[&id].generation {
+                pending.push(key, value);
+                pending.merge_when_full(whole)?;
+            }
+            Ok(true)
+        })
     }
 
     /// All aggregates of a slice that is in memory.
@@ -254,9 +280,7 @@ impl SliceStore {
                 return Ok(false);
             }
             pending.push(key, value);
-            if pending.keys.len() >= MERGE_ENTRIES {
-                pending.merge_into(into)?;
-            }
+            pending.merge_when_full(into)?;
             Ok(true)
         })?;
         pending.merge_into(into)
@@ -274,6 +298,10 @@ impl PendingEntries {
     fn push(&mut self, key: &[u8], value: &[u8]) {
         self.keys.push(key.to_vec());
         self.values.push(value.to_vec());
+    }
+
+    fn merge_when_full(&mut self, into: &mut KeyedAggregates) -> Result<()> {
+        if self.keys.len() < MERGE_ENTRIES { Ok(()) } else { self.merge_into(into) }
     }
 
     fn merge_into(&mut self, into: &mut KeyedAggregates) -> Result<()> {
@@ -369,6 +397,15 @@ fn state_prefix(id: Slice, generation: u32) -> Vec<u8> {
 
 /// Length of [`slice_prefix`].
 const SLICE_PREFIX_BYTES: usize = 24;
+
+/// The slice of a state key.
+fn split_slice(key: &[u8]) -> Result<Slice> {
+    let number = |index: usize| {
+        let bytes = key.get(index * 8..index * 8 + 8).and_then(|bytes| bytes.first_chunk::<8>());
+        bytes.map(|bytes| from_sortable(*bytes)).ok_or_else(damaged_note)
+    };
+    Ok(Slice { last_end: number(0)?, first_end: number(1)?, start: number(2)? })
+}
 
 /// Generation and key of a state key.
 fn split_key(key: &[u8]) -> Result<(u32, &[u8])> {

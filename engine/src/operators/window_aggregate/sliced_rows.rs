@@ -144,18 +144,25 @@ impl<'a> Assignment<'a> {
             _ => closing_watermark(self.slicer.input.zone(), slice.first_end),
         };
         self.judged = Some((slice, closes));
+        let highest = self.batch.watermarks().and_then(|marks| marks.values()[from..to].iter().max().copied());
+        if self.watermark.max(EventTime(highest.unwrap_or(i64::MIN))) < closes {
+            return self.put_open(to - from, Some(slice));
+        }
         for row in from..to {
-            let watermark = self.watermark.max(self.batch.watermark_before(row));
-            let open = if watermark < closes { Some(slice) } else { self.slicer.open_part(slice, watermark) };
-            match open {
-                Some(open) => {
-                    let id = self.id(open);
-                    self.rows.of_row.push(id);
-                }
-                None => {
-                    self.rows.of_row.push(NO_SLICE);
-                    self.rows.late.push(row as u32);
-                }
+            self.put_row(row, slice);
+        }
+    }
+
+    fn put_row(&mut self, row: usize, slice: Slice) {
+        let watermark = self.watermark.max(self.batch.watermark_before(row));
+        match self.slicer.open_part(slice, watermark) {
+            Some(open) => {
+                let id = self.id(open);
+                self.rows.of_row.push(id);
+            }
+            None => {
+                self.rows.of_row.push(NO_SLICE);
+                self.rows.late.push(row as u32);
             }
         }
     }

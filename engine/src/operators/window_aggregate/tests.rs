@@ -71,6 +71,9 @@ fn plan(kind: WindowKind, zone: Option<Tz>, keys: Vec<usize>) -> WindowAggregate
     WindowAggregate { window, keys, aggregates, properties, input, schema }
 }
 
+/// Count, sum and maximum.
+type Totals = (i64, Option<i64>, Option<i64>);
+
 /// What happens to the operator.
 #[derive(Clone, Debug)]
 enum Step {
@@ -84,7 +87,7 @@ enum Step {
 fn twin(plan: &WindowAggregate, steps: &[Step]) -> (Vec<String>, usize) {
     let WindowInput::Time { spec, .. } = &plan.window else { unreachable!() };
     let grid = WindowGrid::new(spec);
-    let mut results: BTreeMap<(Window, Option<String>), (i64, Option<i64>, Option<i64>)> = BTreeMap::new();
+    let mut results: BTreeMap<(Window, Option<String>), Totals> = BTreeMap::new();
     let (mut watermark, mut late) = (i64::MIN, 0);
     for step in steps {
         match step {
@@ -113,13 +116,7 @@ fn twin(plan: &WindowAggregate, steps: &[Step]) -> (Vec<String>, usize) {
     (sorted(rows.collect()), late)
 }
 
-fn twin_row(
-    plan: &WindowAggregate,
-    zone: Option<Tz>,
-    window: Window,
-    key: &Option<String>,
-    result: &(i64, Option<i64>, Option<i64>),
-) -> String {
+fn twin_row(plan: &WindowAggregate, zone: Option<Tz>, window: Window, key: &Option<String>, result: &Totals) -> String {
     let number = |value: Option<i64>| value.map_or("NULL".into(), |value| value.to_string());
     let key = if plan.keys.is_empty() { String::new() } else { format!("{}|", key.as_deref().unwrap_or("NULL")) };
     let local = |ms: i64| {

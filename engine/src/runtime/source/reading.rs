@@ -97,6 +97,11 @@ impl Reading {
         self.told
     }
 
+    /// No split holds time back.
+    pub fn is_idle(&self) -> bool {
+        self.idle
+    }
+
     /// All splits with their numbers, for a checkpoint.
     pub fn snapshot(&self) -> Vec<NumberedSplit> {
         self.splits.iter().map(|split| NumberedSplit { number: split.number, state: split.state() }).collect()

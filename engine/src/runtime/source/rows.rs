@@ -98,11 +98,11 @@ impl TimedRows {
             }
             stamp
         };
-        let stamps: Int64Array = match times.null_count() {
+        let stamps: Vec<i64> = match times.null_count() {
             0 => times.values().iter().map(|time| advance(Some(*time))).collect(),
             _ => times.iter().map(advance).collect(),
         };
-        (batch.with_watermarks(stamps), EventTime(reached))
+        (batch.with_watermarks(Int64Array::from(stamps)), EventTime(reached))
     }
 
     /// The watermark after these rows in a split that had none.

@@ -158,8 +158,12 @@ impl Run {
         let now = self.task.world.now();
         let staging = self.task.world.store.staging(barrier.epoch);
         let reading = &self.task.reading;
-        let source =
-            SourceSnapshot { uid: self.task.uid.clone(), splits: reading.snapshot(), watermark: reading.watermark() };
+        let source = SourceSnapshot {
+            uid: self.task.uid.clone(),
+            splits: reading.snapshot(),
+            watermark: reading.watermark(),
+            idle: reading.is_idle(),
+        };
         let chain = self.task.chain.on_barrier(barrier, &staging, now)?;
         self.task.world.reporter.snapshot(barrier.epoch, TaskSnapshot { chain, source: Some(source) });
         Ok(if barrier.kind == BarrierKind::Stop { Next::Stop } else { Next::GoOn })

@@ -5,11 +5,12 @@ use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::{Duration, Instant};
 
 use super::kit::*;
-use crate::EngineError;
-use crate::graph::Exchange;
+use crate::graph::{ChangelogMode, Exchange, NodeKind};
 use crate::operator::{MAIN_PORT, SIDE_PORT};
 use crate::runtime::testing::CollectSink;
 use crate::runtime::{JobOptions, JobState, Outcome, RestartStrategy, Restore, start};
+use crate::sink::{Committable, Committer, Guarantee, Sink, SinkWriter, WriterContext};
+use crate::{EngineError, Epoch, Result};
 
 fn failing(key: i64, panics: bool, failures: u64) -> ToyWindows {
     let mischief = OperatorMischief { bad_key: Some(key), panics, failures_left: AtomicU64::new(failures) };
@@ -158,4 +159,82 @@ fn a_state_directory_serves_one_job_at_a_time() {
     let _first = start(pipeline.graph.clone(), options(folder.path())).unwrap();
     let second = start(pipeline.graph.clone(), options(folder.path()));
     assert!(matches!(second, Err(EngineError::StateInUse { .. })));
+}
+
+/// Publishes, and then says that it could not: for as long as failures are left.
+#[derive(Debug, Clone)]
+struct FlakySink {
+    inner: CollectSink,
+    commit_failures: Arc<AtomicU64>,
+    finish_failures: Arc<AtomicU64>,
+}
+
+struct FlakyCommitter {
+    inner: Box<dyn Committer>,
+    sink: FlakySink,
+}
+
+fn fail_while(left: &AtomicU64) -> Result<()> {
+    let take = |left: u64| left.checked_sub(1);
+    match left.fetch_update(Ordering::SeqCst, Ordering::SeqCst, take) {
+        Ok(_) => Err(EngineError::Connector { connector: "flaky".into(), reason: "no answer".into() }),
+        Err(_) => Ok(()),
+    }
+}
+
+impl Sink for FlakySink {
+    fn accepts(&self) -> ChangelogMode {
+        self.inner.accepts()
+    }
+
+    fn guarantee(&self) -> Guarantee {
+        self.inner.guarantee()
+    }
+
+    fn writer(&self, context: &WriterContext, restored: Vec<serde_json::Value>) -> Result<Box<dyn SinkWriter>> {
+        self.inner.writer(context, restored)
+    }
+
+    fn committer(&self, job_id: &str) -> Result<Option<Box<dyn Committer>>> {
+        let inner = self.inner.committer(job_id)?.expect("the sink in memory commits");
+        Ok(Some(Box::new(FlakyCommitter { inner, sink: self.clone() })))
+    }
+}
+
+impl Committer for FlakyCommitter {
+    fn commit(&mut self, epoch: Epoch, committables: &[Committable]) -> Result<()> {
+        self.inner.commit(epoch, committables)?;
+        fail_while(&self.sink.commit_failures)
+    }
+
+    fn discard_unknown(&mut self, job_id: &str, restored: Epoch, kept: &[serde_json::Value]) -> Result<()> {
+        self.inner.discard_unknown(job_id, restored, kept)
+    }
+
+    fn finish(&mut self) -> Result<()> {
+        self.inner.finish()?;
+        fail_while(&self.sink.finish_failures)
+    }
+}
+
+#[test]
+fn output_whose_commit_got_no_answer_is_committed_again_and_shown_once() {
+    let splits = random_splits(27, 2, 60);
+    for (commit_failures, finish_failures) in [(3, 0), (0, 2), (2, 2)] {
+        let folder = tempfile::tempdir().unwrap();
+        let sink = FlakySink {
+            inner: CollectSink::new(),
+            commit_failures: Arc::new(AtomicU64::new(commit_failures)),
+            finish_failures: Arc::new(AtomicU64::new(finish_failures)),
+        };
+        let mut graph = Graph::default();
+        let source = graph.source(Arc::new(SplitsSource::new(splits.clone())), None);
+        let windows = graph.windows(source, ToyWindows::default());
+        let inputs = vec![input(windows, MAIN_PORT, Exchange::Forward)];
+        graph.add("Sink", NodeKind::Sink(Arc::new(sink.clone())), inputs, toy_schema());
+        let options = JobOptions { batch_rows: 8, checkpoint_every_batches: Some(3), ..options(folder.path()) };
+        let summary = finish(&graph.build(), options);
+        assert_eq!(summary.restarts, commit_failures + finish_failures);
+        assert_eq!(sink.inner.sorted_rows(), expected(&splits).0, "{commit_failures} {finish_failures}");
+    }
 }

@@ -5,13 +5,13 @@ use std::sync::atomic::{AtomicI64, Ordering};
 use std::time::{Duration, Instant};
 
 use super::kit::*;
-use crate::EngineError;
-use crate::graph::Exchange;
-use crate::operator::MAIN_PORT;
+use crate::graph::{Exchange, NodeKind};
+use crate::operator::{Collector, MAIN_PORT, Operator, OperatorContext, OperatorFactory};
 use crate::runtime::testing::CollectSink;
 use crate::runtime::{JobHandle, JobOptions, start};
 use crate::source::Boundedness;
 use crate::time::{Clock, EventTime, ProcessingTime};
+use crate::{Batch, EngineError, Result};
 
 #[derive(Default)]
 struct HandClock(AtomicI64);
@@ -120,4 +120,58 @@ fn a_row_without_event_time_fails_the_job_with_its_values() {
     let error = run(&pipeline.graph, options(folder.path())).unwrap_err();
     assert!(matches!(&error, EngineError::BadRow { row, .. } if row == "{k=7, ts=NULL}"), "{error}");
     assert!(error.to_string().contains("RowTime field should not be null"), "{error}");
+}
+
+/// Says once per tick what time it is.
+struct Ticking;
+
+struct TickingOperator;
+
+impl OperatorFactory for Ticking {
+    fn create(&self) -> Result<Box<dyn Operator>> {
+        Ok(Box::new(TickingOperator))
+    }
+}
+
+impl Operator for TickingOperator {
+    fn on_batch(
+        &mut self,
+        _input: usize,
+        _batch: Batch,
+        _ctx: &mut OperatorContext,
+        _out: &mut dyn Collector,
+    ) -> Result<()> {
+        Ok(())
+    }
+
+    fn on_time(&mut self, ctx: &mut OperatorContext, out: &mut dyn Collector) -> Result<()> {
+        out.emit(MAIN_PORT, Batch::new(record_batch(&[(0, ctx.now.0)])))
+    }
+
+    fn wants_time(&self) -> bool {
+        true
+    }
+}
+
+#[test]
+fn operators_that_want_time_are_called_as_the_clock_moves_even_without_rows() {
+    for exchange in [Exchange::Forward, Exchange::Rebalance] {
+        let folder = tempfile::tempdir().unwrap();
+        let clock = Arc::new(HandClock::default());
+        let results = CollectSink::new();
+        let mut graph = Graph::default();
+        let source = graph.source(Arc::new(stalled()), None);
+        let inputs = vec![input(source, MAIN_PORT, exchange.clone())];
+        let ticking = graph.add("Ticking", NodeKind::Operator(Arc::new(Ticking)), inputs, row_schema());
+        graph.sink(ticking, MAIN_PORT, &results);
+        let job = start(graph.build(), JobOptions { clock: clock.clone(), ..options(folder.path()) }).unwrap();
+        until(&job, "reading", || job.status().nodes[0].rows_in >= 51);
+        for (now, ticks) in [(10, 0), (60, 1), (90, 1), (1000, 2)] {
+            clock.0.store(now, Ordering::Relaxed);
+            std::thread::sleep(Duration::from_millis(60));
+            until(&job, "the tick", || job.status().nodes[2].rows_in == ticks);
+        }
+        job.checkpoint().unwrap();
+        assert_eq!(results.rows(), ["+I[0, 1970-01-01T00:00:00.060]", "+I[0, 1970-01-01T00:00:01]"], "{exchange:?}");
+    }
 }

@@ -21,12 +21,8 @@ pub(super) fn show_table(table: &CreateTable) -> String {
                 format!("{sql_type} METADATA {:?} virtual={virtual_}", from.as_ref().map(|from| &from.value))
             }
         };
-        text.push_str(
-            &format!("\n  {} {kind} {}", column.name.value, column.comment.as_deref().unwrap_or(""))
-                .trim_end()
-                .to_string()
-                .as_str(),
-        );
+        let line = format!("\n  {} {kind} {}", column.name.value, column.comment.as_deref().unwrap_or(""));
+        text.push_str(line.trim_end());
     }
     if let Some(watermark) = &table.watermark {
         text.push_str(&format!(

@@ -601,8 +601,9 @@ fn deep_and_long_texts_are_refused_or_parsed_but_never_overflow() {
 #[test]
 fn texts_just_within_the_limits_are_parsed() {
     for text in [
-        format!("SELECT 1{}", " + 1".repeat(490)),
-        format!("SELECT 1{}", " UNION ALL SELECT 1".repeat(490)),
+        format!("SELECT 1{}", " + 1".repeat(290)),
+        format!("SELECT 1{}", " UNION ALL SELECT 1".repeat(290)),
+        format!("SELECT 1 FROM t WHERE a = 1{}", " OR b + 1 = 2 AND c".repeat(280)),
         format!("SELECT {}1{}", "(".repeat(60), ")".repeat(60)),
         format!("SELECT {}1{} + 1", "(1 + ".repeat(60), ")".repeat(60)),
         format!("SELECT {}a{}", "CAST(".repeat(40), " AS INT)".repeat(40)),

@@ -17,10 +17,10 @@ const SCRIPTS: &[&str] = &[
 ];
 
 /// A small generator of its own: the mutations stay the same on every machine.
-struct Random(u64);
+pub(crate) struct Random(pub(crate) u64);
 
 impl Random {
-    fn below(&mut self, n: usize) -> usize {
+    pub(crate) fn below(&mut self, n: usize) -> usize {
         self.0 = self.0.wrapping_mul(6_364_136_223_846_793_005).wrapping_add(1_442_695_040_888_963_407);
         ((self.0 >> 33) as usize) % n.max(1)
     }
@@ -79,7 +79,7 @@ const PIECES: &[&str] = &[
     " PARTITION BY ",
 ];
 
-fn mutate(text: &str, random: &mut Random) -> String {
+pub(crate) fn mutate(text: &str, random: &mut Random) -> String {
     let mut chars: Vec<char> = text.chars().collect();
     for _ in 0..=random.below(4) {
         let at = random.below(chars.len());
