@@ -173,7 +173,8 @@ impl Operator for WindowOperator {
 
     fn on_barrier(&mut self, _epoch: Epoch, ctx: &mut OperatorContext, _out: &mut dyn Collector) -> Result<()> {
         self.store.write_back(ctx)?;
-        ctx.state.set_note(self.store.note(self.fired_until));
+        let note = self.store.note(self.fired_until, ctx);
+        ctx.state.set_note(note);
         Ok(())
     }
 

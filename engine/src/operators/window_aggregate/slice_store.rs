@@ -43,8 +43,8 @@ pub struct SliceStore {
     calls: NarrowCalls,
     slices: BTreeMap<Slice, LiveSlice>,
     size_bytes: usize,
-    /// Sum of what the slices stored.
-    stored_bytes: usize,
+    /// Sum of what the slices would take in addition with all of their generations in memory.
+    unloaded_bytes: usize,
 }
 
 /// What the notes of a restored job say.
@@ -55,7 +55,7 @@ pub struct Restored {
 
 impl SliceStore {
     pub fn new(calls: NarrowCalls) -> Self {
-        Self { calls, slices: BTreeMap::new(), size_bytes: 0, stored_bytes: 0 }
+        Self { calls, slices: BTreeMap::new(), size_bytes: 0, unloaded_bytes: 0 }
     }
 
     pub fn calls(&self) -> &NarrowCalls {
@@ -85,17 +85,29 @@ impl SliceStore {
         keys: &BatchKeys,
         apply: impl FnOnce(&mut KeyedAggregates, &[u32]) -> Result<()>,
     ) -> Result<bool> {
-        let (is_new, slice) = match self.slices.entry(id) {
-            std::collections::btree_map::Entry::Occupied(found) => (false, found.into_mut()),
-            std::collections::btree_map::Entry::Vacant(free) => (true, free.insert(LiveSlice::new(&self.calls)?)),
-        };
-        assert!(slice.whole.is_none(), "a slice that windows have merged gets no more rows");
-        let slots = slice.partial.slots_of(keys, rows.iter());
-        apply(&mut slice.partial, &slots)?;
-        slots.iter().for_each(|slot| slice.dirty.insert(*slot));
-        let before = slice.size_bytes;
-        self.size_bytes = self.size_bytes - before + slice.measure();
+        let is_new = !self.slices.contains_key(&id);
+        if is_new {
+            self.slices.insert(id, LiveSlice::new(&self.calls)?);
+        }
+        self.adjust(id, |slice, _| {
+            assert!(slice.whole.is_none(), "a slice that windows have merged gets no more rows");
+            let slots = slice.partial.slots_of(keys, rows.iter());
+            apply(&mut slice.partial, &slots)?;
+            slots.iter().for_each(|slot| slice.dirty.insert(*slot));
+            Ok(())
+        })?;
         Ok(is_new)
+    }
+
+    /// Changes a live slice and keeps the sums right.
+    fn adjust<R>(&mut self, id: Slice, change: impl FnOnce(&mut LiveSlice, &NarrowCalls) -> Result<R>) -> Result<R> {
+        let slice = self.slices.get_mut(&id).expect("the caller knows a live slice");
+        self.size_bytes -= slice.size_bytes;
+        self.unloaded_bytes -= slice.unloaded_bytes();
+        let result = change(slice, &self.calls);
+        self.size_bytes += slice.measure();
+        self.unloaded_bytes += slice.unloaded_bytes();
+        result
     }
 
     /// Writes what changed since the last barrier.
@@ -112,19 +124,16 @@ impl SliceStore {
             if self.size_bytes <= goal {
                 break;
             }
-            let slice = self.slices.get_mut(&id).expect("listed above");
-            self.size_bytes -= slice.size_bytes;
-            self.stored_bytes -= slice.stored_bytes.unwrap_or(0);
-            slice.spill(id, &self.calls, ctx)?;
-            self.size_bytes += slice.measure();
-            self.stored_bytes += slice.stored_bytes.unwrap_or(0);
+            self.adjust(id, |slice, calls| slice.spill(id, calls, ctx))?;
         }
         Ok(())
     }
 
     /// The note for the next checkpoint.
-    pub fn note(&self, watermark: EventTime) -> Vec<u8> {
+    pub fn note(&self, watermark: EventTime, ctx: &OperatorContext) -> Vec<u8> {
         let mut note = NoteWriter::default();
+        note.push(i64::from(ctx.key_groups.start));
+        note.push(i64::from(ctx.key_groups.end));
         note.push(watermark.0);
         let mut previous_end = 0;
         for (id, slice) in &self.slices {
@@ -143,15 +152,21 @@ impl SliceStore {
         let mut watermark: Option<EventTime> = None;
         for note in ctx.state.restored_notes() {
             let mut note = NoteReader::new(note);
+            let (start, end) = (note.read()?, note.read()?);
+            let common = end.min(i64::from(ctx.key_groups.end)) - start.max(i64::from(ctx.key_groups.start));
+            if common <= 0 {
+                continue;
+            }
             let own = EventTime(note.read()?);
             watermark = Some(watermark.map_or(own, |watermark| watermark.min(own)));
-            self.restore_slices(&mut note)?;
+            self.restore_slices(&mut note, common as f64 / (end - start) as f64)?;
         }
         let slices = self.slices.keys().copied().collect();
         Ok(Restored { watermark: watermark.unwrap_or(EventTime::MIN), slices })
     }
 
-    fn restore_slices(&mut self, note: &mut NoteReader) -> Result<()> {
+    /// `share` is the part of the note's key groups that this instance owns now.
+    fn restore_slices(&mut self, note: &mut NoteReader, share: f64) -> Result<()> {
         let mut previous_end = 0i64;
         while !note.is_at_end() {
             let last_end = previous_end.wrapping_add(note.read()?);
@@ -159,16 +174,16 @@ impl SliceStore {
             let first_end = last_end - note.read()?;
             let start = first_end - note.read()?;
             let generation = u32::try_from(note.read()?).map_err(|_| damaged_note())?;
-            let bytes = usize::try_from(note.read()?).map_err(|_| damaged_note())?;
+            let bytes = (note.read()?.max(0) as f64 * share) as usize;
             let id = Slice { last_end, first_end, start };
             if !self.slices.contains_key(&id) {
                 self.slices.insert(id, LiveSlice::new(&self.calls)?);
             }
-            let slice = self.slices.get_mut(&id).expect("just inserted");
-            slice.generation = slice.generation.max(generation);
-            slice.stored_bytes = Some(slice.stored_bytes.unwrap_or(0).saturating_add(bytes));
-            self.stored_bytes = self.stored_bytes.saturating_add(bytes);
-            self.size_bytes = self.size_bytes - slice.size_bytes + slice.measure();
+            self.adjust(id, |slice, _| {
+                slice.generation = slice.generation.max(generation);
+                slice.stored_bytes = Some(slice.stored_bytes.unwrap_or(0) + bytes);
+                Ok(())
+            })?;
         }
         Ok(())
     }
@@ -177,13 +192,13 @@ impl SliceStore {
     pub fn free(&mut self, id: Slice, ctx: &mut OperatorContext) -> Result<()> {
         let Some(slice) = self.slices.remove(&id) else { return Ok(()) };
         self.size_bytes -= slice.size_bytes;
-        self.stored_bytes = self.stored_bytes.saturating_sub(slice.stored_bytes.unwrap_or(0));
+        self.unloaded_bytes -= slice.unloaded_bytes();
         slice.delete(id, ctx)
     }
 
     /// About the memory that all slices would take with all of their generations, in bytes.
     pub fn whole_bytes(&self) -> usize {
-        self.size_bytes.saturating_add(self.stored_bytes)
+        self.size_bytes + self.unloaded_bytes
     }
 
     /// True where memory has all rows of the slice.
@@ -206,10 +221,11 @@ impl SliceStore {
         }
         for (id, (mut whole, mut pending)) in wholes {
             pending.merge_into(&mut whole)?;
-            let slice = self.slices.get_mut(&id).expect("a slice that is not in memory is live");
-            whole.merge(&slice.partial, &slice.partial.all_slots())?;
-            slice.whole = Some(whole);
-            self.size_bytes = self.size_bytes - slice.size_bytes + slice.measure();
+            self.adjust(id, |slice, _| {
+                whole.merge(&slice.partial, &slice.partial.all_slots())?;
+                slice.whole = Some(whole);
+                Ok(())
+            })?;
         }
         Ok(())
     }
@@ -243,8 +259,10 @@ impl SliceStore {
     /// Drops what `load` read back.
     pub fn unload_all(&mut self) {
         for slice in self.slices.values_mut().filter(|slice| slice.whole.is_some()) {
+            self.size_bytes -= slice.size_bytes;
             slice.whole = None;
-            self.size_bytes = self.size_bytes - slice.size_bytes + slice.measure();
+            self.size_bytes += slice.measure();
+            self.unloaded_bytes += slice.unloaded_bytes();
         }
     }
 
@@ -330,6 +348,11 @@ impl LiveSlice {
     fn measure(&mut self) -> usize {
         self.size_bytes = self.partial.size_bytes() + self.whole.as_ref().map_or(0, KeyedAggregates::size_bytes);
         self.size_bytes
+    }
+
+    /// Memory that the slice would take in addition with all of its generations in memory.
+    fn unloaded_bytes(&self) -> usize {
+        if self.whole.is_some() { 0 } else { self.stored_bytes.unwrap_or(0) }
     }
 
     fn write_back(&mut self, id: Slice, ctx: &mut OperatorContext) -> Result<()> {
