@@ -45,6 +45,8 @@ pub struct Barrier {
 }
 
 /// One item on an edge.
+// Nearly every item is a batch, and is moved once or twice: a box would be an allocation per batch for nothing.
+#[expect(clippy::large_enum_variant)]
 #[derive(Debug, Clone)]
 pub enum Element {
     Batch(Batch),
