@@ -72,6 +72,11 @@ pub trait Operator: Send {
         Ok(())
     }
 
+    /// What the operator's readers may be told when its own watermark is `input`: no row at or before that will be emitted.
+    fn output_watermark(&self, input: EventTime) -> EventTime {
+        input
+    }
+
     /// Writes what changed to `ctx.state`; rows emitted here still belong to `epoch`.
     fn on_barrier(&mut self, _epoch: Epoch, _ctx: &mut OperatorContext, _out: &mut dyn Collector) -> Result<()> {
         Ok(())

@@ -109,12 +109,16 @@ impl Chain {
     pub fn on_watermark(&mut self, watermark: EventTime, now: ProcessingTime) -> Result<()> {
         let moved = watermark > self.watermark;
         self.watermark = self.watermark.max(watermark);
-        let watermark = self.watermark;
+        let mut watermark = self.watermark;
         for index in 0..self.slots.len() {
             if moved {
                 self.slots[index].ctx.watermark = watermark;
                 self.call(index, now, |operator, ctx, out| operator.on_watermark(watermark, ctx, out))?;
                 self.slots[index].metrics.watermark_ms.set(watermark.0);
+            }
+            // Slots beside a reader get its watermark too, which is never ahead of their own.
+            if let Body::Operator(operator) = &self.slots[index].body {
+                watermark = operator.output_watermark(watermark);
             }
             self.slots[index].broadcast(&Element::Watermark(watermark))?;
         }

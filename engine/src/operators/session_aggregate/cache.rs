@@ -138,18 +138,20 @@ impl SessionCache {
 
     /// The session of a row; `None` where the row is late.
     ///
-    /// A row joins the sessions that it touches and that are not closed at its watermark. Where there is none, it
-    /// opens one, unless that would be closed already.
+    /// A row at or before its watermark is late. Any other row joins the sessions that it touches, or opens one: those
+    /// that were emitted ended before its watermark, so it cannot touch them, whatever came first.
     fn place_row(&mut self, key: u32, time: i64, watermark: EventTime, merged: &mut Merged) -> Option<u32> {
+        if EventTime(time) <= watermark {
+            return None;
+        }
         let end = time + self.gap_ms;
-        let touches =
-            |session: &Session| session.start <= end && time <= session.end && EventTime(session.end - 1) > watermark;
+        let touches = |session: &Session| session.start <= end && time <= session.end;
         let slots = &self.entries[key as usize].sessions;
         let mut touched: Vec<u32> =
             slots.iter().copied().filter(|slot| touches(&self.sessions[*slot as usize])).collect();
         touched.sort_unstable_by_key(|slot| self.sessions[*slot as usize].start);
         let Some((first, others)) = touched.split_first() else {
-            return (EventTime(end - 1) > watermark).then(|| self.open(key, time, end));
+            return Some(self.open(key, time, end));
         };
         for other in others {
             let absorbed = self.sessions[*other as usize];
@@ -187,10 +189,12 @@ impl SessionCache {
     }
 
     /// Up to `count` sessions that are closed at `watermark`, in order of their ends. They stay until [`Self::close`].
+    ///
+    /// A row just at a session's end would still join it, so a session is closed when time is past that row.
     pub fn due(&mut self, watermark: EventTime, count: usize) -> Vec<u32> {
         let mut due = Vec::new();
         while due.len() < count {
-            let Some((timer, slot)) = self.timers.first().copied().filter(|(end, _)| EventTime(end - 1) <= watermark)
+            let Some((timer, slot)) = self.timers.first().copied().filter(|(end, _)| EventTime(*end) <= watermark)
             else {
                 break;
             };

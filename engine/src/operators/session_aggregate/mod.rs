@@ -1,7 +1,8 @@
 //! Aggregation per key and session: a session ends when a key has had no row for the gap.
 //!
-//! Rows are decided one by one in order of arrival, each by the watermark that its own split had before it, so that
-//! sessions depend neither on batches nor on when the operator hears of a watermark. Two rows of a key that are more
+//! A row is late when it is not later than the watermark that its own split had before it, even where a session of its
+//! key is still open: whether one is may depend on which input was faster, and an answer must not. The rows that are
+//! not late form the same sessions in whatever order they come. Two rows of a key that are more
 //! than the gap apart never merge by themselves; a row between them bridges their sessions, which merges their state.
 //! Sessions are measured in instants; only their bounds are shown on the local clock.
 

@@ -229,6 +229,11 @@ impl Operator for SessionOperator {
         self.keep_to_budget(ctx)
     }
 
+    /// A session [start, end) is emitted at `end` with a window_time of `end - 1`: time behind it must not be there yet.
+    fn output_watermark(&self, input: EventTime) -> EventTime {
+        if input == EventTime::MAX { input } else { EventTime(input.0.saturating_sub(1)) }
+    }
+
     fn on_watermark(&mut self, watermark: EventTime, ctx: &mut OperatorContext, out: &mut dyn Collector) -> Result<()> {
         match self.domain {
             TimeDomain::Event => self.fire(watermark, ctx, out),

@@ -113,7 +113,7 @@ impl StoredSessions {
         ctx: &OperatorContext,
     ) -> Result<Vec<Vec<u8>>> {
         let mut due: Vec<Vec<u8>> = Vec::new();
-        let is_due = |end: i64| EventTime(end.saturating_sub(1)) <= watermark;
+        let is_due = |end: i64| end < i64::MAX && EventTime(end) <= watermark;
         for (first_timer, group) in self.first_timer.iter_mut().zip(ctx.key_groups.groups()) {
             if due.len() >= count || !is_due(*first_timer) {
                 continue;

@@ -92,8 +92,7 @@ struct TwinSession {
     rows: Vec<Row>,
 }
 
-/// All sessions, and the number of late rows. A session that is closed at a row's watermark gets no more rows, so
-/// nothing ever needs to be taken off the list.
+/// All sessions, and the number of late rows.
 fn twin(steps: &[Step], gap: i64, keyed: bool) -> (Vec<TwinSession>, usize) {
     let (mut sessions, mut late, mut watermark) = (Vec::<TwinSession>::new(), 0, i64::MIN);
     for step in steps {
@@ -101,18 +100,17 @@ fn twin(steps: &[Step], gap: i64, keyed: bool) -> (Vec<TwinSession>, usize) {
             Step::Watermark(next) => watermark = watermark.max(*next),
             Step::Rows(rows) => {
                 for row in rows {
-                    let at = watermark.max(row.watermark);
+                    if row.time <= watermark.max(row.watermark) {
+                        late += 1;
+                        continue;
+                    }
                     let key = row.key.filter(|_| keyed);
                     let mut joined = TwinSession { key, start: row.time, end: row.time + gap, rows: vec![] };
                     let (touched, others): (Vec<_>, Vec<_>) = sessions.into_iter().partition(|session| {
                         let touches = session.start <= row.time + gap && row.time <= session.end;
-                        session.key == key && touches && session.end - 1 > at
+                        session.key == key && touches
                     });
                     sessions = others;
-                    if touched.is_empty() && row.time + gap - 1 <= at {
-                        late += 1;
-                        continue;
-                    }
                     for session in touched {
                         joined.start = joined.start.min(session.start);
                         joined.end = joined.end.max(session.end);
