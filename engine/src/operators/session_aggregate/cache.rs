@@ -147,29 +147,39 @@ impl SessionCache {
         let end = time + self.gap_ms;
         let touches = |session: &Session| session.start <= end && time <= session.end;
         let slots = &self.entries[key as usize].sessions;
-        let mut touched: Vec<u32> =
-            slots.iter().copied().filter(|slot| touches(&self.sessions[*slot as usize])).collect();
-        touched.sort_unstable_by_key(|slot| self.sessions[*slot as usize].start);
-        let Some((first, others)) = touched.split_first() else {
+        let mut touched = slots.iter().copied().filter(|slot| touches(&self.sessions[*slot as usize]));
+        let Some(mut first) = touched.next() else {
             return Some(self.open(key, time, end));
         };
-        for other in others {
-            let absorbed = self.sessions[*other as usize];
-            let session = &mut self.sessions[*first as usize];
-            session.end = session.end.max(absorbed.end);
-            merged.push(*other, *first);
-            self.detach(*other);
+        if let Some(second) = touched.next() {
+            let all: Vec<u32> = [first, second].into_iter().chain(touched).collect();
+            first = self.absorb(all, merged);
         }
-        let session = &mut self.sessions[*first as usize];
+        let session = &mut self.sessions[first as usize];
         session.start = session.start.min(time);
         session.end = session.end.max(end);
-        Some(*first)
+        Some(first)
     }
 
-    /// Takes a session out of its key's list and out of the timers; its slot is not free yet.
+    /// Merges sessions of one key into the earliest of them, which it returns.
+    fn absorb(&mut self, mut slots: Vec<u32>, merged: &mut Merged) -> u32 {
+        slots.sort_unstable_by_key(|slot| self.sessions[*slot as usize].start);
+        let first = slots[0];
+        for other in &slots[1..] {
+            let absorbed = self.sessions[*other as usize];
+            let session = &mut self.sessions[first as usize];
+            session.end = session.end.max(absorbed.end);
+            merged.push(*other, first);
+            self.timers.remove(&(absorbed.timer, *other));
+            self.detach(*other);
+        }
+        first
+    }
+
+    /// Takes a session that has no timer out of its key's list; its slot is not free yet.
     fn detach(&mut self, slot: u32) {
-        let Session { key, timer, .. } = self.sessions[slot as usize];
-        self.timers.remove(&(timer, slot));
+        let Session { key, .. } = self.sessions[slot as usize];
+        debug_assert!(!self.timers.contains(&(self.sessions[slot as usize].timer, slot)));
         self.entries[key as usize].sessions.retain(|other| *other != slot);
     }
 
@@ -188,7 +198,7 @@ impl SessionCache {
         Ok(())
     }
 
-    /// Up to `count` sessions that are closed at `watermark`, in order of their ends. They stay until [`Self::close`].
+    /// Up to `count` sessions that are closed at `watermark`, in order of their ends. The caller emits and closes them.
     ///
     /// A row just at a session's end would still join it, so a session is closed when time is past that row.
     pub fn due(&mut self, watermark: EventTime, count: usize) -> Vec<u32> {
@@ -210,7 +220,7 @@ impl SessionCache {
         due
     }
 
-    /// Forgets sessions that have been emitted.
+    /// Forgets sessions that were due and have been emitted.
     pub fn close(&mut self, slots: &[u32]) {
         for slot in slots {
             self.detach(*slot);
