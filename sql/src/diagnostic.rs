@@ -117,10 +117,20 @@ impl std::error::Error for Diagnostic {}
 
 /// The candidate nearest to `word` (case ignored), if any is near enough to be what was meant.
 pub fn closest<'a>(word: &str, candidates: impl IntoIterator<Item = &'a str>) -> Option<&'a str> {
-    const SIMILARITY_MIN: f64 = 0.75;
+    /// `bdi` and `bid` have 0.67.
+    const SIMILARITY_MIN: f64 = 0.65;
+    nearest(word, candidates, SIMILARITY_MIN)
+}
+
+/// The candidate that is most similar to `word` (1 is equal but for case), if any reaches `similarity_min`.
+pub(crate) fn nearest<'a>(
+    word: &str,
+    candidates: impl IntoIterator<Item = &'a str>,
+    similarity_min: f64,
+) -> Option<&'a str> {
     let lower = word.to_lowercase();
     let scored = candidates.into_iter().map(|candidate| (similarity(&lower, &candidate.to_lowercase()), candidate));
-    let best = scored.filter(|(score, _)| *score >= SIMILARITY_MIN).max_by(|a, b| a.0.total_cmp(&b.0))?;
+    let best = scored.filter(|(score, _)| *score >= similarity_min).max_by(|a, b| a.0.total_cmp(&b.0))?;
     Some(best.1)
 }
 

@@ -17,7 +17,7 @@ const VIEW_DEPTH_MAX: usize = 48;
 
 /// Checks that the expanded query stays within bounds and, where `defining` is a view, does not name that view.
 pub(crate) fn check(catalog: &Catalog, query: &Query, defining: Option<&str>) -> Result<(), Diagnostic> {
-    let mut counter = Counter { catalog, defining, views: HashMap::new() };
+    let mut counter = Counter { catalog, defining, views: HashMap::new(), open: Vec::new() };
     match counter.query(query, &Scope::default(), 0) {
         Ok(reads) if reads <= READS_MAX => Ok(()),
         Ok(_) => Err(Diagnostic::new(format!(
@@ -36,6 +36,8 @@ struct Counter<'a> {
     defining: Option<&'a str>,
     /// Reads of the views counted so far.
     views: HashMap<String, usize>,
+    /// Views that are being counted, the outermost first.
+    open: Vec<String>,
 }
 
 impl Counter<'_> {
@@ -100,12 +102,17 @@ impl Counter<'_> {
         if let Some(reads) = self.views.get(name) {
             return Ok(*reads);
         }
+        if self.open.iter().any(|open| open == name) {
+            return Err(Diagnostic::new(format!("view `{name}` refers to itself")));
+        }
         if depth >= VIEW_DEPTH_MAX {
             return Err(Diagnostic::new(format!("views are nested more than {VIEW_DEPTH_MAX} levels deep")));
         }
+        self.open.push(name.to_string());
         let counted = self.query(&view.query, &Scope::default(), depth + 1);
+        self.open.pop();
         // A place in the view's own text would be looked up in this one.
-        let reads = counted.map_err(|error| Diagnostic::new(error.message))?;
+        let reads = counted.map_err(|error| Diagnostic::new(format!("in view `{name}`: {}", error.message)))?;
         self.views.insert(name.to_string(), reads);
         Ok(reads)
     }

@@ -36,6 +36,9 @@ const TIME_UNITS: &[&str] = &[
     "EPOCH",
 ];
 
+/// DataFusion's function that makes a ROW.
+const NAMED_STRUCT: &str = "named_struct";
+
 /// The expression that starts at the next token, if it is one of Flink's own forms.
 pub(super) fn prefix(parser: &mut Parser) -> Option<Parsed<Expr>> {
     let Token::Word(word) = &parser.peek_token_ref().token else { return None };
@@ -134,7 +137,34 @@ fn cast(parser: &mut Parser, kind: CastKind) -> Parsed<Expr> {
     let sql_type = data_type::data_type(parser)?;
     let span = start.union(&parser.get_current_token().span);
     expect_token(parser, &Token::RParen)?;
-    Ok(cut_to_length(cast_to(kind, operand, &sql_type, span), &sql_type, span))
+    Ok(cast_fully(kind, operand, &sql_type, span))
+}
+
+/// The cast of `ROW(a, b)` to `ROW<x X, y Y>` goes by position: each field is cast on its own.
+fn cast_fully(kind: CastKind, operand: Expr, sql_type: &SqlType, span: Span) -> Expr {
+    let (TypeKind::Row(fields), Some(values)) = (&sql_type.kind, row_values(&operand)) else {
+        return cut_to_length(cast_to(kind, operand, sql_type, span), sql_type, span);
+    };
+    if fields.len() != values.len() {
+        return cast_to(kind, operand, sql_type, span);
+    }
+    let named = fields.iter().zip(values).flat_map(|(field, value)| {
+        [string_literal(field.name.clone(), span), cast_fully(kind.clone(), value, &field.sql_type, span)]
+    });
+    function(Ident::with_span(span, NAMED_STRUCT), named.collect())
+}
+
+/// The values of what [`row`] made.
+fn row_values(expr: &Expr) -> Option<Vec<Expr>> {
+    let Expr::Function(Function { name, args: FunctionArguments::List(list), .. }) = expr else { return None };
+    if name.to_string() != NAMED_STRUCT {
+        return None;
+    }
+    let values = list.args.chunks(2).map(|pair| match pair {
+        [_, FunctionArg::Unnamed(FunctionArgExpr::Expr(value))] => Some(value.clone()),
+        _ => None,
+    });
+    values.collect()
 }
 
 /// CAST to CHAR(n) and VARCHAR(n) cuts what is longer; CHAR(n) fills up with spaces.
@@ -233,7 +263,7 @@ fn row(parser: &mut Parser) -> Parsed<Expr> {
         }
     }
     expect_token(parser, &Token::RParen)?;
-    Ok(function(Ident::with_span(name.span, "named_struct"), args))
+    Ok(function(Ident::with_span(name.span, NAMED_STRUCT), args))
 }
 
 /// A subquery as an expression.

@@ -31,6 +31,7 @@ mod literal;
 mod normalize;
 mod query_parts;
 mod script;
+mod select_names;
 mod source;
 pub mod statement;
 mod tokens;

@@ -5,17 +5,18 @@ use std::ops::ControlFlow;
 
 use sqlparser::ast::helpers::attached_token::AttachedToken;
 use sqlparser::ast::{
-    CaseWhen, CastKind, Expr, Function, FunctionArg, FunctionArgExpr, FunctionArgumentList, FunctionArguments, Ident,
-    ObjectName, Query, Select, SetExpr, Spanned, TableFactor, Value, ValueWithSpan, Visit, VisitMut, Visitor,
-    VisitorMut,
+    AccessExpr, CaseWhen, CastKind, Expr, Function, FunctionArg, FunctionArgExpr, FunctionArgumentList,
+    FunctionArguments, Ident, ObjectName, Query, Select, SetExpr, Spanned, TableFactor, Value, ValueWithSpan, Visit,
+    VisitMut, Visitor, VisitorMut,
 };
 use sqlparser::tokenizer::Span;
 
-use super::expression::bare_function;
+use super::expression::{bare_function, cast_to, string_literal};
 use super::tokens::{Parsed, strip_path};
 use super::window_kind::Shape;
-use super::{data_type, group_window, unnest, window_table};
+use super::{data_type, group_window, select_names, unnest, window_table};
 use crate::diagnostic::Diagnostic;
+use crate::types::{SqlType, TypeKind};
 
 pub(super) fn query(query: &mut Query) -> Parsed<()> {
     finish(VisitMut::visit(query, &mut Normalizer))?;
@@ -55,7 +56,9 @@ impl VisitorMut for Normalizer {
     }
 
     fn post_visit_select(&mut self, select: &mut Select) -> ControlFlow<Diagnostic> {
-        flow(refuse_in_select(select).and_then(|()| unnest::rewrite(select)))
+        let rewritten = refuse_in_select(select).and_then(|()| unnest::rewrite(select));
+        select_names::name_columns(select);
+        flow(rewritten)
     }
 
     fn post_visit_relation(&mut self, relation: &mut ObjectName) -> ControlFlow<Diagnostic> {
@@ -203,6 +206,16 @@ fn normalize_expression(expr: &mut Expr) -> Parsed<()> {
         Expr::TypedString(_) => {
             Err(Diagnostic::at(expr.span(), "this literal is not Flink SQL").with_hint("write CAST('...' AS type)"))
         }
+        Expr::CompoundFieldAccess { access_chain, .. } => {
+            name_fields(access_chain);
+            Ok(())
+        }
+        Expr::Value(ValueWithSpan { value: Value::Number(number, _), span }) if number.contains(['e', 'E']) => {
+            // 1e3 is a DOUBLE; DataFusion would make it a DECIMAL.
+            let (text, span) = (string_literal(number.clone(), *span), *span);
+            *expr = cast_to(CastKind::Cast, text, &SqlType { kind: TypeKind::Double, nullable: false }, span);
+            Ok(())
+        }
         Expr::Function(call) => {
             add_parentheses(call);
             if let Some(replaced) = conditional(call)? {
@@ -211,6 +224,17 @@ fn normalize_expression(expr: &mut Expr) -> Parsed<()> {
             Ok(())
         }
         _ => Ok(()),
+    }
+}
+
+/// `items[1].sku`: behind a subscript DataFusion takes the field's name as a text.
+fn name_fields(access_chain: &mut [AccessExpr]) {
+    let behind = access_chain.iter().position(|access| matches!(access, AccessExpr::Subscript(_)));
+    for access in access_chain.iter_mut().skip(behind.unwrap_or(usize::MAX)) {
+        if let AccessExpr::Dot(field @ Expr::Identifier(_)) = access {
+            let Expr::Identifier(name) = &*field else { continue };
+            *field = string_literal(name.value.clone(), name.span);
+        }
     }
 }
 

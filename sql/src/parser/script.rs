@@ -12,7 +12,7 @@ use super::{command, data_type, limits};
 use crate::diagnostic::Diagnostic;
 
 /// How deep expressions and queries may be nested in each other.
-pub(super) const RECURSION_MAX: usize = 100;
+pub(super) const RECURSION_MAX: usize = 200;
 
 /// Parses a whole script; all statements, or a diagnostic for each statement that is wrong.
 pub fn parse_script(text: &str) -> Result<Vec<Statement>, Vec<Diagnostic>> {
@@ -253,6 +253,9 @@ const CLAUSES: &[&str] = &[
     "LIKE",
 ];
 
+/// Any name may stand where a keyword was meant: only slips of a letter or two count (`FORM`, `WEHRE`).
+const KEYWORD_SIMILARITY_MIN: f64 = 0.75;
+
 /// Looks at the token of the error and at the one before it: `SELECT a FORM t` fails at `t`.
 fn suggest_keyword(tokens: &[TokenWithSpan], error: Diagnostic) -> Diagnostic {
     let start = span_of(&error).start;
@@ -261,7 +264,7 @@ fn suggest_keyword(tokens: &[TokenWithSpan], error: Diagnostic) -> Diagnostic {
     for index in [Some(at), at.checked_sub(1)].into_iter().flatten() {
         if let Token::Word(Word { value, quote_style: None, .. }) = &all[index].token {
             let known = CLAUSES.iter().any(|clause| clause.eq_ignore_ascii_case(value));
-            let near = crate::diagnostic::closest(value, CLAUSES.iter().copied());
+            let near = crate::diagnostic::nearest(value, CLAUSES.iter().copied(), KEYWORD_SIMILARITY_MIN);
             if let (false, Some(clause)) = (known, near) {
                 return error.with_hint(format!("did you mean `{clause}` instead of {}?", describe(all[index])));
             }

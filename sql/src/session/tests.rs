@@ -15,6 +15,7 @@ use crate::parser::parse_script;
 use crate::settings::Settings;
 
 mod damaged;
+mod flink_scripts;
 
 /// A connector `fake` with the option `path`; nothing can be read or written.
 struct FakeConnectors;

@@ -144,7 +144,7 @@ fn views_and_small_statements() {
          SHOW CREATE TABLE t; SHOW CREATE VIEW v; SHOW COLUMNS FROM t LIKE '%x'; DESC t; DESCRIBE EXTENDED t;
          SET; SET 'table.local-time-zone' = 'Europe/Berlin'; RESET; RESET 'pipeline.name'; ;; /* nothing */ ;",
         expect![[r#"
-            VIEW v ["a", "b"] AS SELECT 1, 'two;three' -- SELECT 1, 'two;three'
+            VIEW v ["a", "b"] AS SELECT 1 AS `EXPR$0`, 'two;three' AS `EXPR$1` -- SELECT 1, 'two;three'
             VIEW `my view` [] AS WITH q AS (SELECT 1 AS x) SELECT * FROM q -- WITH q AS (SELECT 1 AS x) SELECT * FROM q
             DROP Table t if_exists=true temporary=false
             DROP View v if_exists=false temporary=true
@@ -178,14 +178,14 @@ fn inserts_and_sets() {
             INSERT t [] [] SELECT * FROM s
             INSERT t ["a", "b"] [] VALUES (1, 'x'), (2, NULL)
             INSERT t ["a"] ["day='2024-01-01'", "h=3"] SELECT a FROM s
-            SET OF 2: INSERT a [] [] SELECT 1 ; INSERT b [] [] SELECT 2
-            SET OF 1: INSERT a [] [] SELECT CASE WHEN x THEN 1 END FROM t
-            SELECT 3
-            EXPLAIN [] SELECT 1
-            EXPLAIN [] INSERT t [] [] SELECT 1
-            EXPLAIN [EstimatedCost, ChangelogMode] SELECT 1
-            EXPLAIN [] SET OF 1: INSERT a [] [] SELECT 1
-            EXPLAIN [] SET OF 1: INSERT a [] [] SELECT 1
+            SET OF 2: INSERT a [] [] SELECT 1 AS `EXPR$0` ; INSERT b [] [] SELECT 2 AS `EXPR$0`
+            SET OF 1: INSERT a [] [] SELECT CASE WHEN x THEN 1 END AS `EXPR$0` FROM t
+            SELECT 3 AS `EXPR$0`
+            EXPLAIN [] SELECT 1 AS `EXPR$0`
+            EXPLAIN [] INSERT t [] [] SELECT 1 AS `EXPR$0`
+            EXPLAIN [EstimatedCost, ChangelogMode] SELECT 1 AS `EXPR$0`
+            EXPLAIN [] SET OF 1: INSERT a [] [] SELECT 1 AS `EXPR$0`
+            EXPLAIN [] SET OF 1: INSERT a [] [] SELECT 1 AS `EXPR$0`
         "#]],
     );
 }

@@ -13,31 +13,31 @@ fn casts_and_literals() {
     check_expr(
         "CAST(a AS TIMESTAMP_LTZ(3)), TRY_CAST('1' AS INT), CAST(a AS ROW<x INT, y ARRAY<ARRAY<INT>>>)",
         expect![[r#"
-            SELECT CAST(a AS __type(TIMESTAMP_LTZ(3))), TRY_CAST('1' AS __type(INT)), CAST(a AS __type(ROW<`x` INT, `y` ARRAY<ARRAY<INT>>>))
+            SELECT CAST(a AS __type(TIMESTAMP_LTZ(3))) AS `EXPR$0`, TRY_CAST('1' AS __type(INT)) AS `EXPR$1`, CAST(a AS __type(ROW<`x` INT, `y` ARRAY<ARRAY<INT>>>)) AS `EXPR$2`
         "#]],
     );
     check_expr(
         "CAST(a AS VARCHAR(3)), CAST(a AS CHAR(3)), CAST(a AS STRING)",
         expect![[r#"
-        SELECT left(CAST(a AS __type(VARCHAR(3))), 3), rpad(CAST(a AS __type(CHAR(3))), 3), CAST(a AS __type(STRING))
-    "#]],
+            SELECT left(CAST(a AS __type(VARCHAR(3))), 3) AS `EXPR$0`, rpad(CAST(a AS __type(CHAR(3))), 3, ' ') AS `EXPR$1`, CAST(a AS __type(STRING)) AS `EXPR$2`
+        "#]],
     );
     check_expr(
         "DATE '2024-01-31', TIME '10:00:00', TIMESTAMP '2024-01-31 10:00:00', TIMESTAMP '2024-01-31 10:00:00.123'",
         expect![[r#"
-            SELECT CAST('2024-01-31' AS __type(DATE NOT NULL)), CAST('10:00:00' AS __type(TIME(0) NOT NULL)), CAST('2024-01-31 10:00:00' AS __type(TIMESTAMP(0) NOT NULL)), CAST('2024-01-31 10:00:00.123' AS __type(TIMESTAMP(3) NOT NULL))
+            SELECT CAST('2024-01-31' AS __type(DATE NOT NULL)) AS `EXPR$0`, CAST('10:00:00' AS __type(TIME(0) NOT NULL)) AS `EXPR$1`, CAST('2024-01-31 10:00:00' AS __type(TIMESTAMP(0) NOT NULL)) AS `EXPR$2`, CAST('2024-01-31 10:00:00.123' AS __type(TIMESTAMP(3) NOT NULL)) AS `EXPR$3`
         "#]],
     );
     check_expr(
         "INTERVAL '10' MINUTES, INTERVAL '1:30' MINUTE TO SECOND, INTERVAL '1 02:03:04.5' DAY(2) TO SECOND(3), INTERVAL -'2' MONTH, INTERVAL '2' WEEK",
         expect![[r#"
-            SELECT INTERVAL '600000 milliseconds', INTERVAL '90000 milliseconds', INTERVAL '93784500 milliseconds', INTERVAL '-2 months', INTERVAL '1209600000 milliseconds'
+            SELECT INTERVAL '600000 milliseconds' AS `EXPR$0`, INTERVAL '90000 milliseconds' AS `EXPR$1`, INTERVAL '93784500 milliseconds' AS `EXPR$2`, INTERVAL '-2 months' AS `EXPR$3`, INTERVAL '1209600000 milliseconds' AS `EXPR$4`
         "#]],
     );
     check_expr(
         "U&'\\00e4', 'it''s', X'0aff', TRUE, NULL, 1.5e3",
         expect![[r#"
-            SELECT 'ä', 'it''s', X'0aff', true, NULL, 1.5e3
+            SELECT 'ä' AS `EXPR$0`, 'it''s' AS `EXPR$1`, X'0aff' AS `EXPR$2`, true AS `EXPR$3`, NULL AS `EXPR$4`, CAST('1.5e3' AS __type(DOUBLE NOT NULL)) AS `EXPR$5`
         "#]],
     );
 }
@@ -47,13 +47,13 @@ fn time_functions() {
     check_expr(
         "EXTRACT(YEAR FROM ts), FLOOR(ts TO HOUR), CEIL(ts TO DAY), FLOOR(x), CEILING(x)",
         expect![[r#"
-        SELECT extract('YEAR', ts), floor_to('HOUR', ts), ceil_to('DAY', ts), floor(x), ceil(x)
-    "#]],
+            SELECT extract('YEAR', ts) AS `EXPR$0`, floor_to('HOUR', ts) AS `EXPR$1`, ceil_to('DAY', ts) AS `EXPR$2`, floor(x) AS `EXPR$3`, ceil(x) AS `EXPR$4`
+        "#]],
     );
     check_expr(
         "TIMESTAMPDIFF(SECOND, a, b), TIMESTAMPADD(MONTH, 1, a), CURRENT_TIMESTAMP, CURRENT_DATE, LOCALTIMESTAMP, NOW(), PROCTIME()",
         expect![[r#"
-            SELECT timestampdiff('SECOND', a, b), timestampadd('MONTH', 1, a), CURRENT_TIMESTAMP(), CURRENT_DATE(), LOCALTIMESTAMP(), NOW(), PROCTIME()
+            SELECT timestampdiff('SECOND', a, b) AS `EXPR$0`, timestampadd('MONTH', 1, a) AS `EXPR$1`, CURRENT_TIMESTAMP() AS `EXPR$2`, CURRENT_DATE() AS `EXPR$3`, LOCALTIMESTAMP() AS `EXPR$4`, NOW() AS `EXPR$5`, PROCTIME() AS `EXPR$6`
         "#]],
     );
     check_expr(
@@ -69,25 +69,25 @@ fn strings_and_json() {
     check_expr(
         "TRIM(BOTH 'x' FROM s), POSITION('a' IN b), OVERLAY(a PLACING b FROM 1 FOR 2), SUBSTRING(a FROM 2), a || b, a SIMILAR TO b",
         expect![[r#"
-            SELECT TRIM(BOTH 'x' FROM s), POSITION('a' IN b), OVERLAY(a PLACING b FROM 1 FOR 2), SUBSTRING(a FROM 2), a || b, a SIMILAR TO b
+            SELECT TRIM(BOTH 'x' FROM s) AS `EXPR$0`, POSITION('a' IN b) AS `EXPR$1`, OVERLAY(a PLACING b FROM 1 FOR 2) AS `EXPR$2`, SUBSTRING(a FROM 2) AS `EXPR$3`, a || b AS `EXPR$4`, a SIMILAR TO b AS `EXPR$5`
         "#]],
     );
     check_expr(
         "JSON_VALUE(x, '$.a'), JSON_VALUE(x, '$.a' RETURNING INT DEFAULT 1 ON EMPTY ERROR ON ERROR)",
         expect![[r#"
-            SELECT json_value(x, '$.a'), json_value(x, '$.a', 'INT', 'DEFAULT', 1, 'ERROR', NULL)
+            SELECT json_value(x, '$.a') AS `EXPR$0`, json_value(x, '$.a', 'INT', 'DEFAULT', 1, 'ERROR', NULL) AS `EXPR$1`
         "#]],
     );
     check_expr(
         "JSON_QUERY(x, '$.a' WITH CONDITIONAL ARRAY WRAPPER EMPTY ARRAY ON EMPTY), JSON_EXISTS(x, '$.a' TRUE ON ERROR), x IS JSON, x IS NOT JSON OBJECT",
         expect![[r#"
-            SELECT json_query(x, '$.a', 'CONDITIONAL', 'EMPTY ARRAY', 'NULL'), json_exists(x, '$.a', 'TRUE'), is_json(x, 'VALUE'), NOT is_json(x, 'OBJECT')
+            SELECT json_query(x, '$.a', 'CONDITIONAL', 'EMPTY ARRAY', 'NULL') AS `EXPR$0`, json_exists(x, '$.a', 'TRUE') AS `EXPR$1`, is_json(x, 'VALUE') AS `EXPR$2`, NOT is_json(x, 'OBJECT') AS `EXPR$3`
         "#]],
     );
     check_expr(
         "JSON_OBJECT('a' VALUE 1, KEY 'b' VALUE x ABSENT ON NULL), JSON_ARRAY(1, NULL NULL ON NULL), JSON_OBJECT(), JSON_ARRAY(1)",
         expect![[r#"
-            SELECT json_object('ABSENT', 'a', 1, 'b', x), json_array('NULL', 1, NULL), json_object('NULL'), json_array('ABSENT', 1)
+            SELECT json_object('ABSENT', 'a', 1, 'b', x) AS `EXPR$0`, json_array('NULL', 1, NULL) AS `EXPR$1`, json_object('NULL') AS `EXPR$2`, json_array('ABSENT', 1) AS `EXPR$3`
         "#]],
     );
 }
@@ -97,19 +97,19 @@ fn structures() {
     check_expr(
         "ARRAY[1, 2], MAP['a', 1, 'b', 2], ROW(1, 'x'), a.b.c, arr[1], m['k'].x",
         expect![[r#"
-        SELECT ARRAY[1, 2], map(ARRAY['a', 'b'], ARRAY[1, 2]), named_struct('EXPR$0', 1, 'EXPR$1', 'x'), a.b.c, arr[1], m['k'].x
-    "#]],
+            SELECT ARRAY[1, 2] AS `EXPR$0`, map(ARRAY['a', 'b'], ARRAY[1, 2]) AS `EXPR$1`, named_struct('EXPR$0', 1, 'EXPR$1', 'x') AS `EXPR$2`, a.b.c AS `c`, arr[1] AS `EXPR$4`, m['k'].'x' AS `x`
+        "#]],
     );
     check_expr(
         "IF(a > 1, b, c), IFNULL(a, b), a IS DISTINCT FROM b, CASE a WHEN 1 THEN 2 ELSE 3 END",
         expect![[r#"
-            SELECT CASE WHEN a > 1 THEN b ELSE c END, coalesce(a, b), a IS DISTINCT FROM b, CASE a WHEN 1 THEN 2 ELSE 3 END
+            SELECT CASE WHEN a > 1 THEN b ELSE c END AS `EXPR$0`, coalesce(a, b) AS `EXPR$1`, a IS DISTINCT FROM b AS `EXPR$2`, CASE a WHEN 1 THEN 2 ELSE 3 END AS `EXPR$3`
         "#]],
     );
     check_expr(
         "COUNT(DISTINCT a) FILTER (WHERE b > 1), LISTAGG(x, ','), FIRST_VALUE(a), a <> b AND NOT c",
         expect![[r#"
-            SELECT COUNT(DISTINCT a) FILTER (WHERE b > 1), LISTAGG(x, ','), FIRST_VALUE(a), a <> b AND NOT c
+            SELECT COUNT(DISTINCT a) FILTER (WHERE b > 1) AS `EXPR$0`, LISTAGG(x, ',') AS `EXPR$1`, FIRST_VALUE(a) AS `EXPR$2`, a <> b AND NOT c AS `EXPR$3`
         "#]],
     );
 }
@@ -148,7 +148,7 @@ fn whole_queries() {
         "WITH a AS (SELECT 1 AS x) SELECT x, COUNT(*) AS n FROM (SELECT * FROM a UNION ALL SELECT 2) AS b (x)
          WHERE x IN (1, 2) GROUP BY GROUPING SETS ((x), ()) HAVING COUNT(*) > 1 ORDER BY n DESC LIMIT 5",
         expect![[r#"
-            WITH a AS (SELECT 1 AS x) SELECT x, COUNT(*) AS n FROM (SELECT * FROM a UNION ALL SELECT 2) AS b (x) WHERE x IN (1, 2) GROUP BY GROUPING SETS ((x), ()) HAVING COUNT(*) > 1 ORDER BY n DESC LIMIT 5
+            WITH a AS (SELECT 1 AS x) SELECT x, COUNT(*) AS n FROM (SELECT * FROM a UNION ALL SELECT 2 AS `EXPR$0`) AS b (x) WHERE x IN (1, 2) GROUP BY GROUPING SETS ((x), ()) HAVING COUNT(*) > 1 ORDER BY n DESC LIMIT 5
         "#]],
     );
     check(

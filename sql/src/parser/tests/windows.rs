@@ -56,25 +56,25 @@ fn group_windows() {
         "SELECT a, TUMBLE_START(ts, INTERVAL '1' HOUR) AS s, SUM(b.x) FROM bid b GROUP BY a, TUMBLE(ts, INTERVAL '1' HOUR)
          HAVING TUMBLE_END(ts, INTERVAL '1' HOUR) > x ORDER BY TUMBLE_ROWTIME(ts, INTERVAL '1' HOUR)",
         expect![[r#"
-            SELECT a, `window_start` AS s, SUM(b.x) FROM (SELECT *, __window_start('{"kind":{"Tumble":{"size":{"Millis":3600000},"offset_ms":0}},"partition_by":[],"line":1,"column":85}', ts) AS `window_start`, __window_end('{"kind":{"Tumble":{"size":{"Millis":3600000},"offset_ms":0}},"partition_by":[],"line":1,"column":85}', ts) AS `window_end`, __window_time('{"kind":{"Tumble":{"size":{"Millis":3600000},"offset_ms":0}},"partition_by":[],"line":1,"column":85}', ts) AS `window_time` FROM bid b) AS b GROUP BY a, `window_start`, `window_end`, `window_time` HAVING `window_end` > x ORDER BY `window_time`
+            SELECT a, `window_start` AS s, SUM(b.x) AS `EXPR$2` FROM (SELECT *, __window_start('{"kind":{"Tumble":{"size":{"Millis":3600000},"offset_ms":0}},"partition_by":[],"line":1,"column":85}', ts) AS `window_start`, __window_end('{"kind":{"Tumble":{"size":{"Millis":3600000},"offset_ms":0}},"partition_by":[],"line":1,"column":85}', ts) AS `window_end`, __window_time('{"kind":{"Tumble":{"size":{"Millis":3600000},"offset_ms":0}},"partition_by":[],"line":1,"column":85}', ts) AS `window_time` FROM bid b) AS b GROUP BY a, `window_start`, `window_end`, `window_time` HAVING `window_end` > x ORDER BY `window_time`
         "#]],
     );
     check(
         "SELECT COUNT(*) FROM bid GROUP BY HOP(ts, INTERVAL '5' SECOND, INTERVAL '1' MINUTE)",
         expect![[r#"
-        SELECT COUNT(*) FROM (SELECT *, __window_start('{"kind":{"Hop":{"size":{"Millis":60000},"slide":{"Millis":5000},"offset_ms":0}},"partition_by":[],"line":1,"column":35}', ts) AS `window_start`, __window_end('{"kind":{"Hop":{"size":{"Millis":60000},"slide":{"Millis":5000},"offset_ms":0}},"partition_by":[],"line":1,"column":35}', ts) AS `window_end`, __window_time('{"kind":{"Hop":{"size":{"Millis":60000},"slide":{"Millis":5000},"offset_ms":0}},"partition_by":[],"line":1,"column":35}', ts) AS `window_time` FROM bid) AS bid GROUP BY `window_start`, `window_end`, `window_time`
-    "#]],
+            SELECT COUNT(*) AS `EXPR$0` FROM (SELECT *, __window_start('{"kind":{"Hop":{"size":{"Millis":60000},"slide":{"Millis":5000},"offset_ms":0}},"partition_by":[],"line":1,"column":35}', ts) AS `window_start`, __window_end('{"kind":{"Hop":{"size":{"Millis":60000},"slide":{"Millis":5000},"offset_ms":0}},"partition_by":[],"line":1,"column":35}', ts) AS `window_end`, __window_time('{"kind":{"Hop":{"size":{"Millis":60000},"slide":{"Millis":5000},"offset_ms":0}},"partition_by":[],"line":1,"column":35}', ts) AS `window_time` FROM bid) AS bid GROUP BY `window_start`, `window_end`, `window_time`
+        "#]],
     );
     check(
         "SELECT SESSION_END(ts, INTERVAL '5' SECOND) FROM bid GROUP BY k, bid.j, SESSION(ts, INTERVAL '5' SECOND)",
         expect![[r#"
-            SELECT `window_end` FROM (SELECT *, __window_start('{"kind":{"Session":{"gap_ms":5000}},"partition_by":["k","j"],"line":1,"column":73}', ts) AS `window_start`, __window_end('{"kind":{"Session":{"gap_ms":5000}},"partition_by":["k","j"],"line":1,"column":73}', ts) AS `window_end`, __window_time('{"kind":{"Session":{"gap_ms":5000}},"partition_by":["k","j"],"line":1,"column":73}', ts) AS `window_time` FROM bid) AS bid GROUP BY k, bid.j, `window_start`, `window_end`, `window_time`
+            SELECT `window_end` AS `EXPR$0` FROM (SELECT *, __window_start('{"kind":{"Session":{"gap_ms":5000}},"partition_by":["k","j"],"line":1,"column":73}', ts) AS `window_start`, __window_end('{"kind":{"Session":{"gap_ms":5000}},"partition_by":["k","j"],"line":1,"column":73}', ts) AS `window_end`, __window_time('{"kind":{"Session":{"gap_ms":5000}},"partition_by":["k","j"],"line":1,"column":73}', ts) AS `window_time` FROM bid) AS bid GROUP BY k, bid.j, `window_start`, `window_end`, `window_time`
         "#]],
     );
     check(
         "SELECT 1 FROM bid GROUP BY GROUPING SETS ((TUMBLE(ts, INTERVAL '1' DAY), a), (TUMBLE(ts, INTERVAL '1' DAY)))",
         expect![[r#"
-            SELECT 1 FROM (SELECT *, __window_start('{"kind":{"Tumble":{"size":{"Millis":86400000},"offset_ms":0}},"partition_by":[],"line":1,"column":44}', ts) AS `window_start`, __window_end('{"kind":{"Tumble":{"size":{"Millis":86400000},"offset_ms":0}},"partition_by":[],"line":1,"column":44}', ts) AS `window_end`, __window_time('{"kind":{"Tumble":{"size":{"Millis":86400000},"offset_ms":0}},"partition_by":[],"line":1,"column":44}', ts) AS `window_time` FROM bid) AS bid GROUP BY GROUPING SETS ((`window_start`, `window_end`, `window_time`, a), (`window_start`, `window_end`, `window_time`))
+            SELECT 1 AS `EXPR$0` FROM (SELECT *, __window_start('{"kind":{"Tumble":{"size":{"Millis":86400000},"offset_ms":0}},"partition_by":[],"line":1,"column":44}', ts) AS `window_start`, __window_end('{"kind":{"Tumble":{"size":{"Millis":86400000},"offset_ms":0}},"partition_by":[],"line":1,"column":44}', ts) AS `window_end`, __window_time('{"kind":{"Tumble":{"size":{"Millis":86400000},"offset_ms":0}},"partition_by":[],"line":1,"column":44}', ts) AS `window_time` FROM bid) AS bid GROUP BY GROUPING SETS ((`window_start`, `window_end`, `window_time`, a), (`window_start`, `window_end`, `window_time`))
         "#]],
     );
 }
