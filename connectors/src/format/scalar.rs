@@ -74,7 +74,22 @@ fn timestamp(array: &ArrayRef, row: usize, unit: TimeUnit) -> i64 {
 }
 
 fn write_integer(value: i64, out: &mut Vec<u8>) {
-    write!(out, "{value}").expect("a Vec takes any bytes");
+    const DIGITS_MAX: usize = 20;
+    let mut digits = [0; DIGITS_MAX];
+    let mut first = DIGITS_MAX;
+    let mut rest = value.unsigned_abs();
+    loop {
+        first -= 1;
+        digits[first] = b'0' + (rest % 10) as u8;
+        rest /= 10;
+        if rest == 0 {
+            break;
+        }
+    }
+    if value < 0 {
+        out.push(b'-');
+    }
+    out.extend_from_slice(&digits[first..]);
 }
 
 /// What is not a number is written in Java's words.
@@ -87,4 +102,18 @@ fn write_float(value: f64, single: bool, out: &mut Vec<u8>) {
         value => write!(out, "{value:?}"),
     };
     written.expect("a Vec takes any bytes");
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn integers_are_written_as_the_standard_library_does() {
+        for value in [0, 1, -1, 9, 10, -10, 12_345, i64::MAX, i64::MIN] {
+            let mut out = Vec::new();
+            write_integer(value, &mut out);
+            assert_eq!(out, value.to_string().into_bytes());
+        }
+    }
 }

@@ -192,24 +192,45 @@ fn civil_from_days(days: i64) -> (i64, u32, u32) {
 /// `2024-12-31`; years beyond four digits have a sign, as in Java.
 pub(crate) fn write_date(days: i64, out: &mut Vec<u8>) {
     let (year, month, day) = civil_from_days(days);
-    let written = match year {
-        0..=9999 => write!(out, "{year:04}-{month:02}-{day:02}"),
-        10_000.. => write!(out, "+{year}-{month:02}-{day:02}"),
-        _ => write!(out, "-{:04}-{month:02}-{day:02}", -year),
-    };
-    written.expect("a Vec takes any bytes");
+    match year {
+        0..=9999 => {
+            push_two_digits(year as u32 / 100, out);
+            push_two_digits(year as u32 % 100, out);
+        }
+        10_000.. => write!(out, "+{year}").expect("a Vec takes any bytes"),
+        _ => write!(out, "-{:04}", -year).expect("a Vec takes any bytes"),
+    }
+    out.push(b'-');
+    push_two_digits(month, out);
+    out.push(b'-');
+    push_two_digits(day, out);
 }
 
 /// `23:59:59.5`: as many digits of fraction as are needed.
 fn write_time(seconds: i64, nanos: i64, out: &mut Vec<u8>) {
-    let (hour, minute, second) = (seconds / 3600, seconds / 60 % 60, seconds % 60);
-    write!(out, "{hour:02}:{minute:02}:{second:02}").expect("a Vec takes any bytes");
-    if nanos != 0 {
-        write!(out, ".{nanos:09}").expect("a Vec takes any bytes");
-        while out.last() == Some(&b'0') {
-            out.pop();
-        }
+    debug_assert!((0..SECONDS_PER_DAY).contains(&seconds) && (0..NANOS_PER_SECOND).contains(&nanos));
+    let seconds = seconds as u32;
+    push_two_digits(seconds / 3600, out);
+    out.push(b':');
+    push_two_digits(seconds / 60 % 60, out);
+    out.push(b':');
+    push_two_digits(seconds % 60, out);
+    if nanos == 0 {
+        return;
     }
+    out.push(b'.');
+    let mut rest = nanos;
+    let mut unit = NANOS_PER_SECOND / 10;
+    while rest > 0 {
+        out.push(b'0' + (rest / unit) as u8);
+        rest %= unit;
+        unit /= 10;
+    }
+}
+
+fn push_two_digits(value: u32, out: &mut Vec<u8>) {
+    debug_assert!(value < 100, "two digits");
+    out.extend_from_slice(&[b'0' + (value / 10) as u8, b'0' + (value % 10) as u8]);
 }
 
 /// A TIME in milliseconds of the day.
