@@ -117,11 +117,15 @@ impl Described {
 
     fn of_column(table: &TableDefinition, column: &Column) -> Self {
         let watermark = table.watermark.as_ref().filter(|watermark| watermark.column == column.name);
-        let rowtime = if watermark.is_some() { " *ROWTIME*" } else { "" };
+        let attribute = match column.expression_text.as_deref() {
+            _ if watermark.is_some() => " *ROWTIME*",
+            Some(text) if text.eq_ignore_ascii_case("PROCTIME()") => " *PROCTIME*",
+            _ => "",
+        };
         let is_key = table.primary_key.contains(&column.name);
         Self {
             name: column.name.clone(),
-            data_type: format!("{}{rowtime}", column.sql_type.kind),
+            data_type: format!("{}{attribute}", column.sql_type.kind),
             nullable: column.nullable,
             key: if is_key { format!("PRI({})", table.primary_key.join(", ")) } else { String::new() },
             extras: extras(column),

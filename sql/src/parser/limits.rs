@@ -87,7 +87,9 @@ pub(super) fn check(tokens: &[TokenWithSpan]) -> Parsed<()> {
                 level = outer.pop().unwrap_or_default();
                 level.operand = level.operand.max(inner);
             }
-            Token::Comma | Token::SemiColon => level.break_expression(),
+            Token::Comma => level.break_expression(),
+            // The next INSERT of a statement set is a tree of its own.
+            Token::SemiColon => level = Level::default(),
             Token::Word(Word { value, quote_style: None, .. }) => word(&mut level, value),
             Token::Whitespace(_) | Token::EOF | Token::Number(..) | Token::SingleQuotedString(_) | Token::Word(_) => {}
             Token::Plus | Token::Minus => level.operator(Binding::Add),

@@ -604,6 +604,10 @@ fn texts_just_within_the_limits_are_parsed() {
         format!("SELECT 1{}", " + 1".repeat(290)),
         format!("SELECT 1{}", " UNION ALL SELECT 1".repeat(290)),
         format!("SELECT 1 FROM t WHERE a = 1{}", " OR b + 1 = 2 AND c".repeat(280)),
+        format!(
+            "EXECUTE STATEMENT SET BEGIN {} END",
+            "INSERT INTO t SELECT a FROM t UNION ALL SELECT b FROM u;".repeat(400)
+        ),
         format!("SELECT {}1{}", "(".repeat(60), ")".repeat(60)),
         format!("SELECT {}1{} + 1", "(1 + ".repeat(60), ")".repeat(60)),
         format!("SELECT {}a{}", "CAST(".repeat(40), " AS INT)".repeat(40)),
