@@ -19,8 +19,8 @@ QUERIES = {
         LATERAL (SELECT slice - to_seconds(i) AS window_start FROM range(10) AS t(i)) GROUP BY ALL""",
     "session": f"""SELECT min(dateTime), max(dateTime) + INTERVAL 10 SECONDS, bidder, count(*) FROM (
         SELECT *, sum(opens) OVER (PARTITION BY bidder ORDER BY dateTime ROWS UNBOUNDED PRECEDING) AS number FROM (
-            SELECT bidder, dateTime, (dateTime - lag(dateTime) OVER (PARTITION BY bidder ORDER BY dateTime)
-                >= INTERVAL 10 SECONDS)::INT AS opens FROM {READ}))
+            SELECT bidder, dateTime, coalesce((dateTime - lag(dateTime) OVER (PARTITION BY bidder ORDER BY dateTime)
+                > INTERVAL 10 SECONDS)::INT, 1) AS opens FROM {READ}))
         GROUP BY bidder, number""",
 }
 

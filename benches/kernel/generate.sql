@@ -46,6 +46,6 @@ CREATE TABLE bids (
 INSERT INTO bids
 SELECT 'bid', auction, bidder, price, channel,
        'https://www.nexmark.com/' || channel || '/item.htm?query=1&channel_id=' || CAST(bidder AS STRING),
-       TO_TIMESTAMP(FROM_UNIXTIME(1704067200 + id / 10000)) + CAST(MOD(id, 10000) / 10 AS INT) * INTERVAL '0.001' SECOND,
+       CAST(TO_TIMESTAMP_LTZ(1704067200000 + id / 10, 3) AS TIMESTAMP(3)),
        extra
 FROM generated;
