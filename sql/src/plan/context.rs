@@ -17,12 +17,13 @@ use sqlparser::ast::{Query, Statement};
 
 use super::PlanContext;
 use super::aggregates;
+use super::column_names;
 use super::functions::Functions;
 use crate::catalog::{Relation, TableDefinition, ViewDefinition};
 use crate::diagnostic::Diagnostic;
 
 /// Views may be nested so deep: planning one inside the other takes stack.
-const VIEW_DEPTH_MAX: usize = 16;
+const VIEW_DEPTH_MAX: usize = 48;
 
 /// Which of a table's streams is read.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, PartialOrd, Ord)]
@@ -83,7 +84,9 @@ impl<'a> NameResolver<'a> {
 
     /// The query as DataFusion reads it: names and types resolved, nothing coerced or optimized.
     pub fn query(&self, query: &Query) -> Result<LogicalPlan> {
-        let statement = Statement::Query(Box::new(query.clone()));
+        let mut query = Box::new(query.clone());
+        column_names::apply(&mut query);
+        let statement = Statement::Query(query);
         self.planner().sql_statement_to_plan(statement)
     }
 

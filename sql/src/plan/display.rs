@@ -107,7 +107,7 @@ fn display_time(value: &ScalarValue) -> Option<String> {
 }
 
 /// The largest unit that gives a whole number.
-fn display_interval(months: i32, days: i32, nanos: i64) -> String {
+pub(crate) fn display_interval(months: i32, days: i32, nanos: i64) -> String {
     const UNITS: [(i64, &str); 3] = [
         (3_600_000 * NANOS_PER_MILLI, "HOUR"),
         (60_000 * NANOS_PER_MILLI, "MINUTE"),

@@ -3,25 +3,26 @@
 use std::sync::LazyLock;
 
 use datafusion_common::{Column, DataFusionError, SchemaError};
-use regex::{Captures, Regex};
-use sqlparser::ast::{Expr, Query, Spanned, visit_expressions};
+use regex::Regex;
+use sqlparser::ast::{Expr, Query, Spanned};
 use sqlparser::tokenizer::{Location, Span};
-use std::ops::ControlFlow;
 
 use super::context::NameResolver;
-use super::windows;
+use super::wording::pattern;
+use super::{places, windows, wording};
 use crate::diagnostic::{Diagnostic, closest};
 
 /// Names of columns that a message lists at most.
 const COLUMNS_LISTED_MAX: usize = 30;
 
-/// What went wrong, at the best place that is known: DataFusion's span, else where the statement has the name that the
-/// message is about, else the statement itself.
+/// What went wrong, at the best place that is known: DataFusion's span, else where the statement has the name or the
+/// form that the message is about, else the statement itself.
 pub(crate) fn diagnostic(error: DataFusionError, resolver: &NameResolver<'_>, query: &Query) -> Diagnostic {
     let span = span_of(&error);
     let finding = describe(&error, resolver);
-    let named = finding.subject.as_deref().map_or_else(Span::empty, |name| place_of_name(query, name));
-    finding.diagnostic.or_at(span).or_at(named).or_at(first_place(query))
+    let named = finding.subject.as_deref().map_or_else(Span::empty, |name| places::of_name(query, name));
+    let formed = places::of_form(query, &finding.diagnostic.message);
+    finding.diagnostic.or_at(span).or_at(named).or_at(formed).or_at(places::first(query))
 }
 
 /// Like [`diagnostic`], for an expression outside a query.
@@ -43,7 +44,7 @@ pub(crate) fn message_of(error: &DataFusionError, resolver: &NameResolver<'_>) -
 pub(crate) fn plain_message(error: &DataFusionError) -> String {
     match root(error) {
         DataFusionError::External(inner) => inner.to_string(),
-        other => plain(&other.message()),
+        other => wording::plain(&other.message()),
     }
 }
 
@@ -79,7 +80,7 @@ fn describe(error: &DataFusionError, resolver: &NameResolver<'_>) -> Finding {
     match root(error) {
         DataFusionError::External(inner) => match inner.downcast_ref::<Diagnostic>() {
             Some(diagnostic) => diagnostic.clone().into(),
-            None => Diagnostic::new(plain(&inner.to_string())).into(),
+            None => Diagnostic::new(wording::plain(&inner.to_string())).into(),
         },
         DataFusionError::SchemaError(inner, _) => describe_schema(inner),
         other => describe_text(&other.message(), resolver),
@@ -98,6 +99,7 @@ fn describe_schema(error: &SchemaError) -> Finding {
             Finding { diagnostic: Diagnostic::new(message).with_hint(hint), subject: Some(field.name.clone()) }
         }
         SchemaError::DuplicateQualifiedField { name, .. } | SchemaError::DuplicateUnqualifiedField { name } => {
+            let name = &wording::sql_words(name);
             let message = format!("column `{name}` comes twice in one result");
             let hint = "give one of them another name with AS";
             Finding { diagnostic: Diagnostic::new(message).with_hint(hint), subject: Some(name.clone()) }
@@ -109,7 +111,7 @@ fn missing_column(field: &Column, valid: &[Column]) -> Finding {
     let name = &field.name;
     let place = field.relation.as_ref().map_or(String::new(), |relation| format!(" in `{}`", relation.table()));
     let diagnostic = Diagnostic::new(format!("column `{name}` does not exist{place}"));
-    let names: Vec<&str> = valid.iter().map(|column| column.name.as_str()).filter(|name| !is_internal(name)).collect();
+    let names: Vec<&str> = valid.iter().map(|column| column.name.as_str()).filter(|name| !is_computed(name)).collect();
     let hint = match (closest(name, names.iter().copied()), names.is_empty()) {
         (Some(candidate), _) => Some(format!("did you mean `{candidate}`? There are: {}", listed(&names))),
         (None, false) => Some(format!("there are: {}", listed(&names))),
@@ -127,8 +129,9 @@ fn listed(names: &[&str]) -> String {
     if names.len() > COLUMNS_LISTED_MAX { format!("{shown}, ...") } else { shown }
 }
 
-fn is_internal(name: &str) -> bool {
-    name.starts_with("__")
+/// True for names that no user gave.
+fn is_computed(name: &str) -> bool {
+    name.starts_with("__") || name.starts_with("EXPR$") || name.contains('(')
 }
 
 static INVALID_FUNCTION: LazyLock<Regex> = LazyLock::new(|| pattern(r"Invalid function '([^']*)'"));
@@ -136,16 +139,82 @@ static NO_MATCH: LazyLock<Regex> =
     LazyLock::new(|| pattern(r"(?s)No function matches the given name and argument types '(\w+)\((.*?)\)'"));
 static COERCE_CALL: LazyLock<Regex> =
     LazyLock::new(|| pattern(r"(?s)(?:call to|Function|function) '(\w+)'.*?coercion from \[?([^\]]*?)\]? to"));
-static NOT_GROUPED: LazyLock<Regex> = LazyLock::new(|| {
-    pattern(r#"(?s)column "([^"]+)" must appear in the GROUP BY|non-aggregate values: .*?Column:? ?`?([\w.$]+)"#)
+static COERCION: LazyLock<Regex> = LazyLock::new(|| {
+    pattern(
+        r"(?s)user-defined coercion failed with: (.*?)\.? No function matches the given name and argument types '(\w+)\(",
+    )
 });
+static ARITY: LazyLock<Regex> =
+    LazyLock::new(|| pattern(r"Function '(\w+)' expects (?:at least )?(\d+) arguments? but received (\d+)"));
+static NOT_GROUPED: LazyLock<Regex> = LazyLock::new(|| pattern(r#"(?s)column "([^"]+)" must appear in the GROUP BY"#));
 static MISSING_COLUMN: LazyLock<Regex> = LazyLock::new(|| pattern(r"No field named ([^.\s]+(?:\.[^.\s]+)*)"));
 
-fn pattern(text: &str) -> Regex {
-    Regex::new(text).expect("a constant pattern is valid")
-}
+/// Messages of DataFusion, what is said instead, and the hint.
+static REWRITES: LazyLock<Vec<(Regex, &str, &str)>> = LazyLock::new(|| {
+    let rewrites = [
+        (
+            r"(?s)Cannot coerce arithmetic expression (.+?) (\S+) (.+?) to valid types",
+            "$1 $2 $3 cannot be computed",
+            "CAST one side",
+        ),
+        (
+            r"(?s)Cannot infer common argument type for (?:comparison|logical|\w+) operation (.+?) (\S+) (.+)$",
+            "$1 $2 $3: these types cannot be compared",
+            "CAST one side",
+        ),
+        (
+            r"(?s)Cannot create filter with non-boolean predicate '.*' returning (.+)$",
+            "a condition must be BOOLEAN, but this one is $1",
+            "compare it with a value",
+        ),
+        (
+            r"(?s)Aggregate functions are not allowed in the WHERE clause.*",
+            "an aggregate cannot stand in WHERE",
+            "put the condition into HAVING",
+        ),
+        (
+            r"(?s)Aggregate function calls cannot be nested.*",
+            "an aggregate cannot stand inside another one",
+            "compute the inner one in a subquery",
+        ),
+        (
+            r"(?s)Failed to coerce then \((.+)\) and else \((.+)\) to common types in CASE.*",
+            "the branches of CASE have types without a common one: $1; $2",
+            "CAST the branches to one type",
+        ),
+        (
+            r#"(?s)Projections require unique expression names but the expression ".*" at position \d+ and "(?:.* AS )?(?:\w+\.)?(.*?)" at position.*"#,
+            "two columns of one SELECT are called $1",
+            "give one of them another name with AS",
+        ),
+        (
+            r"(?s)Incompatible inputs for Union: Previous inputs were of type (.+), but got incompatible type (.+) on column '(.+)'",
+            "column `$3` of this UNION is $2, but $1 in the queries before",
+            "CAST one of them",
+        ),
+        (
+            r"(?s)(UNION) queries have different number of columns",
+            "the queries of this $1 have different numbers of columns",
+            "give them the same columns",
+        ),
+        (
+            r"(?s)Cannot access field at argument 1: type (\S+) is not .*",
+            "$1 has no fields or elements",
+            "only ROW, MAP and ARRAY values have",
+        ),
+        (r"(?s)Unsupported ast node.*?: (.+)$", "this is not supported: $1", "write it in another way"),
+    ];
+    rewrites.into_iter().map(|(regex, text, hint)| (pattern(regex), text, hint)).collect()
+});
 
 fn describe_text(message: &str, resolver: &NameResolver<'_>) -> Finding {
+    if let Some(found) = COERCION.captures(message) {
+        return refused_arguments(&found[2], &found[1]);
+    }
+    if let Some(found) = ARITY.captures(message) {
+        let text = format!("{} takes {} argument(s), not {}", found[1].to_uppercase(), &found[2], &found[3]);
+        return Finding { diagnostic: Diagnostic::new(text), subject: Some(found[1].to_owned()) };
+    }
     if let Some(found) = INVALID_FUNCTION.captures(message) {
         return unknown_function(&found[1], resolver);
     }
@@ -153,8 +222,7 @@ fn describe_text(message: &str, resolver: &NameResolver<'_>) -> Finding {
         return wrong_arguments(&found[1], &found[2]);
     }
     if let Some(found) = NOT_GROUPED.captures(message) {
-        let column = found.get(1).or(found.get(2)).map_or("", |column| column.as_str());
-        let name = column.rsplit('.').next().unwrap_or(column).to_owned();
+        let name = found[1].rsplit('.').next().unwrap_or(&found[1]).to_owned();
         let diagnostic = Diagnostic::new(format!("column `{name}` is neither grouped nor inside an aggregate"));
         let diagnostic = diagnostic.with_hint(format!("add {name} to GROUP BY, or aggregate it: MAX({name})"));
         return Finding { diagnostic, subject: Some(name) };
@@ -163,7 +231,18 @@ fn describe_text(message: &str, resolver: &NameResolver<'_>) -> Finding {
         let name = found[1].trim_matches(['"', '\'']).to_owned();
         return Finding { diagnostic: Diagnostic::new(format!("column `{name}` does not exist")), subject: Some(name) };
     }
-    Diagnostic::new(plain(message)).into()
+    let message = wording::plain(message);
+    let rewrite = REWRITES.iter().find(|(regex, ..)| regex.is_match(&message));
+    match rewrite {
+        Some((regex, text, hint)) => Diagnostic::new(regex.replace(&message, *text)).with_hint(*hint).into(),
+        None => {
+            // The engine's refusals bring their own hint.
+            match message.split_once(" hint: ") {
+                Some((text, hint)) => Diagnostic::new(text).with_hint(hint).into(),
+                None => Diagnostic::new(message).into(),
+            }
+        }
+    }
 }
 
 fn unknown_function(name: &str, resolver: &NameResolver<'_>) -> Finding {
@@ -177,90 +256,30 @@ fn unknown_function(name: &str, resolver: &NameResolver<'_>) -> Finding {
     Finding { diagnostic, subject: Some(name.to_owned()) }
 }
 
+/// A function said itself what is wrong with its arguments.
+fn refused_arguments(name: &str, reason: &str) -> Finding {
+    let reason = wording::plain(reason);
+    let (text, hint) = match reason.split_once(" hint: ").or_else(|| reason.split_once("; ")) {
+        Some((text, hint)) => (text, Some(hint)),
+        None => (reason.as_str(), None),
+    };
+    let function = name.to_uppercase();
+    let text = if text.starts_with(&function) { text.to_owned() } else { format!("{function}: {text}") };
+    let diagnostic = Diagnostic::new(text);
+    let diagnostic = match hint {
+        Some(hint) => diagnostic.with_hint(hint),
+        None => diagnostic,
+    };
+    Finding { diagnostic, subject: Some(name.to_owned()) }
+}
+
 fn wrong_arguments(name: &str, types: &str) -> Finding {
     let function = name.to_uppercase();
-    let types = plain(types);
+    let types = wording::plain(types);
     let message = match types.trim() {
         "" => format!("{function} needs arguments"),
         types => format!("{function} cannot be called with ({types})"),
     };
     let hint = "check the number of arguments, or CAST them to the type that the function takes";
     Finding { diagnostic: Diagnostic::new(message).with_hint(hint), subject: Some(name.to_owned()) }
-}
-
-/// Words of DataFusion and Arrow that a user has never heard of, and what is said instead.
-static WORDS: LazyLock<Vec<(Regex, &str)>> = LazyLock::new(|| {
-    let words = [
-        (r"Timestamp\((?:Millisecond|ms|s|Second), None\)|Timestamp\((?:ms|s)\)", "TIMESTAMP(3)"),
-        (r"Timestamp\((?:Microsecond|µs|us), None\)|Timestamp\((?:µs|us)\)", "TIMESTAMP(6)"),
-        (r"Timestamp\((?:Nanosecond|ns), None\)|Timestamp\(ns\)", "TIMESTAMP(9)"),
-        (r#"Timestamp\((?:Millisecond|ms|s|Second), (?:Some\()?"[^"]*"\)?\)"#, "TIMESTAMP_LTZ(3)"),
-        (r#"Timestamp\((?:Microsecond|µs|us), (?:Some\()?"[^"]*"\)?\)"#, "TIMESTAMP_LTZ(6)"),
-        (r#"Timestamp\((?:Nanosecond|ns), (?:Some\()?"[^"]*"\)?\)"#, "TIMESTAMP_LTZ(9)"),
-        (r"Interval\(\w+\)|Duration\(\w+\)", "INTERVAL"),
-        (r"Time(?:32|64)\(\w+\)", "TIME"),
-        (r"Decimal(?:32|64|128|256)\((\d+), (\d+)\)", "DECIMAL($1, $2)"),
-        (r"\b(?:Large)?Utf8(?:View)?\b", "STRING"),
-        (r"\b(?:Large)?Binary(?:View)?\b", "BYTES"),
-        (r"\bInt8\b", "TINYINT"),
-        (r"\bInt16\b", "SMALLINT"),
-        (r"\bInt32\b", "INT"),
-        (r"\bU?Int64\b", "BIGINT"),
-        (r"\bFloat32\b", "FLOAT"),
-        (r"\bFloat64\b", "DOUBLE"),
-        (r"\bBoolean\b", "BOOLEAN"),
-        (r"\bDate(?:32|64)\b", "DATE"),
-        (r"\bNull\b", "NULL"),
-    ];
-    words.into_iter().map(|(regex, word)| (pattern(regex), word)).collect()
-});
-static PREFIX: LazyLock<Regex> = LazyLock::new(|| {
-    pattern(
-        r"^(?:Error during planning|This feature is not implemented|Execution error|Schema error|Arrow error|Optimizer rule '\w+' failed|type_coercion|Internal error|External error)(?::\s*|\n?caused by\n?|$)",
-    )
-});
-static INTERNAL: LazyLock<Regex> = LazyLock::new(|| pattern(r"\b__\w+"));
-
-/// A message of DataFusion without prefixes, notes to its developers, Arrow's type names and our internal names.
-pub(crate) fn plain(message: &str) -> String {
-    let mut text = message.to_owned();
-    while let Some(prefix) = PREFIX.find(&text).filter(|prefix| !prefix.is_empty()) {
-        text.replace_range(..prefix.end(), "");
-    }
-    let text = text.split(".\nThis issue was likely").next().unwrap_or_default();
-    let text = text.split("\n\nBacktrace").next().unwrap_or_default();
-    let text = text.split("You might need to add explicit type casts").next().unwrap_or_default();
-    let mut text = text.replace("DataFusion", "the planner").replace('\n', " ");
-    for (regex, word) in WORDS.iter() {
-        text = regex.replace_all(&text, *word).into_owned();
-    }
-    let text = INTERNAL.replace_all(&text, |_: &Captures<'_>| "expression");
-    text.split_whitespace().collect::<Vec<_>>().join(" ").trim_end_matches('.').to_owned()
-}
-
-/// Where the statement mentions a column or function of this name; empty if nowhere.
-pub(crate) fn place_of_name(query: &Query, name: &str) -> Span {
-    let matches = |ident: &sqlparser::ast::Ident| ident.value.eq_ignore_ascii_case(name);
-    let found = visit_expressions(query, |expr| {
-        let ident = match expr {
-            Expr::Identifier(ident) => Some(ident),
-            Expr::CompoundIdentifier(parts) => parts.iter().find(|part| matches(part)),
-            Expr::Function(call) => call.name.0.last().and_then(|part| part.as_ident()),
-            _ => None,
-        };
-        match ident.filter(|ident| matches(ident)) {
-            Some(ident) => ControlFlow::Break(ident.span),
-            None => ControlFlow::Continue(()),
-        }
-    });
-    match found {
-        ControlFlow::Break(span) => span,
-        ControlFlow::Continue(()) => Span::empty(),
-    }
-}
-
-/// The start of the query.
-pub(crate) fn first_place(query: &Query) -> Span {
-    let start = query.span().start;
-    Span::new(start, start)
 }

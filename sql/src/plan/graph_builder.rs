@@ -1,6 +1,6 @@
 //! Collects the nodes of a job's graph and gives them names that stay the same from one planning to the next.
 
-use std::collections::HashMap;
+use std::collections::{HashMap, HashSet};
 
 use arrow::datatypes::SchemaRef;
 use tidemill_engine::graph::{ChangelogMode, Exchange, Input, JobGraph, Node, NodeId, NodeKind, Parallelism};
@@ -22,7 +22,8 @@ pub(crate) struct NodeDraft {
 #[derive(Default)]
 pub(crate) struct GraphBuilder {
     nodes: Vec<Node>,
-    uids: HashMap<String, usize>,
+    counts: HashMap<String, usize>,
+    uids: HashSet<String>,
 }
 
 impl GraphBuilder {
@@ -44,11 +45,17 @@ impl GraphBuilder {
         id
     }
 
-    /// The first of a kind has the kind's bare name, the others are numbered.
+    /// The first of a kind has the kind's bare name, the others are numbered. A table's name may look like a number
+    /// of another's, so numbers that are taken are passed over.
     fn uid(&mut self, kind: &str) -> String {
-        let count = self.uids.entry(kind.to_owned()).or_default();
-        *count += 1;
-        if *count == 1 { kind.to_owned() } else { format!("{kind}#{count}") }
+        loop {
+            let count = self.counts.entry(kind.to_owned()).or_default();
+            *count += 1;
+            let uid = if *count == 1 { kind.to_owned() } else { format!("{kind}#{count}") };
+            if self.uids.insert(uid.clone()) {
+                return uid;
+            }
+        }
     }
 
     pub fn build(self, name: String) -> JobGraph {

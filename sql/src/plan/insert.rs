@@ -5,11 +5,13 @@ use std::sync::Arc;
 use arrow::datatypes::{DataType, Field, Fields, Schema, SchemaRef};
 use datafusion_common::{DFSchema, Result};
 use datafusion_expr::{Expr, LogicalPlan};
-use datafusion_physical_expr::expressions::{CastExpr, Literal};
-use sqlparser::ast::{Ident, Spanned};
+use datafusion_physical_expr::expressions::Literal;
+use sqlparser::ast::{Ident, SelectItem, SetExpr, Spanned};
+use sqlparser::tokenizer::Span;
 use tidemill_engine::graph::{ChangelogMode, NodeKind};
 use tidemill_engine::sink::{Guarantee, Sink};
 
+use super::casts;
 use super::graph_builder::{NodeDraft, detail};
 use super::physical::{Physical, column_index};
 use super::stream::Stream;
@@ -43,7 +45,8 @@ pub(super) fn add_table_sink(
     let rows = Stream { whole_row: None, ..rows };
     let mut columns = Vec::new();
     for (origin, field) in origins.iter().zip(schema.fields()) {
-        columns.push(assigned(translator, origin, field, plan, &rows).map_err(|found| found.or_at(insert.table.span))?);
+        let value = assigned(translator, origin, field, plan, &rows);
+        columns.push(value.map_err(|found| found.or_at(origin_place(origin, insert)).or_at(insert.table.span))?);
     }
     let accepts = translator.resolver.context.connectors.sink_accepts(definition);
     refuse_updates(&rows, accepts, &format!("sink `{}`", definition.name)).map_err(|d| d.or_at(insert.table.span))?;
@@ -103,6 +106,20 @@ pub(crate) fn guarantee(guarantee: Guarantee) -> &'static str {
     }
 }
 
+/// Where the query computes a column of the table; empty when that is not to be seen.
+fn origin_place(origin: &Origin, insert: &InsertQuery) -> Span {
+    let (Origin::Query(index), SetExpr::Select(select)) = (origin, insert.query.body.as_ref()) else {
+        return Span::empty();
+    };
+    let before = select.projection.iter().take(index + 1);
+    let wildcard =
+        before.into_iter().any(|item| matches!(item, SelectItem::Wildcard(_) | SelectItem::QualifiedWildcard(..)));
+    match select.projection.get(*index) {
+        Some(item) if !wildcard => item.span(),
+        _ => Span::empty(),
+    }
+}
+
 fn target<'t>(translator: &Translator<'t>, insert: &InsertQuery) -> Result<&'t TableDefinition, Diagnostic> {
     let catalog = translator.resolver.context.catalog;
     let definition = match catalog.require(&insert.table)? {
@@ -137,8 +154,11 @@ fn refuse_updates(rows: &Stream, accepts: ChangelogMode, sink: &str) -> Result<(
         return Ok(());
     }
     let message = format!("GroupAggregate emits updates of earlier results, but {sink} takes appended rows only");
-    let hint =
-        "group by a window (window_start, window_end) so that results are final, or use a sink that takes updates";
+    let hint = if rows.half_windowed {
+        "results are final only when they are grouped by both window_start and window_end: add the missing one"
+    } else {
+        "group by a window (window_start, window_end) so that results are final, or use a sink that takes updates"
+    };
     Err(Diagnostic::new(message).with_hint(hint))
 }
 
@@ -211,7 +231,7 @@ fn check_count(insert: &InsertQuery, listed: &[&str], given: &Fields) -> Result<
         given.len()
     );
     let hint = format!("table: {}\n      query: {given_names}", listed.join(", "));
-    Err(Diagnostic::at(super::errors::first_place(&insert.query), message).with_hint(hint))
+    Err(Diagnostic::at(super::places::first(&insert.query), message).with_hint(hint))
 }
 
 fn constant(
@@ -247,8 +267,7 @@ fn assigned(
             (value, found, true)
         }
         Origin::Null => {
-            let null = datafusion_common::ScalarValue::try_from(field.data_type()).map_err(plain)?;
-            return Ok(Arc::new(Literal::new(null)));
+            return casts::null(field.data_type()).map_err(plain);
         }
     };
     let target = field.data_type();
@@ -261,7 +280,11 @@ fn assigned(
         let hint = format!("write CAST(... AS {want}) AS {}", field.name());
         return Err(Diagnostic::new(message).with_hint(hint));
     }
-    Ok(Arc::new(CastExpr::new(value, target.clone(), None)))
+    let input = match origin {
+        Origin::Query(_) => Arc::clone(&rows.schema),
+        _ => Arc::new(Schema::empty()),
+    };
+    casts::implicit(value, &input, target, &translator.resolver.options).map_err(plain)
 }
 
 /// True when a column of the query is a constant, whose value is known to fit or not when it is cast.

@@ -25,7 +25,7 @@ pub(crate) fn narrow(node: LogicalPlan) -> Result<Transformed<LogicalPlan>> {
     }
 }
 
-pub(crate) fn narrow_expr(expr: Expr) -> Result<Transformed<Expr>> {
+fn narrow_expr(expr: Expr) -> Result<Transformed<Expr>> {
     expr.transform_up(|node| {
         Ok(match narrowed(&node) {
             Some(value) => Transformed::yes(value),

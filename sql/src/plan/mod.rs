@@ -18,6 +18,8 @@ use crate::parser::statement::InsertQuery;
 use crate::settings::Settings;
 
 mod aggregates;
+mod casts;
+mod column_names;
 mod context;
 mod display;
 mod errors;
@@ -30,6 +32,8 @@ mod markers;
 mod nodes;
 mod optimize;
 mod physical;
+mod places;
+mod plain_types;
 mod proctime;
 mod stream;
 mod table;
@@ -39,6 +43,7 @@ mod traits;
 mod translate;
 mod unnest;
 mod windows;
+mod wording;
 
 pub use table::complete_table;
 
@@ -182,8 +187,7 @@ impl Plans {
     fn of(resolver: &NameResolver<'_>, query: &Query) -> Result<Self, Diagnostic> {
         translate::check_query(query)?;
         let plan = || {
-            let named = name_columns(resolver.query(query)?)?;
-            let analyzed = optimize::analyze(named, &resolver.options)?;
+            let analyzed = optimize::analyze(resolver.query(query)?, resolver)?;
             let optimized = match resolver.context.settings.optimizer_enabled() {
                 true => optimize::optimize(analyzed.clone(), &resolver.options)?,
                 false => analyzed.clone(),
@@ -196,25 +200,8 @@ impl Plans {
     fn describe(&self, target: &str) -> PlannedOutput {
         PlannedOutput {
             target: target.to_owned(),
-            logical: self.analyzed.display_indent().to_string(),
-            optimized: self.optimized.display_indent().to_string(),
+            logical: wording::sql_words(&self.analyzed.display_indent().to_string()),
+            optimized: wording::sql_words(&self.optimized.display_indent().to_string()),
         }
     }
-}
-
-/// Columns of the result without a name of their own are EXPR$0, EXPR$1, ..., as in Flink.
-fn name_columns(plan: LogicalPlan) -> datafusion_common::Result<LogicalPlan> {
-    use datafusion_expr::{Expr, Projection};
-    let LogicalPlan::Projection(projection) = plan else { return Ok(plan) };
-    let named = projection.expr.into_iter().enumerate().map(|(position, expr)| match expr {
-        Expr::Column(column) if !is_call_text(&column.name) => Expr::Column(column),
-        Expr::Alias(alias) if !is_call_text(&alias.name) => Expr::Alias(alias),
-        other => other.unalias().alias(format!("EXPR${position}")),
-    });
-    Ok(LogicalPlan::Projection(Projection::try_new(named.collect(), projection.input)?))
-}
-
-/// True for the names that DataFusion gives to calls: `count(*)`.
-fn is_call_text(name: &str) -> bool {
-    name.contains('(')
 }

@@ -18,22 +18,29 @@ use datafusion_optimizer::push_down_filter::PushDownFilter;
 use datafusion_optimizer::simplify_expressions::SimplifyExpressions;
 use datafusion_optimizer::{Optimizer, OptimizerContext, OptimizerRule};
 
-use super::{event_time, literals, unnest, windows};
+use super::context::NameResolver;
+use super::{casts, event_time, literals, plain_types, unnest, windows};
 
 /// Makes a plan of SQL's nodes and ours, with every type coerced. What must always run.
-pub(crate) fn analyze(plan: LogicalPlan, options: &ConfigOptions) -> Result<LogicalPlan> {
-    let time_zone = options.execution.time_zone.as_deref().unwrap_or("UTC");
+pub(crate) fn analyze(plan: LogicalPlan, resolver: &NameResolver<'_>) -> Result<LogicalPlan> {
     // Top down: the inside of a lateral UNNEST means nothing without the join that it stands in.
     let plan = plan.transform_down_with_subqueries(unnest::resolve)?.data;
-    let plan = plan.transform_up_with_subqueries(|node| resolve_node(node, time_zone))?.data;
-    Analyzer::new().execute_and_check(plan, options, |_, _| {})
+    let plan = plan.transform_up_with_subqueries(|node| resolve_node(node, resolver))?.data;
+    let coerced = Analyzer::new().execute_and_check(plan, &resolver.options, |_, _| {})?;
+    let plain = plain_types::apply(coerced)?;
+    match plain.transformed {
+        // What was coerced to the odd types is coerced back.
+        true => Analyzer::new().execute_and_check(plain.data, &resolver.options, |_, _| {}),
+        false => Ok(plain.data),
+    }
 }
 
-fn resolve_node(node: LogicalPlan, time_zone: &str) -> Result<Transformed<LogicalPlan>> {
-    windows::resolve(node, time_zone)?
+fn resolve_node(node: LogicalPlan, resolver: &NameResolver<'_>) -> Result<Transformed<LogicalPlan>> {
+    windows::resolve(node, resolver.context.settings.time_zone())?
         .transform_data(distinct_as_groups)?
         .transform_data(event_time::order_by_time)?
-        .transform_data(literals::narrow)
+        .transform_data(literals::narrow)?
+        .transform_data(|node| casts::resolve(node, resolver))
 }
 
 /// DISTINCT groups by all columns.

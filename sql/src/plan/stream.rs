@@ -44,6 +44,8 @@ pub(crate) struct Stream {
     /// All splits are known from the start and none is ever passed over as idle, so that no row can come behind a
     /// watermark which its own split did not raise.
     pub steady: bool,
+    /// The stream is updated because a grouping has one bound of a window but not the other.
+    pub half_windowed: bool,
     /// What the node gives.
     pub base: SchemaRef,
     pub window: Option<PendingWindow>,
@@ -72,6 +74,7 @@ impl Stream {
             changelog,
             bounded,
             steady: true,
+            half_windowed: false,
             columns: identity(&schema),
             base: Arc::clone(&schema),
             window: None,

@@ -11,9 +11,9 @@ use sqlparser::ast::Spanned;
 use super::PlanContext;
 use super::context::{NameResolver, external};
 use super::errors;
+use super::optimize;
 use super::physical::{Physical, Physicals, column, substitute};
 use super::translate::source::is_connector_column;
-use super::{literals, optimize};
 use crate::catalog::{ColumnKind, TableDefinition};
 use crate::diagnostic::Diagnostic;
 use crate::types::{SqlType, flink_name};
@@ -100,11 +100,10 @@ pub(crate) fn bind_expression(
     let bind = || -> Result<(Expr, Arc<DFSchema>)> {
         let schema = Arc::new(DFSchema::try_from(Schema::new(fields.to_vec()))?);
         let expr = resolver.planner().sql_to_expr(expression.clone(), &schema, &mut PlannerContext::new())?;
-        let expr = literals::narrow_expr(expr)?.data;
         let relation = EmptyRelation { produce_one_row: false, schema: Arc::clone(&schema) };
         let input = Arc::new(LogicalPlan::EmptyRelation(relation));
         let plan = LogicalPlan::Projection(Projection::try_new(vec![expr], input)?);
-        let LogicalPlan::Projection(projection) = optimize::analyze(plan, &resolver.options)? else {
+        let LogicalPlan::Projection(projection) = optimize::analyze(plan, resolver)? else {
             return datafusion_common::plan_err!("not an expression");
         };
         let expr = projection.expr.into_iter().next().map(|expr| expr.unalias_nested().data);

@@ -112,14 +112,18 @@ fn of_unnest(node: &UnnestNode) -> Vec<ColumnTraits> {
 }
 
 fn of_aggregate(aggregate: &Aggregate) -> Vec<ColumnTraits> {
+    let mut traits = windowed_only(of_keys(aggregate));
+    traits.resize(aggregate.schema.fields().len(), ColumnTraits::default());
+    traits
+}
+
+/// The traits of an aggregation's keys, as columns of its input.
+pub(crate) fn of_keys(aggregate: &Aggregate) -> Vec<ColumnTraits> {
     let inputs = of_plan(&aggregate.input);
     let schema = aggregate.input.schema();
     let of_column = |column: &Column| schema.maybe_index_of_column(column).map(|index| inputs[index].clone());
     let grouped = datafusion_expr::utils::grouping_set_to_exprlist(&aggregate.group_expr).unwrap_or_default();
-    let keys = grouped.into_iter().map(|expr| of_expr(expr, &of_column)).collect();
-    let mut traits = windowed_only(keys);
-    traits.resize(aggregate.schema.fields().len(), ColumnTraits::default());
-    traits
+    grouped.into_iter().map(|expr| of_expr(expr, &of_column)).collect()
 }
 
 /// Grouped rows keep their windows if they are grouped by both bounds; without, a group never ends and no column

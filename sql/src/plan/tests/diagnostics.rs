@@ -83,54 +83,56 @@ fn types() {
     check(
         "SELECT bidder + tags FROM bid",
         expect![[r#"
-        error: Cannot coerce arithmetic expression STRING + List(INT) to valid types
-         --> test.sql:1:8
-          |
-        1 | SELECT bidder + tags FROM bid
-          |        ^^^^^^^^^^^^^
-    "#]],
+            error: STRING + ARRAY<INT> cannot be computed
+             --> test.sql:1:8
+              |
+            1 | SELECT bidder + tags FROM bid
+              |        ^^^^^^^^^^^^^
+            hint: CAST one side
+        "#]],
     );
     check(
         "SELECT ABS(bidder, 1) FROM bid",
         expect![[r#"
-        error: ABS cannot be called with (STRING, BIGINT)
-         --> test.sql:1:8
-          |
-        1 | SELECT ABS(bidder, 1) FROM bid
-          |        ^^^
-        hint: check the number of arguments, or CAST them to the type that the function takes
-    "#]],
+            error: ABS takes 1 argument(s), not 2
+             --> test.sql:1:8
+              |
+            1 | SELECT ABS(bidder, 1) FROM bid
+              |        ^^^
+        "#]],
     );
     check(
         "SELECT SUM(bidder) FROM bid",
         expect![[r#"
-        error: SUM cannot be called with (STRING)
-         --> test.sql:1:8
-          |
-        1 | SELECT SUM(bidder) FROM bid
-          |        ^^^
-        hint: check the number of arguments, or CAST them to the type that the function takes
-    "#]],
+            error: SUM: not defined for STRING
+             --> test.sql:1:8
+              |
+            1 | SELECT SUM(bidder) FROM bid
+              |        ^^^
+            hint: CAST the argument to a number
+        "#]],
     );
     check(
         "SELECT price FROM bid WHERE bidder",
         expect![[r#"
-        error: Cannot create filter with non-boolean predicate 'bid.bidder' returning STRING
-         --> test.sql:1:1
-          |
-        1 | SELECT price FROM bid WHERE bidder
-          | ^
-    "#]],
+            error: a condition must be BOOLEAN, but this one is STRING
+             --> test.sql:1:29
+              |
+            1 | SELECT price FROM bid WHERE bidder
+              |                             ^^^^^^
+            hint: compare it with a value
+        "#]],
     );
     check(
         "SELECT CASE WHEN price > 1 THEN tags ELSE 1 END FROM bid",
         expect![[r#"
-        error: Failed to coerce then (List(INT)) and else (INT) to common types in CASE WHEN expression
-         --> test.sql:1:1
-          |
-        1 | SELECT CASE WHEN price > 1 THEN tags ELSE 1 END FROM bid
-          | ^
-    "#]],
+            error: the branches of CASE have types without a common one: ARRAY<INT>; INT
+             --> test.sql:1:8
+              |
+            1 | SELECT CASE WHEN price > 1 THEN tags ELSE 1 END FROM bid
+              |        ^^^^^^^^^^^^^^^^^^^^^^^^^^^^^^^^^^^^^^^^
+            hint: CAST the branches to one type
+        "#]],
     );
 }
 
@@ -150,22 +152,24 @@ fn grouping() {
     check(
         "SELECT bidder FROM bid WHERE SUM(price) > 1",
         expect![[r#"
-        error: Aggregate functions are not allowed in the WHERE clause. Consider using HAVING instead
-         --> test.sql:1:1
-          |
-        1 | SELECT bidder FROM bid WHERE SUM(price) > 1
-          | ^
-    "#]],
+            error: an aggregate cannot stand in WHERE
+             --> test.sql:1:30
+              |
+            1 | SELECT bidder FROM bid WHERE SUM(price) > 1
+              |                              ^^^
+            hint: put the condition into HAVING
+        "#]],
     );
     check(
         "SELECT SUM(COUNT(*)) FROM bid",
         expect![[r#"
-        error: Aggregate function calls cannot be nested: 'count(BIGINT(1))' is nested inside 'sum(count(BIGINT(1)) AS count(*))'
-         --> test.sql:1:1
-          |
-        1 | SELECT SUM(COUNT(*)) FROM bid
-          | ^
-    "#]],
+            error: an aggregate cannot stand inside another one
+             --> test.sql:1:8
+              |
+            1 | SELECT SUM(COUNT(*)) FROM bid
+              |        ^^^
+            hint: compute the inner one in a subquery
+        "#]],
     );
 }
 
@@ -388,13 +392,13 @@ fn inserts() {
     check(
         "INSERT INTO changes SELECT price, auction FROM bid",
         expect![[r#"
-        error: column `bidder` is STRING, but the query gives INT
-         --> test.sql:1:13
-          |
-        1 | INSERT INTO changes SELECT price, auction FROM bid
-          |             ^^^^^^^
-        hint: write CAST(... AS STRING) AS bidder
-    "#]],
+            error: column `bidder` is STRING, but the query gives INT
+             --> test.sql:1:28
+              |
+            1 | INSERT INTO changes SELECT price, auction FROM bid
+              |                            ^^^^^
+            hint: write CAST(... AS STRING) AS bidder
+        "#]],
     );
     check(
         "INSERT INTO changes (bidder, totl) SELECT bidder, price FROM bid",
@@ -450,13 +454,13 @@ fn inserts() {
     check(
         "INSERT INTO changes SELECT 'a', price * 1.5 FROM bid",
         expect![[r#"
-        error: column `total` is BIGINT, but the query gives DECIMAL(13, 1)
-         --> test.sql:1:13
-          |
-        1 | INSERT INTO changes SELECT 'a', price * 1.5 FROM bid
-          |             ^^^^^^^
-        hint: write CAST(... AS BIGINT) AS total
-    "#]],
+            error: column `total` is BIGINT, but the query gives DECIMAL(13, 1)
+             --> test.sql:1:33
+              |
+            1 | INSERT INTO changes SELECT 'a', price * 1.5 FROM bid
+              |                                 ^^^^^^^^^^^
+            hint: write CAST(... AS BIGINT) AS total
+        "#]],
     );
 }
 
@@ -475,11 +479,231 @@ fn views() {
     check(
         "CREATE VIEW v AS SELECT * FROM v;\nSELECT * FROM v",
         expect![[r#"
-        error: in view `v`: view `v` refers to itself
-         --> test.sql:2:15
+            error: views are nested more than 48 levels deep
+             --> test.sql:2:15
+              |
+            2 | SELECT * FROM v
+              |               ^
+        "#]],
+    );
+}
+
+#[test]
+fn casts() {
+    check(
+        "SELECT CAST(price AS TIMESTAMP(3)) FROM bid",
+        expect![[r#"
+        error: INT cannot be cast to TIMESTAMP(3)
+         --> test.sql:1:13
           |
-        2 | SELECT * FROM v
-          |               ^
+        1 | SELECT CAST(price AS TIMESTAMP(3)) FROM bid
+          |             ^^^^^
+        hint: use TO_TIMESTAMP_LTZ(number, 3) for epoch milliseconds
     "#]],
     );
+    check(
+        "SELECT CAST(ts AS BIGINT) FROM bid",
+        expect![[r#"
+        error: TIMESTAMP(3) cannot be cast to BIGINT
+         --> test.sql:1:13
+          |
+        1 | SELECT CAST(ts AS BIGINT) FROM bid
+          |             ^^
+        hint: use UNIX_TIMESTAMP or EXTRACT
+    "#]],
+    );
+    check(
+        "SELECT price FROM bid WHERE tags = 1",
+        expect![[r#"
+        error: ARRAY<INT> = INT: these types cannot be compared
+         --> test.sql:1:29
+          |
+        1 | SELECT price FROM bid WHERE tags = 1
+          |                             ^^^^^^^^
+        hint: CAST one side
+    "#]],
+    );
+    check(
+        "SELECT price FROM bid UNION ALL SELECT who, at FROM click",
+        expect![[r#"
+        error: the queries of this UNION have different numbers of columns
+         --> test.sql:1:1
+          |
+        1 | SELECT price FROM bid UNION ALL SELECT who, at FROM click
+          | ^^^^^^^^^^^^^^^^^^^^^^^^^^^^^^^^^^^^^^^^^^^^^^^^^^^^^^^^^
+        hint: give them the same columns
+    "#]],
+    );
+    check(
+        "SELECT tags FROM bid UNION ALL SELECT at FROM click",
+        expect![[r#"
+        error: column `at` of this UNION is TIMESTAMP(3), but ARRAY<INT> in the queries before
+         --> test.sql:1:1
+          |
+        1 | SELECT tags FROM bid UNION ALL SELECT at FROM click
+          | ^
+        hint: CAST one of them
+    "#]],
+    );
+    check(
+        "INSERT INTO files SELECT window_start, bidder, COUNT(*) FROM TABLE(TUMBLE(TABLE bid, DESCRIPTOR(ts), INTERVAL '1' MINUTE)) GROUP BY window_start, bidder",
+        expect![[r#"
+        error: GroupAggregate emits updates of earlier results, but sink `files` takes appended rows only
+         --> test.sql:1:13
+          |
+        1 | INSERT INTO files SELECT window_start, bidder, COUNT(*) FROM TABLE(TUMBLE(TABLE bid, DESCRIPTOR(ts), INTERVAL '1' MINUTE)) GROUP BY window_start, bidder
+          |             ^^^^^
+        hint: results are final only when they are grouped by both window_start and window_end: add the missing one
+    "#]],
+    );
+    check(
+        "SELECT window_start, bidder, COUNT(*) FROM TABLE(TUMBLE(TABLE bid, DESCRIPTOR(ts), INTERVAL '1' MINUTE)) GROUP BY window_start, window_end, GROUPING SETS ((bidder), (auction)), CUBE (price)",
+        expect![[r#"
+        #0 Source(bid) [parallelism=job, changelog=I]
+             columns: auction, bidder, price, ts
+             watermark: ts AS ts - INTERVAL '5' SECOND
+        #1 Calc <- #0 forward [parallelism=job, changelog=I]
+             select: bidder, price, auction, ts
+        #2 Expand <- #1 forward [parallelism=job, changelog=I]
+             grouping sets: (window_start, window_end, bidder), (window_start, window_end, bidder, price), (window_start, window_end, auction), (window_start, window_end, price, auction)
+        #3 LocalWindowAggregate <- #2 forward [parallelism=job, changelog=I]
+             window: TUMBLE(size 1 min) by ts
+             group by: bidder, price, auction, grouping_id
+             aggregates: COUNT(*)
+             state: freed when a window closes
+        #4 GlobalWindowAggregate <- #3 hash(bidder, price, auction, grouping_id) [parallelism=job, changelog=I]
+             window: TUMBLE(size 1 min) by ts
+             group by: bidder, price, auction, grouping_id
+             aggregates: COUNT(*)
+             state: freed when a window closes
+        #5 Calc <- #4 forward [parallelism=job, changelog=I]
+             select: window_start, bidder, COUNT(*) AS EXPR$2
+        #6 Sink(print) <- #5 forward [parallelism=job, changelog=I]
+             guarantee: exactly once
+    "#]],
+    );
+    check(
+        "SELECT window_start, bidder, COUNT(*) FROM TABLE(TUMBLE(TABLE bid, DESCRIPTOR(ts), INTERVAL '1' MINUTE)) GROUP BY ROLLUP (window_start, window_end, bidder)",
+        expect![[r#"
+        error: every grouping set must have window_start and window_end
+         --> test.sql:1:1
+          |
+        1 | SELECT window_start, bidder, COUNT(*) FROM TABLE(TUMBLE(TABLE bid, DESCRIPTOR(ts), INTERVAL '1' MINUTE)) GROUP BY ROLLUP (window_start, window_end, bidder)
+          | ^
+        hint: write GROUP BY window_start, window_end, ROLLUP (...)
+    "#]],
+    );
+    check(
+        "SELECT MEDIAN(price), NTH_VALUE(price, 2) FROM bid",
+        expect![[r#"
+        error: NTH_VALUE cannot run over a stream
+         --> test.sql:1:23
+          |
+        1 | SELECT MEDIAN(price), NTH_VALUE(price, 2) FROM bid
+          |                       ^^^^^^^^^
+        hint: order within a stream's group is not kept; use FIRST_VALUE or LAST_VALUE, or ARRAY_AGG(x)[n]
+    "#]],
+    );
+    check(
+        "SELECT FIRST_VALUE(price) RESPECT NULLS FROM bid",
+        expect![[r#"
+        error: FIRST_VALUE leaves NULLs out: RESPECT NULLS cannot be used with it
+         --> test.sql:1:8
+          |
+        1 | SELECT FIRST_VALUE(price) RESPECT NULLS FROM bid
+          |        ^^^^^^^^^^^
+    "#]],
+    );
+    check(
+        "SELECT price['a'] FROM bid",
+        expect![[r#"
+        error: INT has no fields or elements
+         --> test.sql:1:8
+          |
+        1 | SELECT price['a'] FROM bid
+          |        ^^^^^^^^^
+        hint: only ROW, MAP and ARRAY values have
+    "#]],
+    );
+    check(
+        "SELECT bidder.x FROM bid",
+        expect![[r#"
+        error: STRING has no fields or elements
+         --> test.sql:1:8
+          |
+        1 | SELECT bidder.x FROM bid
+          |        ^^^^^^^^
+        hint: only ROW, MAP and ARRAY values have
+    "#]],
+    );
+}
+
+#[test]
+fn explain_shows_each_stage() {
+    let sql = "INSERT INTO files SELECT window_start, bidder, SUM(price + 1) FROM TABLE(TUMBLE(TABLE bid, DESCRIPTOR(ts), INTERVAL '1' MINUTE))
+WHERE price > 2 + 3 GROUP BY window_start, window_end, bidder";
+    let mut fixture = Fixture::new();
+    let job = fixture.plan(sql).unwrap_or_else(|found| panic!("{found}"));
+    expect![[r#"
+        == Logical Plan ==
+        Sink: files
+          Projection: bid.window_start, bid.bidder, sum(bid.price + 1) AS EXPR$2
+            Aggregate: groupBy=[[bid.window_start, bid.window_end, bid.bidder]], aggr=[[sum(bid.price + 1) AS sum(bid.price + 1)]]
+              Filter: bid.price > 2 + 3
+                SubqueryAlias: bid
+                  Projection: bid.auction, bid.bidder, bid.price, bid.ts, bid.tags, bid.double_price, window_start AS window_start, window_end AS window_end, window_time AS window_time
+                    Window: TUMBLE(size 1 min), time=bid.ts
+                      TableScan: bid
+
+        == Optimized Plan ==
+        Sink: files
+          Projection: bid.window_start, bid.bidder, sum(bid.price + 1) AS EXPR$2
+            Aggregate: groupBy=[[bid.window_start, bid.window_end, bid.bidder]], aggr=[[sum(bid.price + 1) AS sum(bid.price + 1)]]
+              SubqueryAlias: bid
+                Projection: bid.bidder, bid.price, window_start AS window_start, window_end AS window_end
+                  Window: TUMBLE(size 1 min), time=bid.ts
+                    Filter: bid.price > 5
+                      TableScan: bid projection=[bidder, price, ts]
+
+        == Operators ==
+        #0 Source(bid) [parallelism=job]
+             columns: bidder, price, ts
+             watermark: ts AS ts - INTERVAL '5' SECOND
+        #1 Calc <- #0 forward [parallelism=job]
+             select: bidder, price + 1 AS price + 1, ts
+             where: price > 5
+        #2 LocalWindowAggregate <- #1 forward [parallelism=job]
+             window: TUMBLE(size 1 min) by ts
+             group by: bidder
+             aggregates: SUM(price + 1)
+             state: freed when a window closes
+        #3 GlobalWindowAggregate <- #2 hash(bidder) [parallelism=job]
+             window: TUMBLE(size 1 min) by ts
+             group by: bidder
+             aggregates: SUM(price + 1)
+             state: freed when a window closes
+        #4 Calc <- #3 forward [parallelism=job]
+             select: window_start, bidder, SUM(price + 1) AS total
+        #5 Sink(files) <- #4 forward [parallelism=job]
+             guarantee: exactly once
+    "#]].assert_eq(&crate::explain::explain(&job, false));
+    expect![[r#"
+        digraph job {
+          rankdir=LR;
+          node [shape=box, fontname="sans-serif"];
+          n0 [label="Source(bid)\lcolumns: bidder, price, ts\lwatermark: ts AS ts - INTERVAL '5' SECOND\l", shape=cds];
+          n1 [label="Calc\lselect: bidder, price + 1 AS price + 1, ts\lwhere: price > 5\l"];
+          n0 -> n1 [label="forward"];
+          n2 [label="LocalWindowAggregate\lwindow: TUMBLE(size 1 min) by ts\lgroup by: bidder\laggregates: SUM(price + 1)\lstate: freed when a window closes\l"];
+          n1 -> n2 [label="forward"];
+          n3 [label="GlobalWindowAggregate\lwindow: TUMBLE(size 1 min) by ts\lgroup by: bidder\laggregates: SUM(price + 1)\lstate: freed when a window closes\l"];
+          n2 -> n3 [label="hash(bidder)"];
+          n4 [label="Calc\lselect: window_start, bidder, SUM(price + 1) AS total\l"];
+          n3 -> n4 [label="forward"];
+          n5 [label="Sink(files)\lguarantee: exactly once\l", shape=folder];
+          n4 -> n5 [label="forward"];
+        }
+    "#]].assert_eq(&crate::explain::graph_as_dot(&job.graph));
+    let json = crate::explain::graph_as_json(&job.graph);
+    assert!(json.contains("\"name\": \"Source(bid)\""), "{json}");
 }

@@ -3,4 +3,5 @@
 mod diagnostics;
 mod fixture;
 mod graphs;
+mod robustness;
 mod rows;

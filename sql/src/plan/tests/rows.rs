@@ -325,3 +325,81 @@ fn inserts_cast_and_fill() {
         +I[7, NULL, 60.00]"#]]
     .assert_eq(&fixture.connectors.sinks["narrow"].sorted_rows().join("\n"));
 }
+
+#[test]
+fn casts_are_those_of_flink() {
+    check(
+        "SELECT CAST(ts AS STRING), CAST(price > 15 AS STRING), CAST(' 12 ' AS INT), CAST(bidder AS VARCHAR(2)), CAST(bidder AS CHAR(5)) || '|',
+                TRY_CAST(bidder AS INT), CAST(price AS DECIMAL(5, 1)), CAST(ts AS DATE), CAST('2024-02-03' AS TIMESTAMP(3))
+         FROM bid WHERE price >= 40",
+        expect![[r#"
+            +I[2024-01-01 00:00:12.000, TRUE, 12, ca, cat  |, NULL, 40.0, 2024-01-01, 2024-02-03T00:00:00]
+            +I[2024-01-01 00:01:05.000, TRUE, 12, bo, bob  |, NULL, 60.0, 2024-01-01, 2024-02-03T00:00:00]"#]],
+    );
+    let mut zoned =
+        Fixture::new().set("table.local-time-zone", "Asia/Tokyo").with_rows("ltz", "a|1|2024-01-01T20:30:00Z");
+    let sql = "SELECT CAST(CAST('2024-01-01 20:30:00' AS TIMESTAMP_LTZ(3)) AS TIMESTAMP(3)), CAST(CAST('2024-01-01 20:30:00' AS TIMESTAMP_LTZ(3)) AS STRING),
+               CAST(TO_TIMESTAMP_LTZ(0, 3) AS STRING), CAST(TO_TIMESTAMP_LTZ(0, 3) AS DATE)";
+    expect!["+I[2024-01-01T20:30:00, 2024-01-01 20:30:00.000, 1970-01-01 09:00:00.000, 1970-01-01]"]
+        .assert_eq(&zoned.rows_at(sql, 1).join("\n"));
+}
+
+#[test]
+fn windows_over_subqueries_and_distinct_in_windows() {
+    check(
+        "WITH big AS (SELECT LOWER(bidder) AS who, price * 2 AS twice, ts FROM bid WHERE price > 10)
+         SELECT window_start, who, SUM(twice), COUNT(*) FROM TABLE(TUMBLE(TABLE big, DESCRIPTOR(ts), INTERVAL '1' MINUTE))
+         GROUP BY window_start, window_end, who",
+        expect![[r#"
+            +I[2024-01-01T00:00:00, ann, 60, 1]
+            +I[2024-01-01T00:00:00, bob, 40, 1]
+            +I[2024-01-01T00:00:00, cat, 80, 1]
+            +I[2024-01-01T00:01:00, bob, 120, 1]"#]],
+    );
+    check(
+        "SELECT DISTINCT window_start, window_end, bidder FROM TABLE(TUMBLE(TABLE bid, DESCRIPTOR(ts), INTERVAL '1' MINUTE))",
+        expect![[r#"
+            +I[2024-01-01T00:00:00, 2024-01-01T00:01:00, ann]
+            +I[2024-01-01T00:00:00, 2024-01-01T00:01:00, bob]
+            +I[2024-01-01T00:00:00, 2024-01-01T00:01:00, cat]
+            +I[2024-01-01T00:01:00, 2024-01-01T00:02:00, bob]"#]],
+    );
+    check(
+        "SELECT window_start, COUNT(DISTINCT bidder) FILTER (WHERE price > 15), SUM(DISTINCT price), LISTAGG(DISTINCT bidder)
+         FROM TABLE(TUMBLE(TABLE bid, DESCRIPTOR(ts), INTERVAL '1' MINUTE)) WHERE bidder = 'bob' GROUP BY window_start, window_end",
+        expect![[r#"
+            +I[2024-01-01T00:00:00, 1, 20, bob]
+            +I[2024-01-01T00:01:00, 1, 60, bob]"#]],
+    );
+}
+
+#[test]
+fn sessions_without_key_and_without_aggregation() {
+    check(
+        "SELECT window_start, window_end, COUNT(*) FROM TABLE(SESSION(TABLE bid, DESCRIPTOR(ts), INTERVAL '3' SECOND)) GROUP BY window_start, window_end",
+        expect![[r#"
+            +I[2024-01-01T00:00:01, 2024-01-01T00:00:06, 2]
+            +I[2024-01-01T00:00:09, 2024-01-01T00:00:17, 3]
+            +I[2024-01-01T00:01:05, 2024-01-01T00:01:08, 1]"#]],
+    );
+    check(
+        "SELECT bidder, price, window_start, window_end FROM TABLE(SESSION(TABLE bid PARTITION BY bidder, DESCRIPTOR(ts), INTERVAL '6' SECOND)) WHERE bidder <> 'cat'",
+        expect![[r#"
+            +I[ann, 10, 2024-01-01T00:00:01, 2024-01-01T00:00:07]
+            +I[ann, 30, 2024-01-01T00:00:09, 2024-01-01T00:00:20]
+            +I[ann, NULL, 2024-01-01T00:00:09, 2024-01-01T00:00:20]
+            +I[bob, 20, 2024-01-01T00:00:03, 2024-01-01T00:00:09]
+            +I[bob, 60, 2024-01-01T00:01:05, 2024-01-01T00:01:11]"#]],
+    );
+}
+
+#[test]
+fn inserts_in_another_order_and_with_constants() {
+    let mut fixture = fixture();
+    fixture.run("INSERT INTO changes (total, bidder) SELECT price, bidder FROM bid WHERE price = 60", 1);
+    fixture.run("INSERT INTO changes PARTITION (bidder = 'fixed') SELECT auction FROM bid WHERE price = 60", 1);
+    expect![[r#"
+        +I[bob, 60]
+        +I[fixed, 3]"#]]
+    .assert_eq(&fixture.connectors.sinks["changes"].sorted_rows().join("\n"));
+}

@@ -46,7 +46,10 @@ pub(super) struct Bound {
     pub grouping: Grouping,
     /// Keys in the order of the plan's output.
     pub keys: Vec<Key>,
+    /// Of the keys as columns of the output: a window's columns only where its rows are final.
     pub key_traits: Vec<ColumnTraits>,
+    /// Of the keys as columns of the input.
+    pub key_columns: Vec<ColumnTraits>,
     pub calls: Vec<Call>,
     /// Of the plan's output: keys, the grouping id if there is one, aggregates.
     pub schema: Arc<Schema>,
@@ -82,7 +85,8 @@ impl Bound {
         let calls = aggregate.aggr_expr.iter().zip(&schema.fields()[first_call..]);
         let calls = calls.map(|(expr, field)| bind_call(translator, expr, field, aggregate, input));
         let key_traits = traits::of_plan(plan).into_iter().take(keys.len()).collect();
-        Ok(Self { keys, key_traits, calls: calls.collect::<Result<_>>()?, schema, grouping })
+        let key_columns = traits::of_keys(aggregate);
+        Ok(Self { keys, key_traits, key_columns, calls: calls.collect::<Result<_>>()?, schema, grouping })
     }
 }
 

@@ -65,7 +65,7 @@ pub(super) fn describe_columns(columns: &[Physical], schema: &Schema) -> String 
 }
 
 /// Visits an expression with everything below it.
-pub(super) fn any(expr: &Expr, mut test: impl FnMut(&Expr) -> bool) -> bool {
+pub(crate) fn any(expr: &Expr, mut test: impl FnMut(&Expr) -> bool) -> bool {
     let mut found = false;
     let visited = expr.apply(|node| {
         found |= test(node);

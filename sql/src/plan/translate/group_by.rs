@@ -42,7 +42,8 @@ pub(super) fn add(translator: &mut Translator<'_>, input: Stream, bound: Bound) 
     let fields = key_fields.chain(calls.iter().map(|call| call.output.clone()));
     let schema = Arc::new(arrow::datatypes::Schema::new(fields.collect::<Vec<_>>()));
     let output = add_node(translator, &input, keys, calls, schema)?;
-    Ok(Stream { schema: bound.schema, ..output })
+    let half_windowed = bound.key_columns.iter().any(|traits| traits.window.is_some());
+    Ok(Stream { schema: bound.schema, half_windowed, ..output })
 }
 
 fn add_node(

@@ -12,6 +12,7 @@ use tidemill_engine::operators::expand::Expand;
 
 use super::Translator;
 use crate::diagnostic::Diagnostic;
+use crate::plan::casts::null;
 use crate::plan::context::external;
 use crate::plan::graph_builder::detail;
 use crate::plan::physical::{Physical, column};
@@ -114,10 +115,6 @@ pub(super) fn expand(
     let output = Arc::new(schema.project(&(0..visible).collect::<Vec<_>>())?);
     let input = Stream { schema: output, ..input };
     Ok(translator.add_row_wise("Expand", operator, input, schema, details))
-}
-
-fn null(data_type: &DataType) -> Result<Physical> {
-    Ok(Arc::new(Literal::new(ScalarValue::try_from(data_type)?)))
 }
 
 fn describe(grouping: &Grouping, sets: &[Vec<bool>]) -> String {

@@ -29,7 +29,7 @@ mod values;
 mod window;
 mod window_group;
 
-pub(crate) use calc::plain_schema;
+pub(crate) use calc::{any, plain_schema};
 pub(crate) use refused::check_query;
 pub(crate) use settle::edge;
 pub(crate) use union::reads_late_rows;

@@ -17,11 +17,12 @@ use tidemill_engine::time::window::TimeDomain;
 
 use super::Translator;
 use super::calc::any;
-use crate::catalog::{ColumnKind, TableDefinition};
+use crate::catalog::{ColumnKind, TableDefinition, Usage};
 use crate::diagnostic::Diagnostic;
 use crate::plan::context::{CatalogTable, TableStream, external};
 use crate::plan::display::display;
 use crate::plan::graph_builder::{NodeDraft, detail};
+use crate::plan::insert::option_diagnostic;
 use crate::plan::nodes::window::{WindowNode, describe_ms};
 use crate::plan::physical::{Physical, column, columns_read, substitute};
 use crate::plan::stream::{Stream, WholeRow};
@@ -131,17 +132,15 @@ impl Translator<'_> {
             output.insert(watermark.column);
         }
         let output: Vec<usize> = output.into_iter().collect();
-        let read = connector_columns(&bound, &output, usage.late);
+        let read = connector_columns(&bound, &output, usage.late || usage.errors);
         let names: Vec<String> = read.iter().map(|index| definition.columns[*index].name.clone()).collect();
         let context = self.resolver.context;
-        let source =
-            context.connectors.source(definition, &names, context.settings.time_zone()).map_err(|problem| {
-                let found = Diagnostic::new(format!("table `{}`: {problem}", definition.name));
-                external(match problem.hint {
-                    Some(hint) => found.with_hint(hint),
-                    None => found,
-                })
-            })?;
+        context.connectors.check(definition, Usage::Source).map_err(|problems| match problems.first() {
+            Some(problem) => external(option_diagnostic(definition, problem)),
+            None => external(Diagnostic::new(format!("table `{}` cannot be read", definition.name))),
+        })?;
+        let source = context.connectors.source(definition, &names, context.settings.time_zone());
+        let source = source.map_err(|problem| external(option_diagnostic(definition, &problem)))?;
         let plan = SourcePlan { definition, bound: &bound, usage: &usage, output, read };
         plan.add(self, source, watermark)
     }
@@ -163,9 +162,9 @@ fn output_columns(bound: &BoundTable, usage: &TableUse) -> BTreeSet<usize> {
 
 /// The columns that the connector must give for these outputs. With a reader of the late rows or of the undecodable
 /// records all of them are read, so that which records are found wrong does not depend on the rest of the plan.
-fn connector_columns(bound: &BoundTable, output: &[usize], late: bool) -> Vec<usize> {
+fn connector_columns(bound: &BoundTable, output: &[usize], all: bool) -> Vec<usize> {
     let mut read: BTreeSet<usize> = output.iter().flat_map(|index| columns_read(&bound.columns[*index])).collect();
-    if late {
+    if all {
         read.extend((0..bound.columns.len()).flat_map(|index| columns_read(&bound.columns[index])));
     }
     read.into_iter().collect()

@@ -4,9 +4,9 @@ use std::sync::Arc;
 
 use arrow::datatypes::SchemaRef;
 use datafusion_common::Result;
+use datafusion_common::config::ConfigOptions;
 use datafusion_common::tree_node::TreeNode;
 use datafusion_expr::LogicalPlan;
-use datafusion_physical_expr::expressions::CastExpr;
 use tidemill_engine::graph::{ChangelogMode, NodeKind, Parallelism};
 use tidemill_engine::operators::calc::Calc;
 
@@ -14,16 +14,16 @@ use super::Translator;
 use super::calc::plain_schema;
 use super::settle::edge;
 use crate::diagnostic::Diagnostic;
+use crate::plan::casts;
 use crate::plan::context::{CatalogTable, TableStream, external};
 use crate::plan::graph_builder::NodeDraft;
-use crate::plan::physical::Physical;
 use crate::plan::stream::Stream;
 
 pub(super) fn translate(translator: &mut Translator<'_>, plan: &LogicalPlan) -> Option<Result<Stream>> {
     let LogicalPlan::Union(union) = plan else { return None };
     let schema = plain_schema(&union.schema);
     Some(inputs(translator, &union.inputs).and_then(|inputs| {
-        let cast = inputs.into_iter().map(|input| cast(input, &schema));
+        let cast = inputs.into_iter().map(|input| cast(input, &schema, &translator.resolver.options));
         translator.union(cast.collect::<Result<_>>()?)
     }))
 }
@@ -51,13 +51,10 @@ pub(crate) fn reads_late_rows(plan: &LogicalPlan) -> bool {
 }
 
 /// The stream with its columns in the types of the schema.
-fn cast(stream: Stream, schema: &SchemaRef) -> Result<Stream> {
+fn cast(stream: Stream, schema: &SchemaRef, options: &Arc<ConfigOptions>) -> Result<Stream> {
     let own = stream.extended_base();
-    let columns = stream.columns.iter().zip(schema.fields()).map(|(expr, field)| {
-        let same = expr.data_type(&own)? == *field.data_type();
-        let cast = || -> Physical { Arc::new(CastExpr::new(Arc::clone(expr), field.data_type().clone(), None)) };
-        Ok(if same { Arc::clone(expr) } else { cast() })
-    });
+    let columns = stream.columns.iter().zip(schema.fields());
+    let columns = columns.map(|(expr, field)| casts::implicit(Arc::clone(expr), &own, field.data_type(), options));
     let columns = columns.collect::<Result<Vec<_>>>()?;
     Ok(Stream { columns, schema: Arc::clone(schema), ..stream })
 }

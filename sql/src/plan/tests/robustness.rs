@@ -1,0 +1,230 @@
+//! No text may make the planner panic, and none may make it say more than it should.
+
+use super::fixture::Fixture;
+
+/// Pieces that queries are put together from; most combinations are wrong.
+const PIECES: &[&str] = &[
+    "SELECT",
+    "*",
+    "bidder",
+    "price",
+    "ts",
+    "tags",
+    "auction",
+    "bid",
+    "click",
+    "who",
+    "FROM bid",
+    "FROM click",
+    "WHERE",
+    "price > 1",
+    "AND",
+    "OR",
+    "NOT",
+    "GROUP BY bidder",
+    "GROUP BY window_start, window_end",
+    "HAVING COUNT(*) > 1",
+    "COUNT(*)",
+    "SUM(price)",
+    "COUNT(DISTINCT bidder)",
+    "AVG(price) FILTER (WHERE price > 2)",
+    ",",
+    "(",
+    ")",
+    "1",
+    "1.5",
+    "'a'",
+    "NULL",
+    "CAST(price AS STRING)",
+    "CAST(bidder AS INT)",
+    "CASE WHEN price > 1 THEN 1 ELSE 'x' END",
+    "tags[1]",
+    "FROM TABLE(TUMBLE(TABLE bid, DESCRIPTOR(ts), INTERVAL '1' MINUTE))",
+    "FROM TABLE(SESSION(TABLE bid PARTITION BY bidder, DESCRIPTOR(ts), INTERVAL '1' MINUTE))",
+    "FROM TABLE(HOP(TABLE bid, DESCRIPTOR(price), INTERVAL '1' MINUTE, INTERVAL '1' HOUR))",
+    "window_start",
+    "window_end",
+    "window_time",
+    "UNION ALL",
+    "SELECT bidder, price FROM bid",
+    "CROSS JOIN UNNEST(tags) AS t (tag)",
+    "AS x",
+    "IN (1, 2)",
+    "BETWEEN 1 AND 2",
+    "IS NULL",
+    "LIKE 'a%'",
+    "ROLLUP (bidder, auction)",
+    "GROUP BY",
+    "DISTINCT",
+    "ts - INTERVAL '1' DAY",
+    "EXTRACT(HOUR FROM ts)",
+    "FLOOR(ts TO DAY)",
+    "||",
+    "+",
+    "-",
+    "/",
+    "=",
+    "FROM (VALUES (1, 'a')) AS v (n, s)",
+    "n",
+    "s",
+    "FIRST_VALUE(bidder)",
+    "LISTAGG(bidder, ',')",
+    "PROCTIME()",
+    "CURRENT_WATERMARK(ts)",
+    "ROW(1, 'a')",
+    "MAP['k', 1]",
+    "GROUPING(bidder)",
+    "FROM bid$late",
+    "FROM bid$errors",
+    "INSERT INTO changes",
+    "INSERT INTO files",
+    "ORDER BY ts",
+    "LIMIT 1",
+    "JOIN click ON TRUE",
+    "ARRAY[1, 2]",
+    "double_price",
+    "JSON_VALUE(bidder, '$.a')",
+    "bid.price",
+    "t.tag",
+];
+
+/// A small generator: the same texts at every run.
+struct Random(u64);
+
+impl Random {
+    fn below(&mut self, bound: usize) -> usize {
+        self.0 = self.0.wrapping_mul(6_364_136_223_846_793_005).wrapping_add(1_442_695_040_888_963_407);
+        ((self.0 >> 33) as usize) % bound
+    }
+}
+
+/// Words of the machinery that no message may have.
+const FORBIDDEN: &[&str] =
+    &["DataFusion", "datafusion", "__", "Utf8", "Int64", "Int32", "LogicalPlan", "Backtrace", "panicked"];
+
+fn check_message(sql: &str, text: &str) {
+    let quoted = text.lines().filter(|line| !line.contains(" | ") && !line.trim_start().starts_with('|'));
+    let said: String = quoted.collect::<Vec<_>>().join("\n");
+    let leaked = FORBIDDEN.iter().find(|word| text.starts_with("error") && said.contains(**word));
+    assert!(leaked.is_none(), "{sql}\n{text}");
+}
+
+#[test]
+fn random_queries_give_a_plan_or_a_diagnostic() {
+    let mut random = Random(7);
+    let mut fixture = Fixture::new();
+    for _ in 0..1500 {
+        let mut sql = String::from(if random.below(8) == 0 { "" } else { "SELECT" });
+        for _ in 0..2 + random.below(9) {
+            sql.push(' ');
+            sql.push_str(PIECES[random.below(PIECES.len())]);
+        }
+        check_message(&sql, &fixture.graph(&sql));
+    }
+}
+
+/// Better formed: a list of expressions, an input, and clauses in their order.
+#[test]
+fn random_selects_give_a_plan_or_a_diagnostic() {
+    let mut random = Random(11);
+    let mut fixture = Fixture::new();
+    let of = |random: &mut Random, choices: &[&'static str]| choices[random.below(choices.len())];
+    let inputs = [
+        "bid",
+        "click",
+        "bid$errors",
+        "(SELECT bidder, price, ts FROM bid WHERE price > 1) AS s",
+        "TABLE(TUMBLE(TABLE bid, DESCRIPTOR(ts), INTERVAL '1' MINUTE))",
+        "TABLE(CUMULATE(TABLE bid, DESCRIPTOR(ts), INTERVAL '1' MINUTE, INTERVAL '1' HOUR))",
+        "TABLE(SESSION(TABLE bid PARTITION BY bidder, DESCRIPTOR(ts), INTERVAL '1' MINUTE))",
+        "bid CROSS JOIN UNNEST(tags) AS t (tag)",
+        "(VALUES (1, 'a', NULL), (2, 'b', 3)) AS v (price, bidder, auction)",
+        "(SELECT bidder, price, auction FROM bid UNION ALL SELECT who, 1, NULL FROM click)",
+        "(SELECT window_start, window_end, bidder, SUM(price) AS price FROM TABLE(TUMBLE(TABLE bid, DESCRIPTOR(ts), INTERVAL '1' MINUTE)) GROUP BY window_start, window_end, bidder)",
+    ];
+    let exprs = [
+        "bidder",
+        "price",
+        "auction",
+        "price + 1",
+        "price / 0",
+        "UPPER(bidder)",
+        "COUNT(*)",
+        "SUM(price)",
+        "MAX(bidder)",
+        "COUNT(DISTINCT price)",
+        "window_start",
+        "window_end",
+        "window_time",
+        "CAST(bidder AS INT)",
+        "CAST(price AS DOUBLE)",
+        "COALESCE(bidder, 'x')",
+        "CASE WHEN price > 1 THEN bidder END",
+        "price > 3 AND bidder = 'a'",
+        "tag",
+        "NULL",
+        "'lit'",
+        "SUM(price) FILTER (WHERE bidder = 'a')",
+        "GROUPING(bidder)",
+        "FIRST_VALUE(bidder)",
+        "price * 1.5",
+        "-price",
+        "ts",
+        "TIMESTAMPADD(DAY, 1, ts)",
+        "DATE_FORMAT(ts, 'yyyy')",
+        "tags",
+        "CARDINALITY(tags)",
+        "tags[1]",
+        "RAND()",
+        "*",
+    ];
+    let conditions =
+        ["", "WHERE price > 1", "WHERE bidder LIKE 'a%' OR price IS NULL", "WHERE window_start > ts", "WHERE price"];
+    let groups = [
+        "",
+        "",
+        "GROUP BY bidder",
+        "GROUP BY window_start, window_end",
+        "GROUP BY window_start, window_end, bidder",
+        "GROUP BY window_end, window_start, CUBE (bidder, auction)",
+        "GROUP BY ROLLUP (bidder)",
+        "GROUP BY price + 1",
+        "GROUP BY window_start",
+        "GROUP BY 1",
+        "GROUP BY GROUPING SETS ((bidder), (price), ())",
+    ];
+    let mut planned = 0;
+    for _ in 0..1500 {
+        let columns: Vec<_> = (0..1 + random.below(4)).map(|_| of(&mut random, &exprs)).collect();
+        let (input, condition) = (of(&mut random, &inputs), of(&mut random, &conditions));
+        let (distinct, group) = (of(&mut random, &["", "", "DISTINCT"]), of(&mut random, &groups));
+        let sql = format!("SELECT {distinct} {} FROM {input} {condition} {group}", columns.join(", "));
+        let text = fixture.graph(&sql);
+        planned += usize::from(!text.starts_with("error"));
+        check_message(&sql, &text);
+    }
+    assert!(planned > 100, "only {planned} of the queries could be planned");
+}
+
+#[test]
+fn deep_queries_do_not_exhaust_the_stack() {
+    let mut fixture = Fixture::new();
+    let sum = vec!["price"; 250].join(" + ");
+    let and = vec!["price > 1"; 100].join(" AND ");
+    let nested = format!("{}bid{}", "(SELECT * FROM ".repeat(40), ")".repeat(40));
+    let union = vec!["SELECT bidder FROM bid"; 200].join(" UNION ALL ");
+    let case = format!("{}1{}", "CASE WHEN price > 1 THEN ".repeat(40), " END".repeat(40));
+    for sql in [
+        format!("SELECT {sum} FROM bid WHERE {and}"),
+        format!("SELECT * FROM {nested}"),
+        union,
+        format!("SELECT {case} FROM bid"),
+        format!("SELECT {}price{} FROM bid", "ABS(".repeat(50), ")".repeat(50)),
+    ] {
+        let text = fixture.graph(&sql);
+        assert!(!text.starts_with("error") || text.contains("deep"), "{}", &text[..text.len().min(400)]);
+    }
+    let views: String = (1..30).map(|i| format!("CREATE VIEW v{i} AS SELECT * FROM v{};", i - 1)).collect();
+    let text = fixture.graph(&format!("CREATE VIEW v0 AS SELECT * FROM bid;{views} SELECT bidder FROM v29"));
+    assert!(text.starts_with("#0 Source(bid)"), "{text}");
+}
