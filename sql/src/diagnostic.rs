@@ -173,6 +173,7 @@ mod tests {
               |
             2 | FROM bdi WHERE x
               |      ^^^
+            hint: did you mean `bid`?
         "#]]
         .assert_eq(&found.render("job.sql", source));
     }

@@ -66,10 +66,18 @@ fn operand(expr: Expr, from: &DataType, to: &DataType, resolver: &NameResolver<'
         (T::Timestamp(_, Some(_)), T::Timestamp(_, None)) => local_time().call(vec![expr]),
         (T::Boolean, T::Utf8) => when(expr.clone(), lit("TRUE")).when(Expr::Not(Box::new(expr)), lit("FALSE")).end()?,
         (T::Utf8, to) if to.is_numeric() || matches!(to, T::Boolean | T::Date32 | T::Timestamp(..) | T::Time32(_)) => {
-            datafusion_functions::string::btrim().call(vec![expr])
+            trimmed(expr)
         }
         _ => expr,
     })
+}
+
+/// Text without the spaces around it, which a number or a time may have in Flink.
+fn trimmed(text: Expr) -> Expr {
+    match text {
+        Expr::Literal(ScalarValue::Utf8(Some(text)), _) => lit(text.trim()),
+        other => datafusion_functions::string::btrim().call(vec![other]),
+    }
 }
 
 /// Casts that Flink does not have.

@@ -132,44 +132,57 @@ fn tables_are_described() {
     check(
         &format!("{BIDS} DESCRIBE bids; SHOW COLUMNS FROM bids LIKE '%i%'"),
         expect![[r#"
-            name     type                        null   key           extras                             watermark                 comment
-            auction  BIGINT                      FALSE  PRI(auction)                                                               the 'lot'
-            price    DECIMAL(10, 2)              TRUE
-            a b      ARRAY<ROW<`x` INT>>         TRUE
-            at_ms    BIGINT                      TRUE
-            ts       TIMESTAMP_LTZ(3) *ROWTIME*  TRUE                 AS TO_TIMESTAMP_LTZ(at_ms, 3)      ts - INTERVAL '5' SECOND  c
-            day      DATE                        TRUE                 AS CAST('2024-01-01' AS DATE)
-            n        VARCHAR(9)                  TRUE
-            zoned    TIMESTAMP_LTZ(3)            TRUE
-            file     STRING                      TRUE                 METADATA FROM 'file.path' VIRTUAL
-            size     BIGINT                      TRUE                 METADATA
-            name     type            null   key           extras                             watermark  comment
-            auction  BIGINT          FALSE  PRI(auction)                                                the 'lot'
-            price    DECIMAL(10, 2)  TRUE
-            file     STRING          TRUE                 METADATA FROM 'file.path' VIRTUAL
-            size     BIGINT          TRUE                 METADATA
-        "#]],
+        name     type                        null   key           extras                             watermark                 comment
+        auction  BIGINT                      FALSE  PRI(auction)                                                               the 'lot'
+        price    DECIMAL(10, 2)              TRUE
+        a b      ARRAY<ROW<`x` INT>>         TRUE
+        at_ms    BIGINT                      TRUE
+        ts       TIMESTAMP_LTZ(3) *ROWTIME*  TRUE                 AS TO_TIMESTAMP_LTZ(at_ms, 3)      ts - INTERVAL '5' SECOND  c
+        day      DATE                        FALSE                AS CAST('2024-01-01' AS DATE)
+        n        VARCHAR(9)                  TRUE
+        zoned    TIMESTAMP_LTZ(3)            TRUE
+        file     STRING                      TRUE                 METADATA FROM 'file.path' VIRTUAL
+        size     BIGINT                      TRUE                 METADATA
+        name     type            null   key           extras                             watermark  comment
+        auction  BIGINT          FALSE  PRI(auction)                                                the 'lot'
+        price    DECIMAL(10, 2)  TRUE
+        file     STRING          TRUE                 METADATA FROM 'file.path' VIRTUAL
+        size     BIGINT          TRUE                 METADATA
+    "#]],
     );
     check(
         &format!("{BIDS} DESCRIBE `bids$late`; DESCRIBE `bids$errors`"),
         expect![[r#"
-            name     type                 null   key  extras  watermark
-            auction  BIGINT               FALSE
-            price    DECIMAL(10, 2)       TRUE
-            a b      ARRAY<ROW<`x` INT>>  TRUE
-            at_ms    BIGINT               TRUE
-            ts       TIMESTAMP_LTZ(3)     TRUE
-            day      DATE                 TRUE
-            n        STRING               TRUE
-            zoned    TIMESTAMP_LTZ(3)     TRUE
-            file     STRING               TRUE
-            size     BIGINT               TRUE
-            name     type              null   key  extras  watermark
-            split    STRING            FALSE
-            offset   BIGINT            FALSE
-            reason   STRING            FALSE
-            record   STRING            FALSE
-            seen_at  TIMESTAMP_LTZ(3)  FALSE
+        name     type                 null   key  extras  watermark
+        auction  BIGINT               FALSE
+        price    DECIMAL(10, 2)       TRUE
+        a b      ARRAY<ROW<`x` INT>>  TRUE
+        at_ms    BIGINT               TRUE
+        ts       TIMESTAMP_LTZ(3)     TRUE
+        day      DATE                 FALSE
+        n        STRING               TRUE
+        zoned    TIMESTAMP_LTZ(3)     TRUE
+        file     STRING               TRUE
+        size     BIGINT               TRUE
+        name     type              null   key  extras  watermark
+        split    STRING            FALSE
+        offset   BIGINT            FALSE
+        reason   STRING            FALSE
+        record   STRING            FALSE
+        seen_at  TIMESTAMP_LTZ(3)  FALSE
+    "#]],
+    );
+}
+
+#[test]
+fn time_attributes_are_marked() {
+    check(
+        "CREATE TABLE t (a INT, p AS PROCTIME(), ts TIMESTAMP(3), WATERMARK FOR ts AS ts) WITH ('connector' = 'fake'); DESC t",
+        expect![[r#"
+            name  type                         null  key  extras         watermark
+            a     INT                          TRUE
+            p     TIMESTAMP_LTZ(3) *PROCTIME*  TRUE       AS PROCTIME()
+            ts    TIMESTAMP(3) *ROWTIME*       TRUE                      ts
         "#]],
     );
 }

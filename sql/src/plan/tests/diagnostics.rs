@@ -479,7 +479,7 @@ fn views() {
     check(
         "CREATE VIEW v AS SELECT * FROM v;\nSELECT * FROM v",
         expect![[r#"
-            error: views are nested more than 48 levels deep
+            error: in view `v`: view `v` refers to itself
              --> test.sql:2:15
               |
             2 | SELECT * FROM v
