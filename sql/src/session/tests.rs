@@ -188,19 +188,6 @@ fn time_attributes_are_marked() {
 }
 
 #[test]
-fn time_attributes_are_marked() {
-    check(
-        "CREATE TABLE t (a INT, p AS PROCTIME(), ts TIMESTAMP(3), WATERMARK FOR ts AS ts) WITH ('connector' = 'fake'); DESC t",
-        expect![[r#"
-            name  type                         null  key  extras         watermark
-            a     INT                          TRUE
-            p     TIMESTAMP_LTZ(3) *PROCTIME*  TRUE       AS PROCTIME()
-            ts    TIMESTAMP(3) *ROWTIME*       TRUE                      ts
-        "#]],
-    );
-}
-
-#[test]
 fn a_shown_table_declares_the_same_table() {
     check(
         &format!("{BIDS} SHOW CREATE TABLE bids"),
