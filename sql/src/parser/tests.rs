@@ -1,6 +1,6 @@
 //! Texts and what they parse to. `UPDATE_EXPECT=1 cargo test` rewrites the expectations.
 
-use expect_test::Expect;
+use expect_test::{Expect, ExpectFile};
 
 use super::{Statement, StatementKind, parse_script};
 use crate::Diagnostic;
@@ -13,11 +13,20 @@ mod windows;
 
 /// Parses a script; prints each statement in a line or a few, or all diagnostics as a terminal shows them.
 fn check(text: &str, expected: Expect) {
-    let actual = match parse_script(text) {
+    expected.assert_eq(&parsed(text));
+}
+
+fn parsed(text: &str) -> String {
+    match parse_script(text) {
         Ok(statements) => statements.iter().map(|statement| format!("{}\n", show(statement))).collect::<String>(),
         Err(errors) => render(text, &errors),
-    };
-    expected.assert_eq(&actual);
+    }
+}
+
+/// Many texts, each with what [`check`] would print, in one file.
+fn check_all(texts: &[&str], expected: ExpectFile) {
+    let answers = texts.iter().map(|text| format!("-- {text}\n{}\n", parsed(text)));
+    expected.assert_eq(&answers.collect::<String>());
 }
 
 fn render(text: &str, errors: &[Diagnostic]) -> String {

@@ -3,7 +3,7 @@
 use std::sync::Arc;
 
 use arrow::datatypes::{DataType, Fields, Schema, SchemaRef};
-use expect_test::{Expect, expect};
+use expect_test::{Expect, ExpectFile, expect, expect_file};
 use tidemill_engine::EngineError;
 use tidemill_engine::graph::ChangelogMode;
 use tidemill_engine::sink::{Committer, Guarantee, Sink, SinkWriter, WriterContext};
@@ -119,6 +119,12 @@ fn run(session: &mut Session, script: &str) -> String {
 
 fn check(script: &str, expected: Expect) {
     expected.assert_eq(&run(&mut session(), script));
+}
+
+/// Many scripts, each behind the same beginning, with their answers in one file.
+fn check_all(beginning: &str, scripts: &[&str], expected: ExpectFile) {
+    let answer = |script: &&str| format!("-- {script}\n{}\n", run(&mut session(), &format!("{beginning}{script}")));
+    expected.assert_eq(&scripts.iter().map(answer).collect::<String>());
 }
 
 const BIDS: &str = "CREATE TABLE bids (auction BIGINT NOT NULL COMMENT 'the ''lot''', price DECIMAL(10, 2), `a b` ARRAY<ROW<x INT>>,
@@ -250,93 +256,24 @@ fn views() {
               |                                                     ^
         "#]],
     );
-    for (script, expected) in [
-        (
+}
+
+#[test]
+fn wrong_views() {
+    check_all(
+        "",
+        &[
             "CREATE VIEW v (a) AS SELECT 1, 2",
-            expect![[r#"
-            error: the view names 1 columns, its query gives 2
-             --> t.sql:1:13
-              |
-            1 | CREATE VIEW v (a) AS SELECT 1, 2
-              |             ^
-        "#]],
-        ),
-        (
             "CREATE VIEW v (a, a) AS SELECT 1, 2",
-            expect![[r#"
-            error: the column `a` is named twice
-             --> t.sql:1:19
-              |
-            1 | CREATE VIEW v (a, a) AS SELECT 1, 2
-              |                   ^
-        "#]],
-        ),
-        (
             "CREATE VIEW v AS SELECT 1 AS x; CREATE OR REPLACE VIEW v AS SELECT * FROM v",
-            expect![[r#"
-            error: the view `v` would read itself
-             --> t.sql:1:75
-              |
-            1 | CREATE VIEW v AS SELECT 1 AS x; CREATE OR REPLACE VIEW v AS SELECT * FROM v
-              |                                                                           ^
-        "#]],
-        ),
-        (
             "CREATE VIEW v AS SELECT 1 AS x; CREATE VIEW v AS SELECT 2 AS y",
-            expect![[r#"
-            error: `v` exists already
-             --> t.sql:1:45
-              |
-            1 | CREATE VIEW v AS SELECT 1 AS x; CREATE VIEW v AS SELECT 2 AS y
-              |                                             ^
-            hint: DROP it first, choose another name, or write IF NOT EXISTS
-        "#]],
-        ),
-        (
             "CREATE VIEW v AS SELECT x FROM nothing",
-            expect![[r#"
-            error: table or view `nothing` does not exist
-             --> t.sql:1:32
-              |
-            1 | CREATE VIEW v AS SELECT x FROM nothing
-              |                                ^^^^^^^
-        "#]],
-        ),
-        (
             "CREATE VIEW `v$late` AS SELECT 1",
-            expect![[r#"
-            error: names that end in `$late` belong to side tables
-             --> t.sql:1:13
-              |
-            1 | CREATE VIEW `v$late` AS SELECT 1
-              |             ^^^^^^^^
-            hint: choose another name
-        "#]],
-        ),
-        (
             "CREATE VIEW v AS SELECT 1 AS x; DROP TABLE v",
-            expect![[r#"
-            error: `v` is a view
-             --> t.sql:1:44
-              |
-            1 | CREATE VIEW v AS SELECT 1 AS x; DROP TABLE v
-              |                                            ^
-            hint: write DROP VIEW
-        "#]],
-        ),
-        (
             "DROP VIEW IF EXISTS v; DROP VIEW v",
-            expect![[r#"
-            error: table or view `v` does not exist
-             --> t.sql:1:34
-              |
-            1 | DROP VIEW IF EXISTS v; DROP VIEW v
-              |                                  ^
-        "#]],
-        ),
-    ] {
-        check(script, expected);
-    }
+        ],
+        expect_file!["tests/expected/wrong_views.txt"],
+    );
 }
 
 #[test]
@@ -363,241 +300,43 @@ fn like() {
     let base =
         "CREATE TABLE base (a INT, b AS a + 1, m STRING METADATA, ts TIMESTAMP(3), p STRING, WATERMARK FOR ts AS ts,
         PRIMARY KEY (a) NOT ENFORCED) PARTITIONED BY (p) WITH ('connector' = 'fake', 'path' = 'x');\n";
-    for (script, expected) in [
-        ("CREATE TABLE t (c INT) WITH ('path' = 'y') LIKE base; SHOW CREATE TABLE t", expect![[r#"
-            CREATE TABLE `t` (
-              `a` INT NOT NULL,
-              `b` AS a + 1,
-              `m` STRING METADATA,
-              `ts` TIMESTAMP(3),
-              `p` STRING,
-              `c` INT,
-              WATERMARK FOR `ts` AS ts,
-              PRIMARY KEY (`a`) NOT ENFORCED
-            )
-            PARTITIONED BY (`p`)
-            WITH (
-              'connector' = 'fake',
-              'path' = 'y'
-            )
-        "#]]),
-        ("CREATE TABLE t LIKE base (EXCLUDING ALL); SHOW CREATE TABLE t", expect![[r#"
-            CREATE TABLE `t` (
-              `a` INT NOT NULL,
-              `ts` TIMESTAMP(3),
-              `p` STRING
-            )
-        "#]]),
-        ("CREATE TABLE t (b AS a * 2, c INT, WATERMARK FOR ts AS ts - INTERVAL '1' SECOND) LIKE base (OVERWRITING GENERATED
-          OVERWRITING WATERMARKS EXCLUDING OPTIONS); SHOW CREATE TABLE t", expect![[r#"
-              CREATE TABLE `t` (
-                `a` INT NOT NULL,
-                `b` AS a * 2,
-                `m` STRING METADATA,
-                `ts` TIMESTAMP(3),
-                `p` STRING,
-                `c` INT,
-                WATERMARK FOR `ts` AS ts - INTERVAL '1' SECOND,
-                PRIMARY KEY (`a`) NOT ENFORCED
-              )
-              PARTITIONED BY (`p`)
-          "#]]),
-        ("CREATE TABLE t WITH ('path' = 'y') LIKE base (INCLUDING OPTIONS)", expect![[r#"
-            error: the option `path` comes from LIKE already
-             --> t.sql:3:22
-              |
-            3 | CREATE TABLE t WITH ('path' = 'y') LIKE base (INCLUDING OPTIONS)
-              |                      ^^^^^^
-            hint: write LIKE t (OVERWRITING OPTIONS)
-        "#]]),
-        ("CREATE TABLE t (a INT) LIKE base", expect![[r#"
-            error: column `a` comes from LIKE already
-             --> t.sql:3:17
-              |
-            3 | CREATE TABLE t (a INT) LIKE base
-              |                 ^
-            hint: LIKE t (OVERWRITING GENERATED) or (OVERWRITING METADATA) replaces such columns
-        "#]]),
-        ("CREATE TABLE t (WATERMARK FOR ts AS ts) LIKE base", expect![[r#"
-            error: the table has a watermark from LIKE already
-             --> t.sql:3:31
-              |
-            3 | CREATE TABLE t (WATERMARK FOR ts AS ts) LIKE base
-              |                               ^^
-            hint: write LIKE t (OVERWRITING WATERMARKS) or (EXCLUDING WATERMARKS)
-        "#]]),
-        ("CREATE TABLE t (PRIMARY KEY (p) NOT ENFORCED) LIKE base", expect![[r#"
-            error: the table has a primary key from LIKE already
-             --> t.sql:3:17
-              |
-            3 | CREATE TABLE t (PRIMARY KEY (p) NOT ENFORCED) LIKE base
-              |                 ^^^^^^^^^^^^^^^^^^^^^^^^^^^^
-            hint: write LIKE t (EXCLUDING CONSTRAINTS)
-        "#]]),
-        ("CREATE TABLE t LIKE base (OVERWRITING CONSTRAINTS)", expect![[r#"
-            error: constraints and partitions cannot be overwritten
-             --> t.sql:3:27
-              |
-            3 | CREATE TABLE t LIKE base (OVERWRITING CONSTRAINTS)
-              |                           ^^^^^^^^^^^^^^^^^^^^^^^
-            hint: exclude them and declare them anew
-        "#]]),
-        ("CREATE TABLE t LIKE bas", expect![[r#"
-            error: table or view `bas` does not exist
-             --> t.sql:3:21
-              |
-            3 | CREATE TABLE t LIKE bas
-              |                     ^^^
-            hint: did you mean `base`?
-        "#]]),
-    ] {
-        check(&format!("{base}{script}"), expected);
-    }
+    check_all(base, &[
+        "CREATE TABLE t (c INT) WITH ('path' = 'y') LIKE base; SHOW CREATE TABLE t",
+        "CREATE TABLE t LIKE base (EXCLUDING ALL); SHOW CREATE TABLE t",
+        "CREATE TABLE t (b AS a * 2, c INT, WATERMARK FOR ts AS ts - INTERVAL '1' SECOND) LIKE base (OVERWRITING GENERATED
+          OVERWRITING WATERMARKS EXCLUDING OPTIONS); SHOW CREATE TABLE t",
+        "CREATE TABLE t WITH ('path' = 'y') LIKE base (INCLUDING OPTIONS)",
+        "CREATE TABLE t (a INT) LIKE base",
+        "CREATE TABLE t (WATERMARK FOR ts AS ts) LIKE base",
+        "CREATE TABLE t (PRIMARY KEY (p) NOT ENFORCED) LIKE base",
+        "CREATE TABLE t LIKE base (OVERWRITING CONSTRAINTS)",
+        "CREATE TABLE t LIKE bas",
+    ],
+        expect_file!["tests/expected/like.txt"],
+    );
 }
 
 #[test]
 fn wrong_tables() {
-    for (script, expected) in [
-        (
+    check_all(
+        "",
+        &[
             "CREATE TABLE t (a INT, a STRING)",
-            expect![[r#"
-            error: column `a` is declared twice
-             --> t.sql:1:24
-              |
-            1 | CREATE TABLE t (a INT, a STRING)
-              |                        ^
-        "#]],
-        ),
-        (
             "CREATE TABLE t ()",
-            expect![[r#"
-            error: a table needs at least one column
-             --> t.sql:1:14
-              |
-            1 | CREATE TABLE t ()
-              |              ^
-        "#]],
-        ),
-        (
             "CREATE TABLE t (a INT, WATERMARK FOR ts AS ts)",
-            expect![[r#"
-            error: WATERMARK FOR: `ts` is not a column of this table
-             --> t.sql:1:38
-              |
-            1 | CREATE TABLE t (a INT, WATERMARK FOR ts AS ts)
-              |                                      ^^
-        "#]],
-        ),
-        (
             "CREATE TABLE t (ts STRING, WATERMARK FOR ts AS ts)",
-            expect![[r#"
-            error: WATERMARK is for `ts`, whose type is STRING
-             --> t.sql:1:42
-              |
-            1 | CREATE TABLE t (ts STRING, WATERMARK FOR ts AS ts)
-              |                                          ^^
-            hint: an event-time column is TIMESTAMP(p) or TIMESTAMP_LTZ(p) with p from 0 to 3
-        "#]],
-        ),
-        (
             "CREATE TABLE t (ts TIMESTAMP(3), WATERMARK FOR ts AS 1)",
-            expect![[r#"
-            error: a watermark is a timestamp, but this is INT
-             --> t.sql:1:54
-              |
-            1 | CREATE TABLE t (ts TIMESTAMP(3), WATERMARK FOR ts AS 1)
-              |                                                      ^
-            hint: write ts - INTERVAL '5' SECOND, or ts alone for rows in order
-        "#]],
-        ),
-        (
             "CREATE TABLE t (a INT, b AS x + 1)",
-            expect![[r#"
-            error: column `x` does not exist
-             --> t.sql:1:29
-              |
-            1 | CREATE TABLE t (a INT, b AS x + 1)
-              |                             ^
-            hint: there are: a
-        "#]],
-        ),
-        (
             "CREATE TABLE t (a INT, PRIMARY KEY (b) NOT ENFORCED)",
-            expect![[r#"
-            error: PRIMARY KEY: `b` is not a column of this table
-             --> t.sql:1:37
-              |
-            1 | CREATE TABLE t (a INT, PRIMARY KEY (b) NOT ENFORCED)
-              |                                     ^
-        "#]],
-        ),
-        (
             "CREATE TABLE t (a INT, b AS a, PRIMARY KEY (b) NOT ENFORCED)",
-            expect![[r#"
-            error: PRIMARY KEY: `b` is not a physical column
-             --> t.sql:1:45
-              |
-            1 | CREATE TABLE t (a INT, b AS a, PRIMARY KEY (b) NOT ENFORCED)
-              |                                             ^
-        "#]],
-        ),
-        (
             "CREATE TABLE t (a INT) PARTITIONED BY (aa)",
-            expect![[r#"
-            error: PARTITIONED BY: `aa` is not a column of this table
-             --> t.sql:1:40
-              |
-            1 | CREATE TABLE t (a INT) PARTITIONED BY (aa)
-              |                                        ^^
-            hint: did you mean `a`?
-        "#]],
-        ),
-        (
             "CREATE TABLE t (a INT) WITH ('connector' = 'fake', 'pth' = 'x')",
-            expect![[r#"
-            error: unknown option 'pth'
-             --> t.sql:1:52
-              |
-            1 | CREATE TABLE t (a INT) WITH ('connector' = 'fake', 'pth' = 'x')
-              |                                                    ^^^^^
-            hint: did you mean 'path'?
-        "#]],
-        ),
-        (
             "CREATE TABLE t (a INT) WITH ('connector' = 'fake'); CREATE TABLE t (a INT)",
-            expect![[r#"
-            error: `t` exists already
-             --> t.sql:1:66
-              |
-            1 | CREATE TABLE t (a INT) WITH ('connector' = 'fake'); CREATE TABLE t (a INT)
-              |                                                                  ^
-            hint: DROP it first, choose another name, or write IF NOT EXISTS
-        "#]],
-        ),
-        (
             "CREATE TABLE `t$errors` (a INT)",
-            expect![[r#"
-            error: names that end in `$errors` belong to side tables
-             --> t.sql:1:14
-              |
-            1 | CREATE TABLE `t$errors` (a INT)
-              |              ^^^^^^^^^^
-            hint: choose another name
-        "#]],
-        ),
-        (
             "DESCRIBE bidz",
-            expect![[r#"
-            error: table or view `bidz` does not exist
-             --> t.sql:1:10
-              |
-            1 | DESCRIBE bidz
-              |          ^^^^
-        "#]],
-        ),
-    ] {
-        check(script, expected);
-    }
+        ],
+        expect_file!["tests/expected/wrong_tables.txt"],
+    );
 }
 
 #[test]
@@ -617,82 +356,23 @@ fn settings() {
             key  value
         "#]],
     );
-    for (script, expected) in [
-        (
+}
+
+#[test]
+fn wrong_settings() {
+    check_all(
+        "",
+        &[
             "SET 'paralelism.default' = '4'",
-            expect![[r#"
-            error: unknown option `paralelism.default`
-             --> t.sql:1:5
-              |
-            1 | SET 'paralelism.default' = '4'
-              |     ^^^^^^^^^^^^^^^^^^^^
-            hint: did you mean `parallelism.default`?
-        "#]],
-        ),
-        (
             "SET 'parallelism.default' = 'many'",
-            expect![[r#"
-            error: `many` of option `parallelism.default`: expected a whole number from 1 to 1024
-             --> t.sql:1:29
-              |
-            1 | SET 'parallelism.default' = 'many'
-              |                             ^^^^^^
-        "#]],
-        ),
-        (
             "SET 'execution.checkpointing.interval' = '10 parsecs'",
-            expect![[r#"
-            error: `10 parsecs` of option `execution.checkpointing.interval`: expected a duration such as `500 ms`, `10 s`, `5 min`, `1 h` or `7 d`
-             --> t.sql:1:42
-              |
-            1 | SET 'execution.checkpointing.interval' = '10 parsecs'
-              |                                          ^^^^^^^^^^^^
-        "#]],
-        ),
-        (
             "SET 'execution.runtime-mode' = 'batch'",
-            expect![[r#"
-            error: `execution.runtime-mode` can only be `streaming`: bounded inputs run as streams and end when they are read
-             --> t.sql:1:32
-              |
-            1 | SET 'execution.runtime-mode' = 'batch'
-              |                                ^^^^^^^
-        "#]],
-        ),
-        (
             "SET 'table.local-time-zone' = 'Berlin'",
-            expect![[r#"
-            error: `Berlin` of option `table.local-time-zone`: expected the name of a time zone, such as `UTC` or `Europe/Berlin`
-             --> t.sql:1:31
-              |
-            1 | SET 'table.local-time-zone' = 'Berlin'
-              |                               ^^^^^^^^
-        "#]],
-        ),
-        (
             "SET 'table.exec.row-errors' = 'ignore'",
-            expect![[r#"
-            error: `ignore` of option `table.exec.row-errors`: expected one of fail, skip
-             --> t.sql:1:31
-              |
-            1 | SET 'table.exec.row-errors' = 'ignore'
-              |                               ^^^^^^^^
-        "#]],
-        ),
-        (
             "RESET 'x'",
-            expect![[r#"
-            error: unknown option `x`
-             --> t.sql:1:7
-              |
-            1 | RESET 'x'
-              |       ^^^
-            hint: `SET;` lists what is set; the options are in the manual
-        "#]],
-        ),
-    ] {
-        check(script, expected);
-    }
+        ],
+        expect_file!["tests/expected/wrong_settings.txt"],
+    );
 }
 
 #[test]

@@ -1,8 +1,8 @@
 //! Window table functions and group windows as the derived tables that the planner gets.
 
-use expect_test::expect;
+use expect_test::{expect, expect_file};
 
-use super::check;
+use super::{check, check_all};
 
 #[test]
 fn table_functions() {
@@ -81,224 +81,29 @@ fn group_windows() {
 
 #[test]
 fn wrong_windows() {
-    for (text, expected) in [
-        (
+    check_all(
+        &[
             "SELECT * FROM TUMBLE(TABLE bid, DESCRIPTOR(ts))",
-            expect![[r#"
-            error: TUMBLE needs the argument SIZE
-             --> t.sql:1:15
-              |
-            1 | SELECT * FROM TUMBLE(TABLE bid, DESCRIPTOR(ts))
-              |               ^^^^^^
-            hint: TUMBLE(TABLE t, DESCRIPTOR(ts), INTERVAL '10' MINUTE [, offset])
-        "#]],
-        ),
-        (
             "SELECT * FROM TABLE(TUMBLE(TABLE bid, ts, INTERVAL '1' MINUTE))",
-            expect![[r#"
-            error: the time column must be given as a DESCRIPTOR
-             --> t.sql:1:39
-              |
-            1 | SELECT * FROM TABLE(TUMBLE(TABLE bid, ts, INTERVAL '1' MINUTE))
-              |                                       ^^
-            hint: name the time column as DESCRIPTOR(ts)
-        "#]],
-        ),
-        (
             "SELECT * FROM TABLE(TUMBLE(bid, DESCRIPTOR(ts), INTERVAL '1' MINUTE))",
-            expect![[r#"
-            error: the first argument of TUMBLE must be a table
-             --> t.sql:1:28
-              |
-            1 | SELECT * FROM TABLE(TUMBLE(bid, DESCRIPTOR(ts), INTERVAL '1' MINUTE))
-              |                            ^^^
-            hint: write TABLE bid
-        "#]],
-        ),
-        (
             "SELECT * FROM TABLE(TUMBLE(TABLE bid, DESCRIPTOR(ts), 10))",
-            expect![[r#"
-            error: the argument SIZE of TUMBLE must be an interval
-             --> t.sql:1:55
-              |
-            1 | SELECT * FROM TABLE(TUMBLE(TABLE bid, DESCRIPTOR(ts), 10))
-              |                                                       ^^
-            hint: for example INTERVAL '10' MINUTE
-        "#]],
-        ),
-        (
             "SELECT * FROM TABLE(TUMBLE(TABLE bid, DESCRIPTOR(ts), INTERVAL '0' MINUTE))",
-            expect![[r#"
-            error: the size of TUMBLE must be positive
-             --> t.sql:1:55
-              |
-            1 | SELECT * FROM TABLE(TUMBLE(TABLE bid, DESCRIPTOR(ts), INTERVAL '0' MINUTE))
-              |                                                       ^^^^^^^^^^^^^^^^^^^
-        "#]],
-        ),
-        (
             "SELECT * FROM TABLE(TUMBLE(TABLE bid, DESCRIPTOR(ts), SIZE => INTERVAL '10' MINUTS))",
-            expect![[r#"
-            error: expected the interval's unit (SECOND, MINUTE, HOUR, DAY, MONTH, YEAR), found `MINUTS`
-             --> t.sql:1:77
-              |
-            1 | SELECT * FROM TABLE(TUMBLE(TABLE bid, DESCRIPTOR(ts), SIZE => INTERVAL '10' MINUTS))
-              |                                                                             ^^^^^^
-            hint: did you mean `MINUTE`?
-        "#]],
-        ),
-        (
             "SELECT * FROM TABLE(CUMULATE(TABLE bid, DESCRIPTOR(ts), INTERVAL '7' MINUTE, INTERVAL '1' HOUR))",
-            expect![[r#"
-                error: the size of CUMULATE must be a multiple of its step
-                 --> t.sql:1:78
-                  |
-                1 | SELECT * FROM TABLE(CUMULATE(TABLE bid, DESCRIPTOR(ts), INTERVAL '7' MINUTE, INTERVAL '1' HOUR))
-                  |                                                                              ^^^^^^^^^^^^^^^^^
-            "#]],
-        ),
-        (
             "SELECT * FROM TABLE(CUMULATE(TABLE bid, DESCRIPTOR(ts), INTERVAL '2' HOUR, INTERVAL '1' HOUR))",
-            expect![[r#"
-                error: the step of CUMULATE must not be longer than its size
-                 --> t.sql:1:57
-                  |
-                1 | SELECT * FROM TABLE(CUMULATE(TABLE bid, DESCRIPTOR(ts), INTERVAL '2' HOUR, INTERVAL '1' HOUR))
-                  |                                                         ^^^^^^^^^^^^^^^^^
-                hint: the step comes first: CUMULATE(TABLE t, DESCRIPTOR(ts), step, size)
-            "#]],
-        ),
-        (
             "SELECT * FROM TABLE(HOP(TABLE bid, DESCRIPTOR(ts), INTERVAL '1' MONTH, INTERVAL '1' DAY))",
-            expect![[r#"
-            error: HOP cannot mix months with days or shorter units
-             --> t.sql:1:52
-              |
-            1 | SELECT * FROM TABLE(HOP(TABLE bid, DESCRIPTOR(ts), INTERVAL '1' MONTH, INTERVAL '1' DAY))
-              |                                                    ^^^^^^^^^^^^^^^^^^
-        "#]],
-        ),
-        (
             "SELECT * FROM TABLE(TUMBEL(TABLE bid, DESCRIPTOR(ts), INTERVAL '1' DAY))",
-            expect![[r#"
-            error: there is no table function `TUMBEL`
-             --> t.sql:1:21
-              |
-            1 | SELECT * FROM TABLE(TUMBEL(TABLE bid, DESCRIPTOR(ts), INTERVAL '1' DAY))
-              |                     ^^^^^^
-            hint: did you mean `TUMBLE`?
-        "#]],
-        ),
-        (
             "SELECT * FROM TUMBEL(TABLE bid, DESCRIPTOR(ts), INTERVAL '1' DAY)",
-            expect![[r#"
-            error: there is no table function `TUMBEL`
-             --> t.sql:1:15
-              |
-            1 | SELECT * FROM TUMBEL(TABLE bid, DESCRIPTOR(ts), INTERVAL '1' DAY)
-              |               ^^^^^^
-            hint: did you mean `TUMBLE`?
-        "#]],
-        ),
-        (
             "SELECT * FROM HOP(TABLE bid, DESCRIPTOR(ts), SLIDES => INTERVAL '1' DAY, SIZE => INTERVAL '1' DAY)",
-            expect![[r#"
-                error: HOP has no argument `SLIDES`
-                 --> t.sql:1:46
-                  |
-                1 | SELECT * FROM HOP(TABLE bid, DESCRIPTOR(ts), SLIDES => INTERVAL '1' DAY, SIZE => INTERVAL '1' DAY)
-                  |                                              ^^^^^^
-                hint: did you mean `SLIDE`?
-            "#]],
-        ),
-        (
             "SELECT * FROM TUMBLE(TABLE bid PARTITION BY a, DESCRIPTOR(ts), INTERVAL '1' DAY)",
-            expect![[r#"
-            error: TUMBLE does not take PARTITION BY
-             --> t.sql:1:45
-              |
-            1 | SELECT * FROM TUMBLE(TABLE bid PARTITION BY a, DESCRIPTOR(ts), INTERVAL '1' DAY)
-              |                                             ^
-            hint: only SESSION windows have keys of their own; put the keys into GROUP BY
-        "#]],
-        ),
-        (
             "SELECT * FROM SESSION(TABLE bid, DESCRIPTOR(ts), INTERVAL '1' MONTH)",
-            expect![[r#"
-            error: the gap of a session cannot be in months
-             --> t.sql:1:50
-              |
-            1 | SELECT * FROM SESSION(TABLE bid, DESCRIPTOR(ts), INTERVAL '1' MONTH)
-              |                                                  ^^^^^^^^^^^^^^^^^^
-            hint: write it in days: INTERVAL '30' DAY
-        "#]],
-        ),
-        (
             "SELECT TUMBLE_START(ts, INTERVAL '2' HOUR) FROM bid GROUP BY TUMBLE(ts, INTERVAL '1' HOUR)",
-            expect![[r#"
-                error: TUMBLE_START does not belong to the window in GROUP BY
-                 --> t.sql:1:8
-                  |
-                1 | SELECT TUMBLE_START(ts, INTERVAL '2' HOUR) FROM bid GROUP BY TUMBLE(ts, INTERVAL '1' HOUR)
-                  |        ^^^^^^^^^^^^
-                hint: its arguments must be those of TUMBLE in GROUP BY
-            "#]],
-        ),
-        (
             "SELECT TUMBLE(ts, INTERVAL '2' HOUR) FROM bid",
-            expect![[r#"
-            error: TUMBLE can stand only in FROM, or in GROUP BY
-             --> t.sql:1:8
-              |
-            1 | SELECT TUMBLE(ts, INTERVAL '2' HOUR) FROM bid
-              |        ^^^^^^
-            hint: FROM TABLE(TUMBLE(TABLE t, DESCRIPTOR(ts), INTERVAL '10' MINUTE [, offset]))
-        "#]],
-        ),
-        (
             "SELECT TUMBLE_END(ts, INTERVAL '2' HOUR) FROM bid",
-            expect![[r#"
-            error: TUMBLE_END can stand only in FROM, or in GROUP BY
-             --> t.sql:1:8
-              |
-            1 | SELECT TUMBLE_END(ts, INTERVAL '2' HOUR) FROM bid
-              |        ^^^^^^^^^^
-            hint: FROM TABLE(TUMBLE(TABLE t, DESCRIPTOR(ts), INTERVAL '10' MINUTE [, offset]))
-        "#]],
-        ),
-        (
             "SELECT 1 FROM bid GROUP BY TUMBLE(ts, INTERVAL '1' HOUR), TUMBLE(ts, INTERVAL '2' HOUR)",
-            expect![[r#"
-            error: a query can group by one window only
-             --> t.sql:1:59
-              |
-            1 | SELECT 1 FROM bid GROUP BY TUMBLE(ts, INTERVAL '1' HOUR), TUMBLE(ts, INTERVAL '2' HOUR)
-              |                                                           ^^^^^^
-        "#]],
-        ),
-        (
             "SELECT 1 FROM a JOIN b ON a.x = b.x GROUP BY TUMBLE(ts, INTERVAL '1' HOUR)",
-            expect![[r#"
-            error: a group window cannot stand over a join
-             --> t.sql:1:46
-              |
-            1 | SELECT 1 FROM a JOIN b ON a.x = b.x GROUP BY TUMBLE(ts, INTERVAL '1' HOUR)
-              |                                              ^^^^^^
-            hint: put the join into a subquery, or use TABLE(TUMBLE(TABLE ...))
-        "#]],
-        ),
-        (
             "SELECT 1 FROM a GROUP BY x + 1, SESSION(ts, INTERVAL '1' HOUR)",
-            expect![[r#"
-            error: the other keys of a SESSION group must be columns
-             --> t.sql:1:26
-              |
-            1 | SELECT 1 FROM a GROUP BY x + 1, SESSION(ts, INTERVAL '1' HOUR)
-              |                          ^^^^^
-            hint: compute the key in a subquery first: FROM (SELECT ..., expr AS k FROM t)
-        "#]],
-        ),
-    ] {
-        check(text, expected);
-    }
+        ],
+        expect_file!["expected/wrong_windows.txt"],
+    );
 }
