@@ -1,5 +1,6 @@
 #!/usr/bin/env bash
 # Installs what a build needs beyond a Rust toolchain and a C/C++ compiler: libclang, for the bindings to RocksDB.
+# With --for-tests also what the tests need: Python's venv (for DuckDB) and strace (kills at system calls).
 # Where it may not install, it prints the exact command and ends with an error.
 set -euo pipefail
 
@@ -23,7 +24,10 @@ command -v cc >/dev/null || missing+=(gcc)
 command -v c++ >/dev/null || missing+=(g++)
 command -v make >/dev/null || missing+=(make)
 have_libclang || missing+=(libclang-dev)
-[ "${1:-}" = "--with-python" ] && { python3 -c 'import venv, ensurepip' 2>/dev/null || missing+=(python3-venv); }
+if [ "${1:-}" = "--for-tests" ]; then
+  python3 -c 'import venv, ensurepip' 2>/dev/null || missing+=(python3-venv)
+  command -v strace >/dev/null || missing+=(strace)
+fi
 
 [ ${#missing[@]} -eq 0 ] && exit 0
 

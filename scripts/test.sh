@@ -3,7 +3,7 @@
 # and comparisons with DuckDB, which is fetched into a folder of its own.
 set -euo pipefail
 cd "$(dirname "$0")/.."
-./scripts/setup.sh --with-python
+./scripts/setup.sh --for-tests
 
 # DuckDB is the judge of batch answers. Its version is fixed so that answers do not change under the tests.
 duckdb_version="2.0.0"

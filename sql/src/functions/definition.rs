@@ -41,6 +41,9 @@ pub enum Arg {
     Any,
 }
 
+/// Says the type of a result from the arguments' types, their constant values and the session's time zone.
+pub type TypeOf = fn(&[DataType], &[Option<ScalarValue>], Tz) -> Result<DataType>;
+
 /// The type of the result.
 #[derive(Clone, Copy)]
 pub enum Returns {
@@ -57,7 +60,7 @@ pub enum Returns {
     TimestampLtz,
     Time,
     /// Depends on the arguments' types and constant values.
-    Computed(fn(&[DataType], &[Option<ScalarValue>], Tz) -> Result<DataType>),
+    Computed(TypeOf),
 }
 
 /// One function: how it is written, what it takes and gives, and how it is computed over columns.

@@ -147,7 +147,8 @@ fn refuse_unsupported(shell: &AggregateShell, raw: &RawAggregateExpr) -> Result<
         return plan_err!("{name} leaves NULLs out: RESPECT NULLS cannot be used with it");
     }
     let sorts_itself = shell.supports_within_group_clause() && raw.order_by.len() == 1;
-    if !raw.order_by.is_empty() && !(sorts_itself && raw.order_by[0].asc) {
+    let is_ordered_otherwise = raw.order_by.first().is_some_and(|first| !(sorts_itself && first.asc));
+    if is_ordered_otherwise {
         return plan_err!("{name} takes its rows as they come: ORDER BY cannot be used inside it");
     }
     Ok(())

@@ -274,7 +274,8 @@ fn assigned(
     if found == *target {
         return Ok(value);
     }
-    if !fits(&found, target) && !(literal && literal_fits(&found, target)) {
+    let is_assignable = fits(&found, target) || (literal && literal_fits(&found, target));
+    if !is_assignable {
         let (have, want) = (flink_name(&found, true), flink_name(target, true));
         let message = format!("column `{}` is {want}, but the query gives {have}", field.name());
         let hint = format!("write CAST(... AS {want}) AS {}", field.name());

@@ -80,7 +80,7 @@ fn check_body(body: &SetExpr) -> Option<Diagnostic> {
             );
             if *op != SetOperator::Union || by_name {
                 let hint = "INTERSECT and EXCEPT come later, with joins; UNION and UNION ALL are there";
-                return Some(refuse(&format!("{op} {set_quantifier}").trim().to_owned(), hint, right.span()));
+                return Some(refuse(format!("{op} {set_quantifier}").trim(), hint, right.span()));
             }
             check_body(left).or_else(|| check_body(right))
         }
