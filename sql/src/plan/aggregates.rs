@@ -4,12 +4,13 @@ use std::collections::HashMap;
 use std::sync::{Arc, LazyLock};
 
 use arrow::datatypes::DataType;
-use datafusion_common::{DataFusionError, Result, ScalarValue, exec_err, plan_err};
+use datafusion_common::{DFSchema, DataFusionError, Result, ScalarValue, exec_err, plan_err};
 use datafusion_expr::expr::{AggregateFunction, NullTreatment};
 use datafusion_expr::function::{AccumulatorArgs, StateFieldsArgs};
-use datafusion_expr::planner::{ExprPlanner, PlannerResult, RawAggregateExpr};
+use datafusion_expr::planner::{ExprPlanner, PlannerResult, RawAggregateExpr, RawFieldAccessExpr};
 use datafusion_expr::utils::{AggregateOrderSensitivity, COUNT_STAR_EXPANSION};
-use datafusion_expr::{Accumulator, AggregateUDF, AggregateUDFImpl, Expr, Signature, Volatility};
+use datafusion_expr::{Accumulator, AggregateUDF, AggregateUDFImpl, Expr, GetFieldAccess, Signature, Volatility};
+use datafusion_functions_nested::expr_fn::array_element;
 use tidemill_engine::EngineError;
 use tidemill_engine::aggregate::{self, AggregateFactory};
 
@@ -134,10 +135,29 @@ impl ExprPlanner for AggregatePlanner {
         let bound = AggregateUDF::new_from_impl(AggregateShell::new(&shell.name, literals, raw.distinct));
         let count_star = shell.name == "count" && is_star(&raw.args);
         let args = if count_star { vec![Expr::Literal(COUNT_STAR_EXPANSION, None)] } else { raw.args };
+        // Calls with different filters are different columns, and columns are told apart by their names.
+        let star_name = match &raw.filter {
+            Some(filter) => format!("count(*) FILTER (WHERE {filter})"),
+            None => "count(*)".to_owned(),
+        };
         let call =
             AggregateFunction::new_udf(Arc::new(bound), args, raw.distinct, raw.filter, vec![], raw.null_treatment);
         let call = Expr::AggregateFunction(call);
-        Ok(PlannerResult::Planned(if count_star { call.alias("count(*)") } else { call }))
+        Ok(PlannerResult::Planned(if count_star { call.alias(star_name) } else { call }))
+    }
+
+    /// `ARRAY_AGG(x)[n]` is an element of the array; DataFusion would make it NTH_VALUE, which does not stream.
+    fn plan_field_access(
+        &self,
+        raw: RawFieldAccessExpr,
+        _schema: &DFSchema,
+    ) -> Result<PlannerResult<RawFieldAccessExpr>> {
+        match (raw.expr, raw.field_access) {
+            (expr @ Expr::AggregateFunction(_), GetFieldAccess::ListIndex { key }) => {
+                Ok(PlannerResult::Planned(array_element(expr, *key)))
+            }
+            (expr, field_access) => Ok(PlannerResult::Original(RawFieldAccessExpr { field_access, expr })),
+        }
     }
 }
 

@@ -27,7 +27,7 @@ fn goes_by_order(expr: &Expr) -> bool {
     match expr {
         Expr::Alias(alias) => goes_by_order(&alias.expr),
         Expr::AggregateFunction(call) => {
-            matches!(call.func.name(), "first_value" | "last_value") && call.params.args.len() == 1
+            matches!(call.func.name(), "first_value" | "first" | "last_value" | "last") && call.params.args.len() == 1
         }
         _ => false,
     }

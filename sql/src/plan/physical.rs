@@ -9,7 +9,9 @@ use datafusion_common::config::ConfigOptions;
 use datafusion_common::tree_node::{Transformed, TreeNode, TreeNodeRecursion};
 use datafusion_common::{DFSchema, Result, ScalarValue};
 use datafusion_expr::execution_props::ExecutionProps;
+use datafusion_expr::expr::ScalarFunction;
 use datafusion_expr::physical_planning_context::PhysicalPlanningContext;
+use datafusion_expr::simplify::{ExprSimplifyResult, SimplifyContext};
 use datafusion_expr::utils::split_conjunction;
 use datafusion_expr::{ColumnarValue, Expr};
 use datafusion_physical_expr::expressions::{
@@ -34,13 +36,41 @@ impl Physicals {
     }
 
     pub fn expr(&self, expr: &Expr, schema: &DFSchema) -> Result<Physical> {
-        create_physical_expr(expr, schema, &self.properties, &self.context)
+        let lowered = lower(expr, schema)?;
+        create_physical_expr(&lowered, schema, &self.properties, &self.context)
     }
 
     /// The parts of a condition that are joined by AND.
     pub fn conjuncts(&self, condition: &Expr, schema: &DFSchema) -> Result<Vec<Physical>> {
         split_conjunction(condition).into_iter().map(|part| self.expr(part, schema)).collect()
     }
+}
+
+/// Functions of DataFusion that cannot be evaluated: they stand for CASE or CAST until the optimizer has rewritten them.
+const ABBREVIATIONS: &[&str] =
+    &["coalesce", "nvl2", "arrow_cast", "arrow_try_cast", "cast_to_type", "try_cast_to_type"];
+
+/// The expression without abbreviations. The optimizer leaves none, but it is optional, and does not see expressions of
+/// table definitions.
+fn lower(expr: &Expr, schema: &DFSchema) -> Result<Expr> {
+    let is_abbreviation = |call: &ScalarFunction| ABBREVIATIONS.contains(&call.func.name());
+    if !expr.exists(|part| Ok(matches!(part, Expr::ScalarFunction(call) if is_abbreviation(call))))? {
+        return Ok(expr.clone());
+    }
+    let context = SimplifyContext::builder().with_schema(Arc::new(schema.clone())).build();
+    let lowered = expr.clone().transform_up(|part| match part {
+        Expr::ScalarFunction(call) if is_abbreviation(&call) => {
+            let ScalarFunction { func, args } = call;
+            Ok(match func.simplify(args, &context)? {
+                ExprSimplifyResult::Simplified(simple) => Transformed::yes(simple),
+                ExprSimplifyResult::Original(args) => {
+                    Transformed::no(Expr::ScalarFunction(ScalarFunction { func, args }))
+                }
+            })
+        }
+        other => Ok(Transformed::no(other)),
+    })?;
+    Ok(lowered.data)
 }
 
 /// The index of a plain column reference.
