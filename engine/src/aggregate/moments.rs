@@ -185,7 +185,7 @@ impl Relations {
         match self.statistic {
             Relation::CovariancePopulation => covariance(&self.sums, slot, XY, false),
             Relation::CovarianceSample => covariance(&self.sums, slot, XY, true),
-            Relation::Correlation => ratio(central(XY), central(XX).sqrt() * central(YY).sqrt()),
+            Relation::Correlation => ratio(central(XY), geometric_mean(central(XX), central(YY))),
             Relation::Slope => ratio(central(XY), central(XX)),
             Relation::Intercept => {
                 ratio(central(XY), central(XX)).map(|slope| slope.mul_add(-mean(LANE_X), mean(LANE_Y)))
@@ -200,6 +200,12 @@ impl Relations {
             Relation::Count => None,
         }
     }
+}
+
+/// The root of a product. One rounding less than the product of the roots, unless the product leaves the range.
+fn geometric_mean(one: f64, other: f64) -> f64 {
+    let product = one * other;
+    if product.is_normal() { product.sqrt() } else { one.sqrt() * other.sqrt() }
 }
 
 /// A quotient, NULL where the divisor is zero.
