@@ -105,7 +105,7 @@ pub struct SavepointArgs {
 #[derive(Debug, Args)]
 pub struct TestArgs {
     /// .slt files, or folders that hold them
-    #[arg(required = true)]
+    #[arg(required_unless_present = "list_worlds")]
     pub files: Vec<PathBuf>,
     /// Worlds to run each case in: `all`, or names from --list-worlds, separated by commas
     #[arg(long, default_value = "default")]
@@ -113,6 +113,7 @@ pub struct TestArgs {
     /// Write the answers of the default world into the files instead of comparing
     #[arg(long)]
     pub update: bool,
+    /// Name the worlds and what each is for
     #[arg(long)]
     pub list_worlds: bool,
 }
