@@ -2,9 +2,9 @@
 
 use std::sync::Arc;
 
-use arrow::array::{ArrayRef, AsArray, BooleanArray, StringArray};
+use arrow::array::{Array, ArrayRef, AsArray, BooleanArray, StringArray};
 use arrow::compute::kernels::{cmp, zip};
-use arrow::compute::{is_not_null, is_null, or};
+use arrow::compute::{is_not_null, is_null, or, prep_null_mask_filter};
 use arrow::datatypes::DataType;
 use datafusion_common::{Result, plan_err};
 use datafusion_expr::type_coercion::binary::comparison_coercion;
@@ -78,7 +78,8 @@ fn extreme(call: &Call, greatest: bool) -> Result<ArrayRef> {
         let other = typed(call, index)?;
         let better = if greatest { cmp::gt(&best, &other)? } else { cmp::lt(&best, &other)? };
         // A NULL on either side stays NULL: take the side that is NULL.
-        let keep = or(&is_null(&best)?, &arrow::compute::prep_null_mask_filter(&better))?;
+        let better = if better.null_count() > 0 { prep_null_mask_filter(&better) } else { better };
+        let keep = or(&is_null(&best)?, &better)?;
         best = zip::zip(&keep, &best, &other)?;
     }
     Ok(best)
