@@ -7,17 +7,39 @@ use datafusion_common::{Result, plan_err};
 use super::call::{Call, failure};
 use super::definition::{Arg::*, Category, FunctionDef, Returns};
 
-pub(super) const FUNCTIONS: &[FunctionDef] = &[FunctionDef::new(
-    "element",
-    Category::Collection,
-    &[Any],
-    Returns::Computed(|types, _, _| match &types[0] {
-        DataType::List(item) => Ok(item.data_type().clone()),
-        other => plan_err!("ELEMENT takes an ARRAY, not {}", crate::types::flink_name(other, true)),
-    }),
-    element,
-)
-.doc("ELEMENT(array)", "The only element; NULL when the array is empty, an error when it has more.")];
+pub(super) const FUNCTIONS: &[FunctionDef] = &[
+    FunctionDef::new(
+        "element",
+        Category::Collection,
+        &[Any],
+        Returns::Computed(|types, _, _| match &types[0] {
+            DataType::List(item) => Ok(item.data_type().clone()),
+            other => plan_err!("ELEMENT takes an ARRAY, not {}", crate::types::flink_name(other, true)),
+        }),
+        element,
+    )
+    .doc("ELEMENT(array)", "The only element; NULL when the array is empty, an error when it has more."),
+    FunctionDef::new(
+        "cardinality",
+        Category::Collection,
+        &[Any],
+        Returns::Computed(|types, _, _| match &types[0] {
+            DataType::List(_) | DataType::Map(..) => Ok(DataType::Int32),
+            other => plan_err!("CARDINALITY takes an ARRAY or a MAP, not {}", crate::types::flink_name(other, true)),
+        }),
+        cardinality,
+    )
+    .doc("CARDINALITY(array or map)", "Number of elements."),
+];
+
+fn cardinality(call: &Call) -> Result<ArrayRef> {
+    let column = &call.columns[0];
+    let offsets = match column.data_type() {
+        DataType::Map(..) => column.as_map().value_offsets(),
+        _ => column.as_list::<i32>().value_offsets(),
+    };
+    call.to_int(|row| Ok((!column.is_null(row)).then(|| offsets[row + 1] - offsets[row])))
+}
 
 fn element(call: &Call) -> Result<ArrayRef> {
     let list = call.columns[0].as_list::<i32>();
