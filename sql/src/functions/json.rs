@@ -266,15 +266,14 @@ fn json_string(call: &Call) -> Result<ArrayRef> {
 
 fn json_object(call: &Call) -> Result<ArrayRef> {
     call.to_text_nulls(|row| {
-        let absent = call.text_or_none(0, row) == Some("ABSENT");
+        let clauses = Clauses::read(call, row);
         let mut members = serde_json::Map::new();
-        for pair in call.columns[1..].chunks_exact(2) {
-            if pair[0].is_null(row) {
+        for (pair, columns) in call.columns[1..].chunks_exact(2).enumerate() {
+            if columns[0].is_null(row) {
                 return Err(failure("a key of JSON_OBJECT is NULL"));
             }
-            let value = json_of(&pair[1], row)?;
-            if !(absent && value.is_null()) {
-                members.insert(array_value_to_string(&pair[0], row)?, value);
+            if let Some(value) = clauses.value(&columns[1], row, pair * 2 + 1)? {
+                members.insert(array_value_to_string(&columns[0], row)?, value);
             }
         }
         Ok(Some(Value::Object(members).to_string()))
@@ -283,8 +282,34 @@ fn json_object(call: &Call) -> Result<ArrayRef> {
 
 fn json_array(call: &Call) -> Result<ArrayRef> {
     call.to_text_nulls(|row| {
-        let absent = call.text_or_none(0, row) != Some("NULL");
-        let elements = call.columns[1..].iter().map(|column| json_of(column, row)).collect::<Result<Vec<_>>>()?;
-        Ok(Some(Value::Array(elements.into_iter().filter(|value| !(absent && value.is_null())).collect()).to_string()))
+        let clauses = Clauses::read(call, row);
+        let values = call.columns[1..].iter().enumerate();
+        let elements = values.filter_map(|(index, column)| clauses.value(column, row, index).transpose());
+        Ok(Some(Value::Array(elements.collect::<Result<_>>()?).to_string()))
     })
+}
+
+/// The first argument of JSON_OBJECT and JSON_ARRAY: see the parser.
+struct Clauses<'a> {
+    absent_on_null: bool,
+    /// Indexes of the arguments that are JSON themselves.
+    json: Vec<&'a str>,
+}
+
+impl<'a> Clauses<'a> {
+    fn read(call: &'a Call, row: usize) -> Self {
+        let mut words = call.text_or_none(0, row).unwrap_or_default().split(' ');
+        Self { absent_on_null: words.next() == Some("ABSENT"), json: words.collect() }
+    }
+
+    /// The argument's value; `None`: a NULL that is left out.
+    fn value(&self, column: &ArrayRef, row: usize, index: usize) -> Result<Option<Value>> {
+        let value = match json_of(column, row)? {
+            Value::String(text) if self.json.iter().any(|json| json.parse() == Ok(index)) => {
+                serde_json::from_str(&text).map_err(|problem| failure(format!("JSON inside JSON: {problem}")))?
+            }
+            value => value,
+        };
+        Ok(if self.absent_on_null && value.is_null() { None } else { Some(value) })
+    }
 }

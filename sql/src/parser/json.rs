@@ -5,9 +5,10 @@
 //! - `JSON_QUERY(x, p)` stays; with clauses `json_query(x, p, wrapper, on_empty, on_error)`: `wrapper` is `WITHOUT`,
 //!   `CONDITIONAL` or `UNCONDITIONAL`, the others `NULL`, `EMPTY ARRAY`, `EMPTY OBJECT` or `ERROR`.
 //! - `JSON_EXISTS(x, p)` stays; with a clause `json_exists(x, p, on_error)`: `TRUE`, `FALSE`, `UNKNOWN` or `ERROR`.
-//! - `json_object(on_null, k, v, ...)` and `json_array(on_null, v, ...)`: `on_null` is `NULL` or `ABSENT`.
+//! - `json_object(on_null, k, v, ...)` and `json_array(on_null, v, ...)`: `on_null` is `NULL` or `ABSENT`, with the
+//!   indexes of the arguments behind it that are JSON themselves, not texts: `NULL 1 3`.
 
-use sqlparser::ast::{Expr, Value};
+use sqlparser::ast::{Expr, Ident, Value};
 use sqlparser::parser::Parser;
 use sqlparser::tokenizer::{Span, Token};
 
@@ -162,8 +163,7 @@ pub(super) fn object(parser: &mut Parser) -> Parsed<Expr> {
     }
     let on_null = null_clause(parser, "NULL")?;
     expect_token(parser, &Token::RParen)?;
-    let args = std::iter::once(string_literal(on_null, name.span)).chain(members).collect();
-    Ok(function(name, args))
+    Ok(construction(name, on_null, members))
 }
 
 /// `JSON_ARRAY(v, ... [NULL ON NULL | ABSENT ON NULL])`.
@@ -178,8 +178,25 @@ pub(super) fn array(parser: &mut Parser) -> Parsed<Expr> {
     }
     let on_null = null_clause(parser, "ABSENT")?;
     expect_token(parser, &Token::RParen)?;
-    let args = std::iter::once(string_literal(on_null, name.span)).chain(elements).collect();
-    Ok(function(name, args))
+    Ok(construction(name, on_null, elements))
+}
+
+/// What JSON_OBJECT and JSON_ARRAY make goes into another one as it is.
+fn construction(name: Ident, on_null: &str, values: Vec<Expr>) -> Expr {
+    let mut clauses = on_null.to_string();
+    for index in values.iter().enumerate().filter(|(_, value)| is_construction(value)).map(|(index, _)| index) {
+        clauses.push_str(&format!(" {index}"));
+    }
+    let args = std::iter::once(string_literal(clauses, name.span)).chain(values).collect();
+    function(name, args)
+}
+
+fn is_construction(value: &Expr) -> bool {
+    match value {
+        Expr::Function(call) => ["json_object", "json_array"].contains(&call.name.to_string().as_str()),
+        Expr::Nested(inner) => is_construction(inner),
+        _ => false,
+    }
 }
 
 fn at_null_clause(parser: &Parser) -> bool {
