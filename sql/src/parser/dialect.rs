@@ -138,8 +138,8 @@ impl Dialect for FlinkDialect {
         expression::prefix(parser).map(|result| result.map_err(|diagnostic| self.carry(diagnostic)))
     }
 
-    fn parse_infix(&self, parser: &mut Parser, expr: &Expr, _precedence: u8) -> Option<Result<Expr, ParserError>> {
-        expression::infix(parser, expr).map(|result| result.map_err(|diagnostic| self.carry(diagnostic)))
+    fn parse_infix(&self, parser: &mut Parser, expr: &Expr, precedence: u8) -> Option<Result<Expr, ParserError>> {
+        expression::infix(parser, expr, precedence).map(|result| result.map_err(|diagnostic| self.carry(diagnostic)))
     }
 }
 

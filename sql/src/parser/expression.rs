@@ -167,12 +167,16 @@ fn row_values(expr: &Expr) -> Option<Vec<Expr>> {
     values.collect()
 }
 
-/// CAST to CHAR(n) and VARCHAR(n) cuts what is longer; CHAR(n) fills up with spaces.
+/// CAST to CHAR(n) and VARCHAR(n) cuts what is longer; CHAR(n) fills up with spaces. Times without fractions of a second
+/// lose them.
 fn cut_to_length(cast: Expr, sql_type: &SqlType, span: Span) -> Expr {
     let call = |name: &str, args| function(Ident::with_span(span, name), args);
     match sql_type.kind {
         TypeKind::Varchar(length) if length < LENGTH_MAX => call("left", vec![cast, number_literal(length, span)]),
         TypeKind::Char(length) => call("rpad", vec![cast, number_literal(length, span), string_literal(" ", span)]),
+        TypeKind::Timestamp(0) | TypeKind::TimestampLtz(0) => {
+            call("floor_to", vec![string_literal("SECOND", span), cast])
+        }
         _ => cast,
     }
 }
@@ -271,8 +275,13 @@ pub(super) fn subquery(query: Box<Query>) -> FunctionArguments {
     FunctionArguments::Subquery(query)
 }
 
-/// What follows an operand: `x IS [NOT] JSON [VALUE | SCALAR | ARRAY | OBJECT]` becomes `is_json(x, 'VALUE')`.
-pub(super) fn infix(parser: &mut Parser, operand: &Expr) -> Option<Parsed<Expr>> {
+/// What follows an operand: `IS [NOT] JSON` and `IS [NOT] DISTINCT FROM`; `precedence` is that of IS.
+pub(super) fn infix(parser: &mut Parser, operand: &Expr, precedence: u8) -> Option<Parsed<Expr>> {
+    json_test(parser, operand).or_else(|| distinct_test(parser, operand, precedence))
+}
+
+/// `x IS [NOT] JSON [VALUE | SCALAR | ARRAY | OBJECT]` becomes `is_json(x, 'VALUE')`.
+fn json_test(parser: &mut Parser, operand: &Expr) -> Option<Parsed<Expr>> {
     let negated = at_words(parser, &["IS", "NOT", "JSON"]);
     if !negated && !at_words(parser, &["IS", "JSON"]) {
         return None;
@@ -287,4 +296,18 @@ pub(super) fn infix(parser: &mut Parser, operand: &Expr) -> Option<Parsed<Expr>>
     }
     let op = sqlparser::ast::UnaryOperator::Not;
     Some(Ok(Expr::UnaryOp { op, expr: Box::new(test) }))
+}
+
+/// sqlparser would read `a IS DISTINCT FROM b AND c` as `a IS DISTINCT FROM (b AND c)`.
+fn distinct_test(parser: &mut Parser, operand: &Expr, precedence: u8) -> Option<Parsed<Expr>> {
+    let negated = at_words(parser, &["IS", "NOT", "DISTINCT", "FROM"]);
+    if !negated && !at_words(parser, &["IS", "DISTINCT", "FROM"]) {
+        return None;
+    }
+    (0..if negated { 4 } else { 3 }).for_each(|_| parser.advance_token());
+    let (left, right) = match parser.parse_subexpr(precedence) {
+        Ok(right) => (Box::new(operand.clone()), Box::new(right)),
+        Err(error) => return Some(Err(error.into())),
+    };
+    Some(Ok(if negated { Expr::IsNotDistinctFrom(left, right) } else { Expr::IsDistinctFrom(left, right) }))
 }

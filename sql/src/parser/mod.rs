@@ -12,6 +12,7 @@
 //!   `ceil_to('DAY', x)`, `timestampdiff('DAY', a, b)`, `timestampadd('DAY', n, x)`.
 //! - `x IS JSON ARRAY` is `is_json(x, 'ARRAY')`; the clauses of the JSON functions are literals, as `json.rs` says.
 //! - `MAP[k, v]` is `map([k], [v])`, `ROW(a, b)` is `named_struct('EXPR$0', a, 'EXPR$1', b)`, `IF(c, a, b)` is a CASE.
+//! - In patterns of LIKE the escape character is the backslash, whatever it was in the text.
 //! - Calls without parentheses (`CURRENT_TIMESTAMP`) have empty argument lists.
 //!
 //! What is refused here never reaches the planner: see `normalize.rs` and, for texts without bounds, `limits.rs`.
@@ -26,6 +27,7 @@ mod expression;
 mod group_window;
 mod interval;
 mod json;
+mod like;
 mod limits;
 mod literal;
 mod normalize;

@@ -14,7 +14,7 @@ use sqlparser::tokenizer::Span;
 use super::expression::{bare_function, cast_to, string_literal};
 use super::tokens::{Parsed, strip_path};
 use super::window_kind::Shape;
-use super::{data_type, group_window, select_names, unnest, window_table};
+use super::{data_type, group_window, like, select_names, unnest, window_table};
 use crate::diagnostic::Diagnostic;
 use crate::types::{SqlType, TypeKind};
 
@@ -205,6 +205,9 @@ fn normalize_expression(expr: &mut Expr) -> Parsed<()> {
         }
         Expr::TypedString(_) => {
             Err(Diagnostic::at(expr.span(), "this literal is not Flink SQL").with_hint("write CAST('...' AS type)"))
+        }
+        Expr::Like { pattern, escape_char, .. } | Expr::ILike { pattern, escape_char, .. } => {
+            like::escape_with_backslash(pattern, escape_char)
         }
         Expr::CompoundFieldAccess { access_chain, .. } => {
             name_fields(access_chain);

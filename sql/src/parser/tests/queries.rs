@@ -93,6 +93,22 @@ fn strings_and_json() {
 }
 
 #[test]
+fn json_in_json_and_patterns() {
+    check_expr(
+        "JSON_OBJECT('a' VALUE JSON_ARRAY(x, (JSON_OBJECT())), 'b' VALUE '[]')",
+        expect![[r#"
+            SELECT json_object('NULL 1', 'a', json_array('ABSENT 1', x, (json_object('NULL'))), 'b', '[]') AS `EXPR$0`
+        "#]],
+    );
+    check_expr(
+        "p AND a IS NOT DISTINCT FROM b + 1 AND c OR d, a LIKE '50!%' ESCAPE '!', a NOT LIKE b, a LIKE 'x\\_'",
+        expect![[r#"
+            SELECT p AND a IS NOT DISTINCT FROM b + 1 AND c OR d AS `EXPR$0`, a LIKE '50\%' ESCAPE '\' AS `EXPR$1`, a NOT LIKE replace(b, '\', '\\') ESCAPE '\' AS `EXPR$2`, a LIKE 'x\\_' ESCAPE '\' AS `EXPR$3`
+        "#]],
+    );
+}
+
+#[test]
 fn structures() {
     check_expr(
         "ARRAY[1, 2], MAP['a', 1, 'b', 2], ROW(1, 'x'), a.b.c, arr[1], m['k'].x",
