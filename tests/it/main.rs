@@ -3,5 +3,6 @@
 
 mod corpus;
 mod crash;
+mod duckdb;
 mod process;
 mod tidy;
