@@ -209,8 +209,9 @@ fn normalize_expression(expr: &mut Expr) -> Parsed<()> {
         Expr::Like { pattern, escape_char, .. } | Expr::ILike { pattern, escape_char, .. } => {
             like::escape_with_backslash(pattern, escape_char)
         }
-        Expr::CompoundFieldAccess { access_chain, .. } => {
-            name_fields(access_chain);
+        Expr::CompoundFieldAccess { root, access_chain } => {
+            let of_column = matches!(root.as_ref(), Expr::Identifier(_) | Expr::CompoundIdentifier(_));
+            name_fields(access_chain, of_column);
             Ok(())
         }
         Expr::Value(ValueWithSpan { value: Value::Number(number, _), span }) if number.contains(['e', 'E']) => {
@@ -230,10 +231,11 @@ fn normalize_expression(expr: &mut Expr) -> Parsed<()> {
     }
 }
 
-/// `items[1].sku`: behind a subscript DataFusion takes the field's name as a text.
-fn name_fields(access_chain: &mut [AccessExpr]) {
+/// `items[1].sku`, `f(x).sku`: behind anything but a column DataFusion takes the field's name as a text.
+fn name_fields(access_chain: &mut [AccessExpr], of_column: bool) {
     let behind = access_chain.iter().position(|access| matches!(access, AccessExpr::Subscript(_)));
-    for access in access_chain.iter_mut().skip(behind.unwrap_or(usize::MAX)) {
+    let first = if of_column { behind.unwrap_or(usize::MAX) } else { 0 };
+    for access in access_chain.iter_mut().skip(first) {
         if let AccessExpr::Dot(field @ Expr::Identifier(_)) = access {
             let Expr::Identifier(name) = &*field else { continue };
             *field = string_literal(name.value.clone(), name.span);

@@ -202,6 +202,11 @@ static REWRITES: LazyLock<Vec<(Regex, &str, &str)>> = LazyLock::new(|| {
             "$1 has no fields or elements",
             "only ROW, MAP and ARRAY values have",
         ),
+        (
+            r"(?s)Dot access not supported.*",
+            "a field cannot be taken here",
+            "give the expression a name in a subquery first",
+        ),
         (r"(?s)Unsupported ast node.*?: (.+)$", "this is not supported: $1", "write it in another way"),
     ];
     rewrites.into_iter().map(|(regex, text, hint)| (pattern(regex), text, hint)).collect()

@@ -65,6 +65,10 @@ fn names() {
         hint: SHOW FUNCTIONS lists them all
     "#]],
     );
+}
+
+#[test]
+fn names_in_conditions() {
     check(
         "SELECT a.bidder FROM bid WHERE price > missing",
         expect![[r#"
@@ -238,6 +242,10 @@ GROUP BY window_start, window_end"
         hint: a GROUP BY without window has no time: group by window_start, window_end
     "#]],
     );
+}
+
+#[test]
+fn windows_without_length_and_late_rows_without_window() {
     check(
         "SELECT COUNT(*) FROM TABLE(HOP(TABLE bid, DESCRIPTOR(ts), INTERVAL '0' SECOND, INTERVAL '1' MINUTE)) GROUP BY window_start, window_end",
         expect![[r#"
@@ -318,6 +326,10 @@ fn what_comes_later() {
         hint: OVER windows come later; a window with GROUP BY is there
     "#]],
     );
+}
+
+#[test]
+fn subqueries_and_sets_that_come_later() {
     check(
         "SELECT bidder FROM bid INTERSECT SELECT who FROM click",
         expect![[r#"
@@ -411,6 +423,10 @@ fn inserts() {
         hint: did you mean `total`?
     "#]],
     );
+}
+
+#[test]
+fn inserts_into_columns_that_cannot_take_them() {
     check(
         "INSERT INTO narrow (a) VALUES (1)",
         expect![[r#"
@@ -523,6 +539,10 @@ fn casts() {
         hint: CAST one side
     "#]],
     );
+}
+
+#[test]
+fn unions() {
     check(
         "SELECT price FROM bid UNION ALL SELECT who, at FROM click",
         expect![[r#"
@@ -545,6 +565,10 @@ fn casts() {
         hint: CAST one of them
     "#]],
     );
+}
+
+#[test]
+fn window_groupings() {
     check(
         "INSERT INTO files SELECT window_start, bidder, COUNT(*) FROM TABLE(TUMBLE(TABLE bid, DESCRIPTOR(ts), INTERVAL '1' MINUTE)) GROUP BY window_start, bidder",
         expect![[r#"
@@ -593,6 +617,10 @@ fn casts() {
         hint: write GROUP BY window_start, window_end, ROLLUP (...)
     "#]],
     );
+}
+
+#[test]
+fn functions_that_cannot_be_called() {
     check(
         "SELECT MEDIAN(price), NTH_VALUE(price, 2) FROM bid",
         expect![[r#"
@@ -614,6 +642,10 @@ fn casts() {
           |        ^^^^^^^^^^^
     "#]],
     );
+}
+
+#[test]
+fn fields_of_what_has_none() {
     check(
         "SELECT price['a'] FROM bid",
         expect![[r#"

@@ -8,7 +8,7 @@ use arrow::datatypes::{DataType, SchemaRef};
 use tidemill_engine::graph::ChangelogMode;
 use tidemill_engine::operators::values_source::ValuesSource;
 use tidemill_engine::runtime::testing::CollectSink;
-use tidemill_engine::runtime::{JobOptions, start};
+use tidemill_engine::runtime::{JobOptions, RestartStrategy, start};
 use tidemill_engine::sink::Sink;
 use tidemill_engine::source::Source;
 
@@ -203,12 +203,22 @@ impl Fixture {
     }
 
     pub fn run(&mut self, sql: &str, parallelism: usize) {
+        self.try_run(sql, parallelism).unwrap_or_else(|error| panic!("{sql}\n{error}"));
+    }
+
+    /// Runs the script's job; an error of the job itself is given back.
+    pub fn try_run(&mut self, sql: &str, parallelism: usize) -> tidemill_engine::Result<()> {
         self.connectors.printed = CollectSink::new();
         let job = self.plan(sql).unwrap_or_else(|found| panic!("{}", found.render("test.sql", sql)));
         let folder = tempfile::tempdir().expect("a temporary folder");
-        let options = JobOptions { parallelism, ..JobOptions::new("test", folder.path()) };
-        let handle = start(Arc::new(job.graph), options).expect("the job starts");
-        handle.wait().unwrap_or_else(|error| panic!("{sql}\n{error}"));
+        let restart = RestartStrategy::never();
+        let options = JobOptions { parallelism, restart, ..JobOptions::new("test", folder.path()) };
+        start(Arc::new(job.graph), options)?.wait().map(|_| ())
+    }
+
+    /// The table that a bare query's changes make, or why the job failed.
+    pub fn table_of(&mut self, sql: &str, parallelism: usize) -> Result<Vec<String>, String> {
+        self.try_run(sql, parallelism).map(|()| self.connectors.printed.table()).map_err(|error| error.to_string())
     }
 }
 

@@ -5,3 +5,4 @@ mod fixture;
 mod graphs;
 mod robustness;
 mod rows;
+mod scripts;

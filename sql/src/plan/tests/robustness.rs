@@ -123,87 +123,139 @@ fn random_queries_give_a_plan_or_a_diagnostic() {
     }
 }
 
+const INPUTS: &[&str] = &[
+    "bid",
+    "click",
+    "bid$errors",
+    "(SELECT bidder, price, ts FROM bid WHERE price > 1) AS s",
+    "TABLE(TUMBLE(TABLE bid, DESCRIPTOR(ts), INTERVAL '10' SECOND))",
+    "TABLE(HOP(TABLE bid, DESCRIPTOR(ts), INTERVAL '5' SECOND, INTERVAL '10' SECOND))",
+    "TABLE(CUMULATE(TABLE bid, DESCRIPTOR(ts), INTERVAL '30' SECOND, INTERVAL '1' MINUTE))",
+    "TABLE(SESSION(TABLE bid PARTITION BY bidder, DESCRIPTOR(ts), INTERVAL '6' SECOND))",
+    "bid CROSS JOIN UNNEST(tags) AS t (tag)",
+    "(VALUES (1, 'a', NULL), (2, 'b', 3)) AS v (price, bidder, auction)",
+    "(SELECT bidder, price, auction FROM bid UNION ALL SELECT who, 1, NULL FROM click)",
+    "(SELECT window_start, window_end, bidder, SUM(price) AS price FROM TABLE(TUMBLE(TABLE bid, DESCRIPTOR(ts),
+      INTERVAL '10' SECOND)) GROUP BY window_start, window_end, bidder)",
+];
+const EXPRESSIONS: &[&str] = &[
+    "bidder",
+    "price",
+    "auction",
+    "price + 1",
+    "price / 0",
+    "UPPER(bidder)",
+    "COUNT(*)",
+    "SUM(price)",
+    "MAX(bidder)",
+    "COUNT(DISTINCT price)",
+    "window_start",
+    "window_end",
+    "window_time",
+    "CAST(bidder AS INT)",
+    "CAST(price AS DOUBLE)",
+    "COALESCE(bidder, 'x')",
+    "CASE WHEN price > 1 THEN bidder END",
+    "price > 3 AND bidder = 'a'",
+    "tag",
+    "NULL",
+    "'lit'",
+    "SUM(price) FILTER (WHERE bidder = 'ann')",
+    "GROUPING(bidder)",
+    "MIN(ts)",
+    "price * 1.5",
+    "-price",
+    "ts",
+    "tags",
+    "TIMESTAMPADD(DAY, 1, ts)",
+    "DATE_FORMAT(ts, 'yyyy')",
+    "CARDINALITY(tags)",
+    "tags[1]",
+    "*",
+    "AVG(price)",
+    "COUNT(price)",
+    "COUNT(*)",
+    "SUM(price)",
+    "window_start",
+    "bidder",
+];
+const CONDITIONS: &[&str] = &[
+    "",
+    "",
+    "WHERE price > 1",
+    "WHERE bidder LIKE 'a%' OR price IS NULL",
+    "WHERE window_start > ts",
+    "WHERE window_start > TIMESTAMP '2024-01-01 00:00:05' AND price > 10",
+    "WHERE price",
+];
+const GROUPS: &[&str] = &[
+    "",
+    "",
+    "GROUP BY bidder",
+    "GROUP BY window_start, window_end",
+    "GROUP BY window_start, window_end, bidder",
+    "GROUP BY window_start, window_end, auction",
+    "GROUP BY window_end, window_start, CUBE (bidder, auction)",
+    "GROUP BY ROLLUP (bidder)",
+    "GROUP BY price + 1",
+    "GROUP BY window_start",
+    "GROUP BY window_start, window_end, bidder HAVING COUNT(*) > 1 AND bidder <> 'cat'",
+    "GROUP BY GROUPING SETS ((bidder), (price), ())",
+];
+
 /// Better formed: a list of expressions, an input, and clauses in their order.
+fn random_select(random: &mut Random) -> String {
+    let of = |random: &mut Random, choices: &[&'static str]| choices[random.below(choices.len())];
+    let columns: Vec<_> = (0..1 + random.below(4)).map(|_| of(random, EXPRESSIONS)).collect();
+    let (input, condition, group) = (of(random, INPUTS), of(random, CONDITIONS), of(random, GROUPS));
+    let distinct = of(random, &["", "", "", "DISTINCT"]);
+    format!("SELECT {distinct} {} FROM {input} {condition} {group}", columns.join(", "))
+}
+
 #[test]
 fn random_selects_give_a_plan_or_a_diagnostic() {
     let mut random = Random(11);
     let mut fixture = Fixture::new();
-    let of = |random: &mut Random, choices: &[&'static str]| choices[random.below(choices.len())];
-    let inputs = [
-        "bid",
-        "click",
-        "bid$errors",
-        "(SELECT bidder, price, ts FROM bid WHERE price > 1) AS s",
-        "TABLE(TUMBLE(TABLE bid, DESCRIPTOR(ts), INTERVAL '1' MINUTE))",
-        "TABLE(CUMULATE(TABLE bid, DESCRIPTOR(ts), INTERVAL '1' MINUTE, INTERVAL '1' HOUR))",
-        "TABLE(SESSION(TABLE bid PARTITION BY bidder, DESCRIPTOR(ts), INTERVAL '1' MINUTE))",
-        "bid CROSS JOIN UNNEST(tags) AS t (tag)",
-        "(VALUES (1, 'a', NULL), (2, 'b', 3)) AS v (price, bidder, auction)",
-        "(SELECT bidder, price, auction FROM bid UNION ALL SELECT who, 1, NULL FROM click)",
-        "(SELECT window_start, window_end, bidder, SUM(price) AS price FROM TABLE(TUMBLE(TABLE bid, DESCRIPTOR(ts), INTERVAL '1' MINUTE)) GROUP BY window_start, window_end, bidder)",
-    ];
-    let exprs = [
-        "bidder",
-        "price",
-        "auction",
-        "price + 1",
-        "price / 0",
-        "UPPER(bidder)",
-        "COUNT(*)",
-        "SUM(price)",
-        "MAX(bidder)",
-        "COUNT(DISTINCT price)",
-        "window_start",
-        "window_end",
-        "window_time",
-        "CAST(bidder AS INT)",
-        "CAST(price AS DOUBLE)",
-        "COALESCE(bidder, 'x')",
-        "CASE WHEN price > 1 THEN bidder END",
-        "price > 3 AND bidder = 'a'",
-        "tag",
-        "NULL",
-        "'lit'",
-        "SUM(price) FILTER (WHERE bidder = 'a')",
-        "GROUPING(bidder)",
-        "FIRST_VALUE(bidder)",
-        "price * 1.5",
-        "-price",
-        "ts",
-        "TIMESTAMPADD(DAY, 1, ts)",
-        "DATE_FORMAT(ts, 'yyyy')",
-        "tags",
-        "CARDINALITY(tags)",
-        "tags[1]",
-        "RAND()",
-        "*",
-    ];
-    let conditions =
-        ["", "WHERE price > 1", "WHERE bidder LIKE 'a%' OR price IS NULL", "WHERE window_start > ts", "WHERE price"];
-    let groups = [
-        "",
-        "",
-        "GROUP BY bidder",
-        "GROUP BY window_start, window_end",
-        "GROUP BY window_start, window_end, bidder",
-        "GROUP BY window_end, window_start, CUBE (bidder, auction)",
-        "GROUP BY ROLLUP (bidder)",
-        "GROUP BY price + 1",
-        "GROUP BY window_start",
-        "GROUP BY 1",
-        "GROUP BY GROUPING SETS ((bidder), (price), ())",
-    ];
     let mut planned = 0;
     for _ in 0..1500 {
-        let columns: Vec<_> = (0..1 + random.below(4)).map(|_| of(&mut random, &exprs)).collect();
-        let (input, condition) = (of(&mut random, &inputs), of(&mut random, &conditions));
-        let (distinct, group) = (of(&mut random, &["", "", "DISTINCT"]), of(&mut random, &groups));
-        let sql = format!("SELECT {distinct} {} FROM {input} {condition} {group}", columns.join(", "));
+        let sql = random_select(&mut random);
         let text = fixture.graph(&sql);
         planned += usize::from(!text.starts_with("error"));
         check_message(&sql, &text);
     }
     assert!(planned > 100, "only {planned} of the queries could be planned");
+}
+
+/// Random queries that are run in two ways; 1,200 were compared once.
+const COMPARED_QUERIES: usize = 60;
+
+/// A query gives the same table however it is planned and run; or it fails however it is.
+#[test]
+fn random_selects_give_the_same_rows_however_they_run() {
+    let mut random = Random(23);
+    let mut compared = 0;
+    while compared < COMPARED_QUERIES {
+        let sql = random_select(&mut random);
+        if Fixture::new().graph(&sql).starts_with("error") {
+            continue;
+        }
+        let plain = fixture_with_rows().table_of(&sql, 1);
+        let unoptimized = fixture_with_rows()
+            .set("tidemill.optimizer.enabled", "false")
+            .set("table.optimizer.agg-phase-strategy", "ONE_PHASE")
+            .table_of(&sql, 2);
+        match (plain, unoptimized) {
+            (Err(_), Err(_)) => {}
+            (plain, unoptimized) => assert_eq!(plain, unoptimized, "{sql}"),
+        }
+        compared += 1;
+    }
+}
+
+fn fixture_with_rows() -> Fixture {
+    let bids = "1|ann|10|2024-01-01 00:00:01|1,2\n1|bob|20|2024-01-01 00:00:03|3\n2|ann|30|2024-01-01 00:00:09|
+        2|cat|40|2024-01-01 00:00:12|4,5,6\n3|ann||2024-01-01 00:00:14|7\n3|bob|60|2024-01-01 00:01:05|8";
+    Fixture::new().with_rows("bid", bids).with_rows("click", "ann|2024-01-01 00:00:00\nbob|2024-01-01 00:00:00")
 }
 
 #[test]

@@ -403,3 +403,14 @@ fn inserts_in_another_order_and_with_constants() {
         +I[fixed, 3]"#]]
     .assert_eq(&fixture.connectors.sinks["changes"].sorted_rows().join("\n"));
 }
+
+#[test]
+fn a_null_for_a_column_that_takes_none_fails_the_job() {
+    let error =
+        fixture().try_run("INSERT INTO narrow (a, e) SELECT 7, price FROM bid", 1).expect_err("price is NULL once");
+    expect![[r#"
+        Calc: Invalid argument error: Column 'e' is declared as non-nullable but contains null values
+          row: {price=NULL}
+          hint: use TRY_CAST, which gives NULL, or leave such rows out in a WHERE clause"#]]
+    .assert_eq(&error.to_string());
+}
