@@ -28,13 +28,11 @@ pub(crate) fn analyze(plan: LogicalPlan, resolver: &NameResolver<'_>) -> Result<
     let plan = plan.transform_up_with_subqueries(|node| resolve_node(node, resolver))?.data;
     let coerced = Analyzer::new().execute_and_check(plan, &resolver.options, |_, _| {})?;
     let plain = plain_types::apply(coerced)?;
-    let coerced = match plain.transformed {
+    match plain.transformed {
         // What was coerced to the odd types is coerced back.
-        true => Analyzer::new().execute_and_check(plain.data, &resolver.options, |_, _| {})?,
-        false => plain.data,
-    };
-    // Some functions (COALESCE) exist only as what they are simplified to, so this rule is not optional.
-    apply_rules(coerced, vec![Arc::new(SimplifyExpressions::new())], &resolver.options)
+        true => Analyzer::new().execute_and_check(plain.data, &resolver.options, |_, _| {}),
+        false => Ok(plain.data),
+    }
 }
 
 fn resolve_node(node: LogicalPlan, resolver: &NameResolver<'_>) -> Result<Transformed<LogicalPlan>> {
@@ -52,21 +50,15 @@ fn distinct_as_groups(node: LogicalPlan) -> Result<Transformed<LogicalPlan>> {
     Ok(Transformed::yes(LogicalPlan::Aggregate(Aggregate::try_new(input, keys, vec![])?)))
 }
 
-type Rules = Vec<Arc<dyn OptimizerRule + Send + Sync>>;
-
 /// Applies the optional rules, in passes until nothing changes.
 pub(crate) fn optimize(plan: LogicalPlan, options: &Arc<ConfigOptions>) -> Result<LogicalPlan> {
-    let rules: Rules = vec![
+    let rules: Vec<Arc<dyn OptimizerRule + Send + Sync>> = vec![
         Arc::new(OptimizeUnions::new()),
         Arc::new(SimplifyExpressions::new()),
         Arc::new(PushDownFilter::new()),
         Arc::new(CommonSubexprEliminate::new()),
         Arc::new(OptimizeProjections::new()),
     ];
-    apply_rules(plan, rules, options)
-}
-
-fn apply_rules(plan: LogicalPlan, rules: Rules, options: &Arc<ConfigOptions>) -> Result<LogicalPlan> {
     let context = OptimizerContext::new_with_config_options(Arc::clone(options)).without_query_execution_start_time();
     Optimizer::with_rules(rules).optimize(plan, &context, |_, _| {})
 }

@@ -129,6 +129,10 @@ fn window_functions_in_every_shape() {
               |                                                        ^^^^
         "#]],
     );
+}
+
+#[test]
+fn windows_over_unions_and_unnested_rows() {
     check(
         "CREATE VIEW both AS SELECT ts, bidder AS k, price AS v FROM bid UNION ALL SELECT ts, 'all', 1 FROM bid;
          SELECT window_start, k, SUM(v) FROM TABLE(TUMBLE(TABLE both, DESCRIPTOR(ts), INTERVAL '1' MINUTE)) GROUP BY window_start, window_end, k",
