@@ -35,7 +35,8 @@ pub enum Arg {
     /// Float64.
     Number,
     Boolean,
-    /// A timestamp with or without zone as it is; a date becomes TIMESTAMP(3), a string is parsed to one.
+    /// A timestamp with or without zone, or a time of day, as it is; a date becomes TIMESTAMP(3), a string is parsed to
+    /// one.
     Time,
     /// As it is.
     Any,
@@ -256,7 +257,8 @@ impl Udf {
             Arg::Number if given.is_numeric() || given.is_null() || is_text(given) => Ok(DataType::Float64),
             Arg::Boolean if matches!(given, DataType::Boolean | DataType::Null) => Ok(DataType::Boolean),
             Arg::Time => match given {
-                DataType::Timestamp(..) => Ok(given.clone()),
+                DataType::Timestamp(..) | DataType::Time32(TimeUnit::Millisecond) => Ok(given.clone()),
+                DataType::Time64(_) => Ok(DataType::Time32(TimeUnit::Millisecond)),
                 DataType::Date32 | DataType::Null => Ok(DataType::Timestamp(TimeUnit::Millisecond, None)),
                 other if is_text(other) => Ok(DataType::Timestamp(TimeUnit::Millisecond, None)),
                 _ => refuse("a timestamp or a date"),

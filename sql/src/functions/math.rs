@@ -2,15 +2,17 @@
 
 use std::sync::Arc;
 
-use arrow::array::{ArrayRef, Float64Array, Int32Array};
+use arrow::array::{ArrayRef, AsArray, Decimal128Array, Float64Array, Int32Array};
 use arrow::compute::kernels::numeric;
-use arrow::datatypes::DataType;
+use arrow::datatypes::{DataType, Decimal128Type};
 use datafusion_common::{Result, ScalarValue};
 
 use super::call::{Call, failure};
 use super::definition::{Arg::*, Category, FunctionDef, Returns};
 
 const MATH: Category = Category::Math;
+/// Digits beyond those of any number: more are the same as so many.
+const DIGITS_MAX: i64 = 38;
 
 pub(super) const FUNCTIONS: &[FunctionDef] = &[
     FunctionDef::new("mod", MATH, &[Any, Any], Returns::Computed(common_number), remainder)
@@ -24,6 +26,18 @@ pub(super) const FUNCTIONS: &[FunctionDef] = &[
     .doc("E()", "Euler's number."),
     FunctionDef::new("sign", MATH, &[Any], Returns::Computed(|types, _, _| Ok(types[0].clone())), sign)
         .doc("SIGN(x)", "-1, 0 or 1, in the type of x."),
+    FunctionDef::new("sqrt", MATH, &[Number], Returns::Double, |call| {
+        call.to_double(|row| Ok(Some(call.number(0, row).sqrt())))
+    })
+    .doc("SQRT(x)", "The square root; NaN below zero."),
+    FunctionDef::new("floor", MATH, &[Any], Returns::Computed(whole_type), |call| whole(call, false))
+        .doc("FLOOR(x)", "The largest whole number that is not above x."),
+    FunctionDef::new("ceil", MATH, &[Any], Returns::Computed(whole_type), |call| whole(call, true))
+        .alias(&["ceiling"])
+        .doc("CEIL(x)", "The smallest whole number that is not below x."),
+    FunctionDef::new("truncate", MATH, &[Any, Integer], Returns::Computed(truncated_type), truncate)
+        .optional_after(1)
+        .doc("TRUNCATE(x [, digits])", "x cut to that many digits after the point, 0 unless said otherwise."),
     FunctionDef::new("rand", MATH, &[Integer], Returns::Double, rand)
         .optional_after(0)
         .volatile()
@@ -70,6 +84,71 @@ fn sign(call: &Call) -> Result<ArrayRef> {
         Ok(Some(if x == 0.0 || x.is_nan() { x } else { x.signum() }))
     })?;
     Ok(arrow::compute::cast(&signs, &call.returns)?)
+}
+
+/// A DECIMAL loses the digits after the point; whole numbers stay as they are; all else is DOUBLE.
+fn whole_type(types: &[DataType], _: &[Option<ScalarValue>], _: chrono_tz::Tz) -> Result<DataType> {
+    Ok(match &types[0] {
+        DataType::Decimal128(precision, scale) => DataType::Decimal128((precision + 1 - *scale as u8).clamp(1, 38), 0),
+        kept @ (DataType::Int8 | DataType::Int16 | DataType::Int32 | DataType::Int64 | DataType::Float32) => {
+            kept.clone()
+        }
+        _ => DataType::Float64,
+    })
+}
+
+fn whole(call: &Call, up: bool) -> Result<ArrayRef> {
+    if let (DataType::Decimal128(_, scale), DataType::Decimal128(precision, _)) =
+        (call.columns[0].data_type(), &call.returns)
+    {
+        let unit = 10i128.pow(u32::from(scale.unsigned_abs()));
+        let floor = |value: i128| if up { -(-value).div_euclid(unit) } else { value.div_euclid(unit) };
+        let decimals = call.columns[0].as_primitive::<Decimal128Type>();
+        let cut: Decimal128Array = decimals.iter().map(|value| value.map(floor)).collect();
+        return Ok(Arc::new(cut.with_precision_and_scale(*precision, 0)?));
+    }
+    if call.returns.is_integer() {
+        return Ok(Arc::clone(&call.columns[0]));
+    }
+    let columns = vec![arrow::compute::cast(&call.columns[0], &DataType::Float64)?];
+    let numbers = Call { columns, rows: call.rows, zone: call.zone, returns: DataType::Float64 };
+    let cut = numbers.to_double(|row| {
+        let x = numbers.number(0, row);
+        Ok(Some(if up { x.ceil() } else { x.floor() }))
+    })?;
+    Ok(arrow::compute::cast(&cut, &call.returns)?)
+}
+
+/// A DECIMAL stays one; whole numbers stay as they are; all else is DOUBLE.
+fn truncated_type(types: &[DataType], _: &[Option<ScalarValue>], _: chrono_tz::Tz) -> Result<DataType> {
+    Ok(match &types[0] {
+        kept @ (DataType::Decimal128(..) | DataType::Int8 | DataType::Int16 | DataType::Int32 | DataType::Int64) => {
+            kept.clone()
+        }
+        _ => DataType::Float64,
+    })
+}
+
+fn truncate(call: &Call) -> Result<ArrayRef> {
+    let digits = |row: usize| call.integer_or(1, row, 0).clamp(-DIGITS_MAX, DIGITS_MAX);
+    if let DataType::Decimal128(precision, scale) = call.returns {
+        let decimals = call.columns[0].as_primitive::<Decimal128Type>();
+        let cut = (0..call.rows).map(|row| {
+            let dropped = u32::try_from(i64::from(scale) - digits(row)).unwrap_or(0);
+            let unit = 10i128.checked_pow(dropped);
+            (!call.any_null(row)).then(|| unit.map_or(0, |unit| decimals.value(row) / unit * unit))
+        });
+        return Ok(Arc::new(Decimal128Array::from_iter(cut).with_precision_and_scale(precision, scale)?));
+    }
+    let numbers = arrow::compute::cast(&call.columns[0], &DataType::Float64)?;
+    let mut columns = call.columns.clone();
+    columns[0] = numbers;
+    let numbers = Call { columns, rows: call.rows, zone: call.zone, returns: DataType::Float64 };
+    let cut = numbers.to_double(|row| {
+        let unit = 10f64.powi(digits(row) as i32);
+        Ok(Some((numbers.number(0, row) * unit).trunc() / unit))
+    })?;
+    Ok(arrow::compute::cast(&cut, &call.returns)?)
 }
 
 fn rand(call: &Call) -> Result<ArrayRef> {

@@ -10,8 +10,10 @@ use datafusion_expr::ScalarUDF;
 
 mod arrays;
 mod call;
+mod cast;
 mod collection;
 mod conditional;
+mod decimal;
 mod definition;
 pub mod docs;
 mod hash;
@@ -25,6 +27,8 @@ mod time;
 mod time_units;
 mod url;
 
+pub(crate) use cast::{CAST, cast_function, is_flinks as is_flinks_cast};
+pub(crate) use decimal::{DIVIDE, divide_function, divides_decimals};
 pub use definition::{Category, FunctionDef};
 
 /// Every list of functions; a new file adds its list here.
@@ -48,4 +52,10 @@ pub fn definitions() -> impl Iterator<Item = &'static FunctionDef> {
 /// The functions for a session whose calendar is that of `zone`.
 pub fn scalar_functions(zone: Tz) -> Vec<Arc<ScalarUDF>> {
     definitions().map(|definition| Arc::new(definition::udf(definition, zone))).collect()
+}
+
+/// A function whose result does not depend on the session's time zone, by its name.
+pub(crate) fn text_function(name: &str) -> Option<Arc<ScalarUDF>> {
+    let definition = text::FUNCTIONS.iter().find(|definition| definition.name == name)?;
+    Some(Arc::new(definition::udf(definition, Tz::UTC)))
 }

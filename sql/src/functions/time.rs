@@ -104,7 +104,7 @@ fn local_of(zone: Tz, instant: DateTime<Utc>) -> NaiveDateTime {
 }
 
 /// The instant of a local time: the earlier of two, and for a time that the clock skips, the moment it jumps over it.
-fn instant_of(zone: Tz, local: NaiveDateTime) -> DateTime<Utc> {
+pub(super) fn instant_of(zone: Tz, local: NaiveDateTime) -> DateTime<Utc> {
     match zone.from_local_datetime(&local) {
         LocalResult::Single(time) | LocalResult::Ambiguous(time, _) => time.with_timezone(&Utc),
         LocalResult::None => {
@@ -116,7 +116,15 @@ fn instant_of(zone: Tz, local: NaiveDateTime) -> DateTime<Utc> {
 
 /// The timestamps of an argument, as local times.
 fn locals(call: &Call, index: usize) -> Result<impl Fn(usize) -> Option<NaiveDateTime>> {
-    let column = &call.columns[index];
+    // A time of day is one of 1970-01-01.
+    let of_day = match call.columns[index].data_type() {
+        DataType::Time32(_) => Some(cast(&cast(&call.columns[index], &DataType::Int32)?, &DataType::Int64)?),
+        _ => None,
+    };
+    let column = &match of_day {
+        Some(millis) => cast(&millis, &DataType::Timestamp(TimeUnit::Millisecond, None))?,
+        None => Arc::clone(&call.columns[index]),
+    };
     let zone = match column.data_type() {
         DataType::Timestamp(_, Some(_)) => Some(call.zone),
         _ => None,

@@ -31,6 +31,7 @@ mod like;
 mod limits;
 mod literal;
 mod normalize;
+mod operators;
 mod query_parts;
 mod script;
 mod select_names;

@@ -222,12 +222,13 @@ fn normalize_expression(expr: &mut Expr) -> Parsed<()> {
         }
         Expr::Function(call) => {
             add_parentheses(call);
+            operators::rewrite_call(call);
             if let Some(replaced) = conditional(call)? {
                 *expr = replaced;
             }
             Ok(())
         }
-        _ => Ok(()),
+        _ => operators::rewrite(expr),
     }
 }
 

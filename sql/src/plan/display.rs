@@ -8,6 +8,7 @@ use datafusion_physical_expr::ScalarFunctionExpr;
 use datafusion_physical_expr::expressions::{BinaryExpr, CastExpr, Column, Literal, TryCastExpr};
 
 use super::physical::Physical;
+use crate::functions::{CAST, DIVIDE};
 use crate::types::{flink_name, quote_string};
 
 const NANOS_PER_MILLI: i64 = 1_000_000;
@@ -42,6 +43,8 @@ fn display_call(call: &ScalarFunctionExpr) -> String {
             Some(Some(field)) => format!("{}.{field}", display(row)),
             _ => format!("{}[{}]", display(row), display(name)),
         },
+        (CAST, [value]) => format!("CAST({} AS {})", display(value), flink_name(call.return_type(), true)),
+        (DIVIDE, [left, right]) => format!("({} / {})", display(left), display(right)),
         (name, args) => {
             format!("{}({})", name.to_uppercase(), args.iter().map(display).collect::<Vec<_>>().join(", "))
         }

@@ -3,12 +3,13 @@
 use std::collections::HashMap;
 use std::sync::{Arc, LazyLock};
 
+use datafusion_common::Result;
 use datafusion_common::config::ConfigOptions;
-use datafusion_expr::planner::ExprPlanner;
-use datafusion_expr::{HigherOrderUDF, ScalarUDF};
+use datafusion_expr::expr::ScalarFunction;
+use datafusion_expr::planner::{ExprPlanner, PlannerResult};
+use datafusion_expr::{Expr, HigherOrderUDF, ScalarUDF};
 use datafusion_functions::core::planner::CoreFunctionPlanner;
 use datafusion_functions::datetime::planner::DatetimeFunctionPlanner;
-use datafusion_functions::unicode::planner::UnicodeFunctionPlanner;
 use datafusion_functions_nested::planner::{FieldAccessPlanner, NestedFunctionPlanner};
 
 use super::aggregates::AggregatePlanner;
@@ -35,11 +36,33 @@ static PLANNERS: LazyLock<Vec<Arc<dyn ExprPlanner>>> = LazyLock::new(|| {
         Arc::new(AggregatePlanner),
         Arc::new(CoreFunctionPlanner::default()),
         Arc::new(DatetimeFunctionPlanner),
-        Arc::new(UnicodeFunctionPlanner),
+        Arc::new(TextPlanner),
         Arc::new(NestedFunctionPlanner),
         Arc::new(FieldAccessPlanner),
     ]
 });
+
+/// SUBSTRING(x FROM n) and POSITION(x IN y) are Flink's functions too.
+#[derive(Debug)]
+struct TextPlanner;
+
+impl ExprPlanner for TextPlanner {
+    fn plan_position(&self, args: Vec<Expr>) -> Result<PlannerResult<Vec<Expr>>> {
+        // The text comes first here, last in LOCATE.
+        Ok(call_of("locate", args.into_iter().rev().collect()))
+    }
+
+    fn plan_substring(&self, args: Vec<Expr>) -> Result<PlannerResult<Vec<Expr>>> {
+        Ok(call_of("substring", args))
+    }
+}
+
+fn call_of(name: &str, args: Vec<Expr>) -> PlannerResult<Vec<Expr>> {
+    match crate::functions::text_function(name) {
+        Some(function) => PlannerResult::Planned(Expr::ScalarFunction(ScalarFunction::new_udf(function, args))),
+        None => PlannerResult::Original(args),
+    }
+}
 
 fn register(functions: &mut HashMap<String, Arc<ScalarUDF>>, function: Arc<ScalarUDF>) {
     for alias in function.aliases() {

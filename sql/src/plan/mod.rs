@@ -24,6 +24,7 @@ mod context;
 mod display;
 mod errors;
 mod event_time;
+mod exact;
 mod functions;
 mod graph_builder;
 mod insert;

@@ -19,7 +19,7 @@ use datafusion_optimizer::simplify_expressions::SimplifyExpressions;
 use datafusion_optimizer::{Optimizer, OptimizerContext, OptimizerRule};
 
 use super::context::NameResolver;
-use super::{casts, event_time, literals, plain_types, unnest, windows};
+use super::{casts, event_time, exact, literals, plain_types, unnest, windows};
 
 /// Makes a plan of SQL's nodes and ours, with every type coerced. What must always run.
 pub(crate) fn analyze(plan: LogicalPlan, resolver: &NameResolver<'_>) -> Result<LogicalPlan> {
@@ -28,11 +28,12 @@ pub(crate) fn analyze(plan: LogicalPlan, resolver: &NameResolver<'_>) -> Result<
     let plan = plan.transform_up_with_subqueries(|node| resolve_node(node, resolver))?.data;
     let coerced = Analyzer::new().execute_and_check(plan, &resolver.options, |_, _| {})?;
     let plain = plain_types::apply(coerced)?;
-    match plain.transformed {
+    let plain = match plain.transformed {
         // What was coerced to the odd types is coerced back.
-        true => Analyzer::new().execute_and_check(plain.data, &resolver.options, |_, _| {}),
-        false => Ok(plain.data),
-    }
+        true => Analyzer::new().execute_and_check(plain.data, &resolver.options, |_, _| {})?,
+        false => plain.data,
+    };
+    Ok(plain.transform_up_with_subqueries(|node| exact::cast(node, &resolver.options))?.data)
 }
 
 fn resolve_node(node: LogicalPlan, resolver: &NameResolver<'_>) -> Result<Transformed<LogicalPlan>> {
@@ -40,6 +41,7 @@ fn resolve_node(node: LogicalPlan, resolver: &NameResolver<'_>) -> Result<Transf
         .transform_data(distinct_as_groups)?
         .transform_data(event_time::order_by_time)?
         .transform_data(literals::narrow)?
+        .transform_data(exact::divide)?
         .transform_data(|node| casts::resolve(node, resolver))
 }
 
