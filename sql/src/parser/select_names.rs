@@ -16,6 +16,7 @@ pub(super) fn name_columns(select: &mut Select) {
     let mut tables = HashSet::new();
     select.from.iter().for_each(|table| collect_tables(table, &mut tables));
     let mut taken: HashSet<String> = select.projection.iter().filter_map(|item| own_name(item, &tables)).collect();
+    let mut seen = HashSet::new();
     for (position, item) in select.projection.iter_mut().enumerate() {
         if matches!(item, SelectItem::Wildcard(_) | SelectItem::QualifiedWildcard(..)) {
             // From here on the position in the result is not known.
@@ -23,7 +24,12 @@ pub(super) fn name_columns(select: &mut Select) {
         }
         let SelectItem::UnnamedExpr(expr) = item else { continue };
         let name = match field_name(expr, &tables) {
-            Naming::Own => continue,
+            Naming::Own => match own_column(expr) {
+                Some(column) if !seen.insert(column.value.clone()) => {
+                    query_parts::quoted(&free_name(&column.value, &taken), column.span)
+                }
+                _ => continue,
+            },
             Naming::Field(field, span) => query_parts::quoted(&free_name(field, &taken), span),
             Naming::None => query_parts::quoted(&format!("EXPR${position}"), expr.span()),
         };
@@ -54,8 +60,16 @@ fn own_name(item: &SelectItem, tables: &HashSet<String>) -> Option<String> {
     }
 }
 
+fn own_column(expr: &Expr) -> Option<&Ident> {
+    match expr {
+        Expr::Identifier(name) => Some(name),
+        Expr::CompoundIdentifier(parts) => parts.last(),
+        _ => None,
+    }
+}
+
 enum Naming<'a> {
-    /// A column keeps its name.
+    /// A column keeps its name, unless an earlier one has it.
     Own,
     /// A field of a ROW gives its name.
     Field(&'a str, Span),
