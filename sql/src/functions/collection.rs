@@ -30,7 +30,22 @@ pub(super) const FUNCTIONS: &[FunctionDef] = &[
         cardinality,
     )
     .doc("CARDINALITY(array or map)", "Number of elements."),
+    FunctionDef::new("array_position", Category::Collection, &[Any, Any], Returns::Int, position)
+        .doc("ARRAY_POSITION(array, x)", "Where x comes first, from 1; 0 when it is not there."),
 ];
+
+fn position(call: &Call) -> Result<ArrayRef> {
+    let DataType::List(item) = call.columns[0].data_type() else {
+        return plan_err!("ARRAY_POSITION takes an ARRAY and a value");
+    };
+    let list = call.columns[0].as_list::<i32>();
+    let wanted = arrow::compute::cast(&call.columns[1], item.data_type())?;
+    call.to_int(|row| {
+        let wanted = arrow::array::Scalar::new(wanted.slice(row, 1));
+        let same = arrow::compute::kernels::cmp::not_distinct(&list.value(row), &wanted)?;
+        Ok(Some(same.values().iter().position(|same| same).map_or(0, |index| index as i32 + 1)))
+    })
+}
 
 fn cardinality(call: &Call) -> Result<ArrayRef> {
     let column = &call.columns[0];

@@ -14,7 +14,7 @@ use sqlparser::tokenizer::Span;
 use super::expression::{bare_function, cast_to, string_literal};
 use super::tokens::{Parsed, strip_path};
 use super::window_kind::Shape;
-use super::{data_type, group_window, like, select_names, unnest, window_table};
+use super::{data_type, group_window, like, operators, select_names, unnest, window_table};
 use crate::diagnostic::Diagnostic;
 use crate::types::{SqlType, TypeKind};
 
