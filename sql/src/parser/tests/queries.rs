@@ -69,7 +69,7 @@ fn strings_and_json() {
     check_expr(
         "TRIM(BOTH 'x' FROM s), POSITION('a' IN b), OVERLAY(a PLACING b FROM 1 FOR 2), SUBSTRING(a FROM 2), a || b, a SIMILAR TO b",
         expect![[r#"
-            SELECT TRIM(BOTH 'x' FROM s) AS `EXPR$0`, POSITION('a' IN b) AS `EXPR$1`, OVERLAY(a PLACING b FROM 1 FOR 2) AS `EXPR$2`, SUBSTRING(a FROM 2) AS `EXPR$3`, a || b AS `EXPR$4`, a SIMILAR TO b AS `EXPR$5`
+            SELECT TRIM(BOTH 'x' FROM s) AS `EXPR$0`, POSITION('a' IN b) AS `EXPR$1`, OVERLAY(a PLACING b FROM 1 FOR 2) AS `EXPR$2`, SUBSTRING(a FROM 2) AS `EXPR$3`, a || b AS `EXPR$4`, similar_to(a, b) AS `EXPR$5`
         "#]],
     );
     check_expr(
