@@ -83,8 +83,7 @@ fn complaints_about(path: &Path) -> Vec<String> {
 }
 
 fn forbidden_words(path: &Path, text: &str) -> Vec<String> {
-    let is_test = path.components().any(|part| part.as_os_str() == "tests") || path.ends_with("tests.rs");
-    let mut in_tests = is_test;
+    let mut in_tests = is_for_tests(path);
     let mut complaints = Vec::new();
     for (index, line) in text.lines().enumerate() {
         in_tests |= line.contains("#[cfg(test)]");
@@ -96,6 +95,13 @@ fn forbidden_words(path: &Path, text: &str) -> Vec<String> {
         }
     }
     complaints
+}
+
+/// Files that exist for tests alone say so by their name or their folder's: `tests`, `store_tests`, `testing`.
+fn is_for_tests(path: &Path) -> bool {
+    let name_says_so =
+        |name: &str| ["tests", "testing", "kit"].iter().any(|word| name.trim_end_matches(".rs").ends_with(word));
+    path.components().any(|part| part.as_os_str().to_str().is_some_and(name_says_so))
 }
 
 /// (file, line, number of lines) of each function, found by indentation, which rustfmt guarantees.
