@@ -4,5 +4,7 @@
 mod corpus;
 mod crash;
 mod duckdb;
+mod examples;
 mod process;
+mod temperature;
 mod tidy;
