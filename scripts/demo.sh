@@ -1,5 +1,5 @@
 #!/usr/bin/env bash
-# Builds the program (a first build takes about 15 minutes on 2 cores, mostly RocksDB) and runs the first example.
+# Builds the program (a first build takes about 25 minutes on 2 cores, mostly RocksDB) and runs the first example.
 set -euo pipefail
 cd "$(dirname "$0")/.."
 cargo build --bin tidemill

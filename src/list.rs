@@ -1,6 +1,7 @@
 //! `tidemill connectors` and `tidemill functions`: what there is, from the lists that the program itself goes by.
 
-use std::fmt::Write;
+use std::fmt::Write as _;
+use std::io::Write as _;
 
 use tidemill_connectors::registry::{ConnectorDescription, Registry};
 use tidemill_engine::aggregate;
@@ -27,7 +28,8 @@ fn print_or_say_none(text: String, args: &ListArgs) -> Exit {
         eprintln!("nothing contains '{}'", args.filter.as_deref().unwrap_or_default());
         return Exit::WrongInput;
     }
-    println!("{}", text.trim_end());
+    // Whoever reads a long list may stop early (`| head`): that is no failure.
+    let _ = writeln!(std::io::stdout(), "{}", text.trim_end());
     Exit::Success
 }
 
