@@ -45,9 +45,9 @@ mod tests {
     #[test]
     fn a_full_disk_and_the_damaged_file_stay_recognisable() {
         let full =
-            "IO error: No space left on device: While appending to file: /s/work/1/a-0/000012.sst: No space left";
+            "IO error: No space left on device: While appending to file: /state/live/1/a-0/000012.sst: No space left";
         assert_eq!(io_error(full.into()).kind(), io::ErrorKind::StorageFull);
-        assert_eq!(named_file(full), Some("/s/work/1/a-0/000012.sst".into()));
+        assert_eq!(named_file(full), Some("/state/live/1/a-0/000012.sst".into()));
         assert_eq!(io_error("IO error: Input/output error".into()).kind(), io::ErrorKind::Other);
         assert_eq!(
             named_file("Corruption: block checksum mismatch in /a/000007.sst offset 1"),
