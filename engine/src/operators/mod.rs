@@ -8,6 +8,7 @@ pub mod key_table;
 pub mod keyed_aggregates;
 pub mod note;
 pub mod projection;
+pub mod row_codec;
 pub mod row_error;
 pub mod row_times;
 pub mod session_aggregate;

@@ -66,8 +66,8 @@ struct Instance {
 /// The instances of one node.
 pub struct World<'a> {
     factory: &'a dyn OperatorFactory,
-    /// Routes rows; `None` where the test gives each batch to the first instance.
-    keys: KeyColumns,
+    /// Routes the rows of each input.
+    keys: Vec<KeyColumns>,
     instances: Vec<Instance>,
     budget_bytes: usize,
     batch_rows: usize,
@@ -85,7 +85,17 @@ impl<'a> World<'a> {
         budget_bytes: usize,
         parallelism: usize,
     ) -> Self {
-        let keys = KeyColumns::new(keys, input).unwrap();
+        Self::with_inputs(factory, &[(keys, input)], budget_bytes, parallelism)
+    }
+
+    /// A node with several inputs: the key columns and the schema of each.
+    pub fn with_inputs(
+        factory: &'a dyn OperatorFactory,
+        inputs: &[(&[usize], &SchemaRef)],
+        budget_bytes: usize,
+        parallelism: usize,
+    ) -> Self {
+        let keys = inputs.iter().map(|(keys, input)| KeyColumns::new(keys, input).unwrap()).collect();
         let mut world = Self {
             factory,
             keys,
@@ -132,7 +142,12 @@ impl<'a> World<'a> {
 
     /// Every row goes to the instance that owns its key.
     pub fn batch(&mut self, batch: &Batch) {
-        let keys = self.keys.encode(batch.rows()).unwrap();
+        self.batch_to(0, batch);
+    }
+
+    /// The same for one of several inputs.
+    pub fn batch_to(&mut self, input: usize, batch: &Batch) {
+        let keys = self.keys[input].encode(batch.rows()).unwrap();
         let parallelism = self.instances.len();
         let owner =
             |row: &u32| KeyGroup::of(keys.hash(*row as usize), MAX_PARALLELISM).owner(MAX_PARALLELISM, parallelism);
@@ -141,7 +156,7 @@ impl<'a> World<'a> {
             if !rows.is_empty() {
                 instance.ctx.now = ProcessingTime(self.now);
                 let own = batch.take(&UInt32Array::from(rows)).unwrap();
-                instance.operator.on_batch(0, own, &mut instance.ctx, &mut self.out).unwrap();
+                instance.operator.on_batch(input, own, &mut instance.ctx, &mut self.out).unwrap();
             }
         }
     }
