@@ -6,6 +6,7 @@ pub mod expand;
 pub mod group_aggregate;
 pub mod key_table;
 pub mod keyed_aggregates;
+pub mod late;
 pub mod note;
 pub mod projection;
 pub mod row_codec;

@@ -3,6 +3,8 @@
 use chrono_tz::Tz;
 use serde::{Deserialize, Serialize};
 
+use super::{EventTime, ProcessingTime};
+
 /// A length of time on the calendar.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, Serialize, Deserialize)]
 pub enum Span {
@@ -41,6 +43,29 @@ pub enum WindowKind {
 pub enum TimeDomain {
     Event,
     Processing,
+}
+
+/// What moves time on.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Moment {
+    /// Event time reached this watermark.
+    Watermark(EventTime),
+    WallClock(ProcessingTime),
+    /// The input ended; the final watermark came before.
+    End,
+}
+
+impl TimeDomain {
+    /// The watermark at which windows of this domain are closed by now; `None` where the moment is none of its time.
+    pub fn closed_until(self, moment: Moment) -> Option<EventTime> {
+        match (self, moment) {
+            (Self::Event, Moment::Watermark(watermark)) => Some(watermark),
+            // More rows may still come within the current millisecond.
+            (Self::Processing, Moment::WallClock(now)) => Some(EventTime(now.0 - 1)),
+            (Self::Processing, Moment::End) => Some(EventTime::MAX),
+            (Self::Event, _) | (Self::Processing, Moment::Watermark(_)) => None,
+        }
+    }
 }
 
 /// A window table function, bound to a time column.

@@ -46,8 +46,10 @@ pub struct SessionCache {
     pub entries: Vec<KeyEntry>,
     pub sessions: Vec<Session>,
     pub values: AggregateSet,
-    /// Keys that differ from state.
+    /// Keys that differ from their entries in state.
     pub dirty: SlotSet,
+    /// Those of them that changed since the last barrier.
+    pub changed: SlotSet,
     calls: NarrowCalls,
     gap_ms: i64,
     free: Vec<u32>,
@@ -62,6 +64,7 @@ impl SessionCache {
             sessions: Vec::new(),
             values: calls.accumulators()?,
             dirty: SlotSet::default(),
+            changed: SlotSet::default(),
             calls,
             gap_ms,
             free: Vec::new(),
@@ -125,7 +128,7 @@ impl SessionCache {
                 Some(slot) => {
                     placed.rows.push(row);
                     placed.slots.push(slot);
-                    self.dirty.insert(key);
+                    self.mark_changed(key);
                 }
                 None => placed.late.push(row),
             }
@@ -224,10 +227,31 @@ impl SessionCache {
     pub fn close(&mut self, slots: &[u32]) {
         for slot in slots {
             self.detach(*slot);
-            self.dirty.insert(self.sessions[*slot as usize].key);
+            self.mark_changed(self.sessions[*slot as usize].key);
         }
         self.values.reset(slots);
         self.free.extend_from_slice(slots);
+    }
+
+    fn mark_changed(&mut self, key: u32) {
+        self.dirty.insert(key);
+        self.changed.insert(key);
+    }
+
+    /// The earliest end of a key's sessions.
+    pub fn first_end(&self, key: u32) -> Option<i64> {
+        self.entries[key as usize].sessions.iter().map(|slot| self.sessions[*slot as usize].end).min()
+    }
+
+    /// State has the key's entry as memory does; none where there are no sessions.
+    pub fn note_stored(&mut self, key: u32) {
+        self.entries[key as usize].stored_timer = self.first_end(key);
+    }
+
+    /// Keys with sessions.
+    pub fn live_keys(&self) -> Vec<u32> {
+        let entries = self.entries.iter().zip(0u32..);
+        entries.filter(|(entry, _)| !entry.sessions.is_empty()).map(|(_, key)| key).collect()
     }
 
     /// Keeps only some keys. The others must be in state as they are here, or have no sessions.
@@ -247,6 +271,9 @@ impl SessionCache {
             kept_entry.used_in_batch = entry.used_in_batch;
             if self.dirty.contains(*key) {
                 kept.dirty.insert(index);
+            }
+            if self.changed.contains(*key) {
+                kept.changed.insert(index);
             }
         }
         kept.values.merge_from(&into, &self.values, &from)?;

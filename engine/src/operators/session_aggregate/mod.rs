@@ -7,6 +7,7 @@
 //! Sessions are measured in instants; only their bounds are shown on the local clock.
 
 mod cache;
+mod journal;
 mod operator;
 mod stored;
 #[cfg(test)]

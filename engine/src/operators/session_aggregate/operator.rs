@@ -7,14 +7,15 @@ use super::cache::SessionCache;
 use super::stored::StoredSessions;
 use crate::aggregate::AggregateSet;
 use crate::keys::hash_key;
-use crate::operator::{Collector, Operator, OperatorContext, SIDE_PORT};
+use crate::operator::{Collector, Operator, OperatorContext};
 use crate::operators::key_table::KeyColumns;
 use crate::operators::keyed_aggregates::NarrowCalls;
+use crate::operators::late::emit_late;
 use crate::operators::note::{NoteReader, NoteWriter};
 use crate::operators::row_times::row_times;
 use crate::time::EventTime;
 use crate::time::assign::Window;
-use crate::time::window::{TimeDomain, WindowKind, WindowSpec};
+use crate::time::window::{Moment, TimeDomain, WindowKind, WindowSpec};
 use crate::{Batch, EngineError, Epoch, Result};
 
 /// Keys without sessions are cleared away when there are more than this, and more than of the others.
@@ -41,7 +42,7 @@ pub struct SessionOperator {
     time_column: usize,
     keys: KeyColumns,
     cache: SessionCache,
-    stored: Option<StoredSessions>,
+    stored: StoredSessions,
     output: Box<dyn SessionOutput>,
     /// Sessions that are closed at this watermark have been emitted.
     fired_until: EventTime,
@@ -67,7 +68,7 @@ impl SessionOperator {
             time_column,
             keys,
             cache: SessionCache::new(calls, gap_ms)?,
-            stored: None,
+            stored: StoredSessions::default(),
             output,
             fired_until: EventTime::MIN,
             batches: 0,
@@ -99,14 +100,12 @@ impl SessionOperator {
             self.cache.entries[key as usize].used_in_batch = self.batches;
             of_row.push(key);
         }
-        self.stored(ctx).read(&new, ctx)?;
+        self.stored.read(&new, &mut self.cache, ctx)?;
         Ok(of_row)
     }
 
-    /// State together with the memory over it.
-    fn stored(&mut self, ctx: &OperatorContext) -> StoredAndCache<'_> {
-        let stored = self.stored.get_or_insert_with(|| StoredSessions::new(ctx));
-        StoredAndCache { stored, cache: &mut self.cache }
+    fn on_moment(&mut self, moment: Moment, ctx: &mut OperatorContext, out: &mut dyn Collector) -> Result<()> {
+        self.domain.closed_until(moment).map_or(Ok(()), |watermark| self.fire(watermark, ctx, out))
     }
 
     fn fire(&mut self, watermark: EventTime, ctx: &mut OperatorContext, out: &mut dyn Collector) -> Result<()> {
@@ -130,10 +129,9 @@ impl SessionOperator {
     /// Brings keys with closed sessions from state into memory; returns how many.
     fn load_due(&mut self, watermark: EventTime, count: usize, ctx: &mut OperatorContext) -> Result<usize> {
         self.keep_to_budget(ctx)?;
-        let StoredAndCache { stored, cache } = self.stored(ctx);
-        let due = stored.due(watermark, count, cache, ctx)?;
-        let new: Vec<u32> = due.iter().map(|key| cache.intern(hash_key(key), key).0).collect();
-        stored.read(&new, cache, ctx)?;
+        let due = self.stored.due(watermark, count, &self.cache, ctx)?;
+        let new: Vec<u32> = due.iter().map(|key| self.cache.intern(hash_key(key), key).0).collect();
+        self.stored.read(&new, &mut self.cache, ctx)?;
         Ok(new.len())
     }
 
@@ -153,17 +151,15 @@ impl SessionOperator {
         }
         let live_keys = self.cache.open_count();
         if self.cache.entries.len() > DEAD_KEYS_MIN + 2 * live_keys {
-            self.write_back(ctx)?;
-            let live = self.cache.entries.iter().zip(0u32..).filter(|(entry, _)| !entry.sessions.is_empty());
-            let live: Vec<u32> = live.map(|(_, key)| key).collect();
-            self.cache.retain(&live)?;
+            self.stored.delete_gone(&mut self.cache, ctx)?;
+            self.cache.retain(&self.cache.live_keys())?;
         }
         Ok(())
     }
 
     /// Writes everything and keeps the keys used last, up to half of the budget.
     fn drop_cold_keys(&mut self, size_bytes: usize, ctx: &mut OperatorContext) -> Result<()> {
-        self.write_back(ctx)?;
+        self.stored.write_all(&mut self.cache, ctx)?;
         let entries = &self.cache.entries;
         let bytes_per_key = size_bytes / entries.len().max(1) + 1;
         let mut by_use: Vec<(u64, u32)> = entries
@@ -181,22 +177,6 @@ impl SessionOperator {
         ctx.metrics.cache_bytes.set(self.cache.size_bytes() as i64);
         Ok(())
     }
-
-    fn write_back(&mut self, ctx: &mut OperatorContext) -> Result<()> {
-        let stored = self.stored.get_or_insert_with(|| StoredSessions::new(ctx));
-        stored.write_back(&mut self.cache, ctx)
-    }
-}
-
-struct StoredAndCache<'a> {
-    stored: &'a mut StoredSessions,
-    cache: &'a mut SessionCache,
-}
-
-impl StoredAndCache<'_> {
-    fn read(&mut self, keys: &[u32], ctx: &OperatorContext) -> Result<()> {
-        self.stored.read(keys, self.cache, ctx)
-    }
 }
 
 impl Operator for SessionOperator {
@@ -207,7 +187,7 @@ impl Operator for SessionOperator {
             watermark = Some(watermark.map_or(own, |watermark| watermark.min(own)));
         }
         self.fired_until = watermark.unwrap_or(EventTime::MIN);
-        Ok(())
+        self.stored.open(&mut self.cache, ctx)
     }
 
     fn on_batch(
@@ -222,10 +202,7 @@ impl Operator for SessionOperator {
         let columns = self.cache.calls().project(batch.rows())?;
         let rows = keys.into_iter().zip(times).zip(0u32..).map(|((key, (time, mark)), row)| (row, key, time, mark));
         let placed = self.cache.place(rows, &columns)?;
-        if !placed.late.is_empty() {
-            ctx.metrics.late.add(placed.late.len());
-            out.emit(SIDE_PORT, batch.take(&UInt32Array::from(placed.late))?)?;
-        }
+        emit_late(&batch, &placed.late, ctx, out)?;
         self.keep_to_budget(ctx)
     }
 
@@ -235,14 +212,11 @@ impl Operator for SessionOperator {
     }
 
     fn on_watermark(&mut self, watermark: EventTime, ctx: &mut OperatorContext, out: &mut dyn Collector) -> Result<()> {
-        match self.domain {
-            TimeDomain::Event => self.fire(watermark, ctx, out),
-            TimeDomain::Processing => Ok(()),
-        }
+        self.on_moment(Moment::Watermark(watermark), ctx, out)
     }
 
     fn on_barrier(&mut self, _epoch: Epoch, ctx: &mut OperatorContext, _out: &mut dyn Collector) -> Result<()> {
-        self.write_back(ctx)?;
+        self.stored.on_barrier(&mut self.cache, ctx)?;
         let mut note = NoteWriter::default();
         note.push(self.fired_until.0);
         ctx.state.set_note(note.finish());
@@ -250,10 +224,7 @@ impl Operator for SessionOperator {
     }
 
     fn on_time(&mut self, ctx: &mut OperatorContext, out: &mut dyn Collector) -> Result<()> {
-        match self.domain {
-            TimeDomain::Event => Ok(()),
-            TimeDomain::Processing => self.fire(EventTime(ctx.now.0 - 1), ctx, out),
-        }
+        self.on_moment(Moment::WallClock(ctx.now), ctx, out)
     }
 
     fn wants_time(&self) -> bool {
@@ -261,10 +232,7 @@ impl Operator for SessionOperator {
     }
 
     fn on_end(&mut self, ctx: &mut OperatorContext, out: &mut dyn Collector) -> Result<()> {
-        match self.domain {
-            TimeDomain::Event => Ok(()),
-            TimeDomain::Processing => self.fire(EventTime::MAX, ctx, out),
-        }
+        self.on_moment(Moment::End, ctx, out)
     }
 }
 

@@ -1,9 +1,12 @@
 //! Sessions in durable state: one entry per key with all of its open sessions, and one timer per key.
 //!
 //! A timer sorts by the earliest end of the key's sessions, so that sessions which are not in memory fire without a
-//! search. A key that is in memory is ruled by memory: its entry and timer may be older.
+//! search. A key that is in memory is ruled by memory: its entry and timer may be older. Keys that changed since the
+//! last barrier stand in the [`Journal`]; they get an entry once they have been quiet from one barrier to the next, or
+//! have to leave memory.
 
 use super::cache::SessionCache;
+use super::journal::Journal;
 use crate::keys::{KeyGroup, hash_key};
 use crate::operator::OperatorContext;
 use crate::operators::note::{from_sortable, sortable};
@@ -17,69 +20,73 @@ const TIMER: u8 = 1;
 /// Keys that are written at a time.
 const WRITE_KEYS: usize = 4096;
 
-/// What is known of state without reading it: per key group a bound below all of its timers.
+/// What is known of state without reading it.
+#[derive(Default)]
 pub struct StoredSessions {
+    /// Per key group a bound below all of its timers.
     first_timer: Vec<i64>,
+    journal: Journal,
 }
 
 impl StoredSessions {
-    /// Nothing is known of a restored state; a first look will tell.
-    pub fn new(ctx: &OperatorContext) -> Self {
-        Self { first_timer: vec![i64::MIN; ctx.key_groups.groups().len()] }
+    /// Takes up a restored state. Nothing is known of its timers; a first look will tell.
+    pub fn open(&mut self, cache: &mut SessionCache, ctx: &OperatorContext) -> Result<()> {
+        self.first_timer = vec![i64::MIN; ctx.key_groups.groups().len()];
+        self.journal.read(cache, ctx)
     }
 
     /// Reads the sessions of keys that are new in memory.
     pub fn read(&self, keys: &[u32], cache: &mut SessionCache, ctx: &OperatorContext) -> Result<()> {
-        let (mut slots, mut values) = (Vec::new(), Vec::new());
+        let mut found = Vec::new();
         for key in keys {
             let group = cache.keys.group(*key, ctx.key_groups);
-            let Some(entry) = ctx.state.get(group, &entry_key(cache.keys.key(*key)))? else { continue };
-            let mut rest = entry.as_slice();
-            let mut first_end = i64::MAX;
-            while !rest.is_empty() {
-                let (start, end) = (read_i64(&mut rest)?, read_i64(&mut rest)?);
-                let length = usize::try_from(read_i64(&mut rest)?).map_err(|_| damaged())?;
-                let (value, others) = rest.split_at_checked(length).ok_or_else(damaged)?;
-                rest = others;
-                first_end = first_end.min(end);
-                slots.push(cache.open(*key, start, end));
-                values.push(value.to_vec());
+            if let Some(entry) = ctx.state.get(group, &entry_key(cache.keys.key(*key)))? {
+                found.push((*key, entry));
             }
+        }
+        let (mut slots, mut values) = (Vec::new(), Vec::new());
+        for (key, entry) in &found {
+            let first_end = open_entry(entry, *key, cache, &mut slots, &mut values)?;
             cache.entries[*key as usize].stored_timer = Some(first_end);
         }
-        cache.values.merge_encoded(&slots, values.iter().map(Vec::as_slice))
+        cache.values.merge_encoded(&slots, values)
     }
 
-    /// Writes the keys that changed.
-    pub fn write_back(&mut self, cache: &mut SessionCache, ctx: &mut OperatorContext) -> Result<()> {
+    /// Writes what changed since the last barrier.
+    pub fn on_barrier(&mut self, cache: &mut SessionCache, ctx: &mut OperatorContext) -> Result<()> {
+        let is_young = |key: &u32| cache.changed.contains(*key) && !cache.entries[*key as usize].sessions.is_empty();
+        let (young, settled): (Vec<u32>, Vec<u32>) = cache.dirty.iter().partition(is_young);
+        self.write_entries(&settled, cache, ctx)?;
+        self.journal.write(&young, cache, ctx)?;
+        cache.dirty = young.into_iter().collect();
+        cache.changed.clear();
+        Ok(())
+    }
+
+    /// Gives all keys that differ from their entries new ones, so that they may leave memory.
+    pub fn write_all(&mut self, cache: &mut SessionCache, ctx: &mut OperatorContext) -> Result<()> {
         let dirty: Vec<u32> = cache.dirty.iter().collect();
-        for keys in dirty.chunks(WRITE_KEYS) {
-            let slots = |key: &u32| cache.entries[*key as usize].sessions.clone();
-            let slots: Vec<u32> = keys.iter().flat_map(slots).collect();
-            let values = cache.values.encode_state(&slots)?;
-            let mut row = 0;
-            for key in keys {
-                let mut entry = Vec::new();
-                for slot in &cache.entries[*key as usize].sessions {
-                    let session = cache.sessions[*slot as usize];
-                    let value = values.row(row);
-                    row += 1;
-                    for number in [session.start, session.end, value.data().len() as i64] {
-                        entry.extend(sortable(number));
-                    }
-                    entry.extend_from_slice(value.data());
-                }
-                self.write_key(*key, &entry, cache, ctx)?;
-            }
-        }
+        self.write_entries(&dirty, cache, ctx)?;
         cache.dirty.clear();
         Ok(())
     }
 
-    fn write_key(&mut self, key: u32, entry: &[u8], cache: &mut SessionCache, ctx: &mut OperatorContext) -> Result<()> {
+    /// Takes the entries of keys without sessions out of state, so that memory may forget these keys.
+    pub fn delete_gone(&mut self, cache: &mut SessionCache, ctx: &mut OperatorContext) -> Result<()> {
+        let is_gone = |key: &u32| cache.entries[*key as usize].sessions.is_empty();
+        let gone: Vec<u32> = cache.dirty.iter().filter(is_gone).collect();
+        self.write_entries(&gone, cache, ctx)
+    }
+
+    fn write_entries(&mut self, keys: &[u32], cache: &mut SessionCache, ctx: &mut OperatorContext) -> Result<()> {
+        for_each_entry(keys, cache, |key, entry| self.write_key(key, entry, cache, ctx))?;
+        keys.iter().for_each(|key| cache.note_stored(*key));
+        Ok(())
+    }
+
+    fn write_key(&mut self, key: u32, entry: &[u8], cache: &SessionCache, ctx: &mut OperatorContext) -> Result<()> {
         let group = cache.keys.group(key, ctx.key_groups);
-        let ends = cache.entries[key as usize].sessions.iter().map(|slot| cache.sessions[*slot as usize].end);
-        let first_end = ends.min();
+        let first_end = cache.first_end(key);
         let stored = cache.entries[key as usize].stored_timer;
         let key_bytes = cache.keys.key(key);
         if let Some(old) = stored.filter(|_| stored != first_end) {
@@ -100,7 +107,6 @@ impl StoredSessions {
                 }
             }
         }
-        cache.entries[key as usize].stored_timer = first_end;
         Ok(())
     }
 
@@ -136,6 +142,51 @@ impl StoredSessions {
     }
 }
 
+/// Calls `visit` with each key and the entry that says what memory has of it; the entry is empty without sessions.
+pub fn for_each_entry(
+    keys: &[u32],
+    cache: &SessionCache,
+    mut visit: impl FnMut(u32, &[u8]) -> Result<()>,
+) -> Result<()> {
+    let mut entry = Vec::new();
+    for keys in keys.chunks(WRITE_KEYS) {
+        let slots = || keys.iter().flat_map(|key| &cache.entries[*key as usize].sessions).copied();
+        let values = cache.values.encode_state(&slots().collect::<Vec<u32>>())?;
+        let mut values = values.iter();
+        for key in keys {
+            entry.clear();
+            for slot in &cache.entries[*key as usize].sessions {
+                let session = cache.sessions[*slot as usize];
+                let value = values.next().expect("each session has a value");
+                entry.extend(sortable(session.start));
+                entry.extend(sortable(session.end));
+                entry.extend(sortable(value.data().len() as i64));
+                entry.extend_from_slice(value.data());
+            }
+            visit(*key, &entry)?;
+        }
+    }
+    Ok(())
+}
+
+/// Opens the sessions of an entry; their slots and aggregates are for the caller to merge. Gives the earliest end.
+pub fn open_entry<'a>(
+    mut entry: &'a [u8],
+    key: u32,
+    cache: &mut SessionCache,
+    slots: &mut Vec<u32>,
+    values: &mut Vec<&'a [u8]>,
+) -> Result<i64> {
+    let mut first_end = i64::MAX;
+    while !entry.is_empty() {
+        let (start, end) = (take_i64(&mut entry)?, take_i64(&mut entry)?);
+        first_end = first_end.min(end);
+        slots.push(cache.open(key, start, end));
+        values.push(take_bytes(&mut entry)?);
+    }
+    Ok(first_end)
+}
+
 fn entry_key(key: &[u8]) -> Vec<u8> {
     [&[ENTRY], key].concat()
 }
@@ -149,10 +200,18 @@ fn split_timer(timer: &[u8]) -> Result<(i64, &[u8])> {
     Ok((from_sortable(*end), key))
 }
 
-fn read_i64(rest: &mut &[u8]) -> Result<i64> {
+pub fn take_i64(rest: &mut &[u8]) -> Result<i64> {
     let (number, others) = rest.split_first_chunk::<8>().ok_or_else(damaged)?;
     *rest = others;
     Ok(from_sortable(*number))
+}
+
+/// A length and as many bytes.
+pub fn take_bytes<'a>(rest: &mut &'a [u8]) -> Result<&'a [u8]> {
+    let length = usize::try_from(take_i64(rest)?).map_err(|_| damaged())?;
+    let (bytes, others) = rest.split_at_checked(length).ok_or_else(damaged)?;
+    *rest = others;
+    Ok(bytes)
 }
 
 fn damaged() -> EngineError {

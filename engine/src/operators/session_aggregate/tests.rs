@@ -257,6 +257,30 @@ fn a_row_bridges_two_sessions_and_a_restart_keeps_them_apart() {
 }
 
 #[test]
+fn only_keys_that_are_quiet_from_barrier_to_barrier_get_entries() {
+    const QUIET_ENTRIES: usize = 2;
+    let plan = aggregate_plan(spec(10, TimeDomain::Event, None), vec![0]);
+    let mut world = World::new(&plan, &[0], &plan.input, usize::MAX, 1);
+    let add = |world: &mut World, time| {
+        world.batch(&batch_of(&[Row { key: Some("a"), value: 1, time, watermark: i64::MIN }], &plan.input));
+        world.barrier();
+        world.state_entries()
+    };
+    assert_eq!(add(&mut world, 0), 1, "a list with the key");
+    assert_eq!(add(&mut world, 5), 1, "changed again: the list replaces the one before");
+    world.barrier();
+    assert_eq!(world.state_entries(), QUIET_ENTRIES, "an entry and a timer, no list");
+    world.restart(1);
+    assert_eq!(add(&mut world, 9), QUIET_ENTRIES + 1, "the list overrules the entry");
+    (0..3).for_each(|_| world.restart(2));
+    assert_eq!(world.state_entries(), QUIET_ENTRIES);
+    world.watermark(19);
+    assert_eq!(world.sorted_rows(), ["a|3|3|1|1970-01-01T00:00:00|1970-01-01T00:00:00.019|1970-01-01T00:00:00.018"]);
+    world.barrier();
+    assert_eq!(world.state_entries(), 0);
+}
+
+#[test]
 fn bounds_are_shown_on_the_local_clock() {
     let zone = Some(Tz::America__New_York);
     let plan = aggregate_plan(spec(60_000, TimeDomain::Event, zone), vec![]);

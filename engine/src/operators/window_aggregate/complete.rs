@@ -1,6 +1,6 @@
 //! The operator that holds slices and fires windows: over rows (one phase) or over partial aggregates (second phase).
 
-use arrow::array::{AsArray, RecordBatch, UInt32Array};
+use arrow::array::{AsArray, RecordBatch};
 use arrow::datatypes::{Int64Type, Schema};
 
 use super::emitter::Emitter;
@@ -9,11 +9,12 @@ use super::schedule::Schedule;
 use super::slice_store::SliceStore;
 use super::sliced_rows::{Clocks, SlicedRows, Slicer};
 use super::{SLICE_COLUMNS, WindowAggregate, local_schema};
-use crate::operator::{Collector, Operator, OperatorContext, SIDE_PORT};
+use crate::operator::{Collector, Operator, OperatorContext};
 use crate::operators::key_table::{BatchKeys, KeyColumns};
 use crate::operators::keyed_aggregates::NarrowCalls;
+use crate::operators::late::emit_late;
 use crate::time::assign::Slice;
-use crate::time::window::TimeDomain;
+use crate::time::window::{Moment, TimeDomain};
 use crate::time::{EventTime, ProcessingTime};
 use crate::{Batch, EngineError, Epoch, Result};
 
@@ -84,7 +85,8 @@ impl WindowOperator {
             }
         };
         let sliced = self.slicer.slice(batch, clocks)?;
-        emit_late(batch, &sliced, ctx, out)?;
+        ctx.metrics.filtered.add(sliced.outside);
+        emit_late(batch, &sliced.late, ctx, out)?;
         let keys = self.firer.keys().encode(batch.rows())?;
         let columns = self.store.calls().project(batch.rows())?;
         self.add_parts(&sliced, &columns, &keys, SliceStore::update)
@@ -114,6 +116,10 @@ impl WindowOperator {
             }
         }
         Ok(())
+    }
+
+    fn on_moment(&mut self, moment: Moment, ctx: &mut OperatorContext, out: &mut dyn Collector) -> Result<()> {
+        self.domain.closed_until(moment).map_or(Ok(()), |watermark| self.fire(watermark, ctx, out))
     }
 
     fn fire(&mut self, watermark: EventTime, ctx: &mut OperatorContext, out: &mut dyn Collector) -> Result<()> {
@@ -165,10 +171,7 @@ impl Operator for WindowOperator {
     }
 
     fn on_watermark(&mut self, watermark: EventTime, ctx: &mut OperatorContext, out: &mut dyn Collector) -> Result<()> {
-        match self.domain {
-            TimeDomain::Event => self.fire(watermark, ctx, out),
-            TimeDomain::Processing => Ok(()),
-        }
+        self.on_moment(Moment::Watermark(watermark), ctx, out)
     }
 
     fn on_barrier(&mut self, _epoch: Epoch, ctx: &mut OperatorContext, _out: &mut dyn Collector) -> Result<()> {
@@ -179,10 +182,7 @@ impl Operator for WindowOperator {
     }
 
     fn on_time(&mut self, ctx: &mut OperatorContext, out: &mut dyn Collector) -> Result<()> {
-        match self.domain {
-            TimeDomain::Event => Ok(()),
-            TimeDomain::Processing => self.fire(EventTime(ctx.now.0 - 1), ctx, out),
-        }
+        self.on_moment(Moment::WallClock(ctx.now), ctx, out)
     }
 
     fn wants_time(&self) -> bool {
@@ -190,21 +190,8 @@ impl Operator for WindowOperator {
     }
 
     fn on_end(&mut self, ctx: &mut OperatorContext, out: &mut dyn Collector) -> Result<()> {
-        match self.domain {
-            TimeDomain::Event => Ok(()),
-            TimeDomain::Processing => self.fire(EventTime::MAX, ctx, out),
-        }
+        self.on_moment(Moment::End, ctx, out)
     }
-}
-
-/// Sends late rows, whole, to the side port, and counts them and those between windows.
-pub fn emit_late(batch: &Batch, sliced: &SlicedRows, ctx: &mut OperatorContext, out: &mut dyn Collector) -> Result<()> {
-    ctx.metrics.filtered.add(sliced.outside);
-    if sliced.late.is_empty() {
-        return Ok(());
-    }
-    ctx.metrics.late.add(sliced.late.len());
-    out.emit(SIDE_PORT, batch.take(&UInt32Array::from(sliced.late.clone()))?)
 }
 
 fn read_slices(rows: &RecordBatch, key_columns: usize) -> impl Iterator<Item = Slice> {

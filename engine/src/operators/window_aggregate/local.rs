@@ -11,11 +11,11 @@ use arrow::datatypes::SchemaRef;
 use chrono_tz::Tz;
 
 use super::WindowAggregate;
-use super::complete::emit_late;
 use super::sliced_rows::{Clocks, Slicer};
 use crate::operator::{Collector, MAIN_PORT, Operator, OperatorContext};
 use crate::operators::key_table::KeyColumns;
 use crate::operators::keyed_aggregates::{KeyedAggregates, NarrowCalls};
+use crate::operators::late::emit_late;
 use crate::time::EventTime;
 use crate::time::assign::{Slice, is_closed};
 use crate::{Batch, Epoch, Result};
@@ -44,7 +44,8 @@ impl LocalWindowOperator {
 
     fn add(&mut self, batch: &Batch, ctx: &mut OperatorContext, out: &mut dyn Collector) -> Result<()> {
         let sliced = self.slicer.slice(batch, Clocks { watermark: ctx.watermark, now: ctx.now })?;
-        emit_late(batch, &sliced, ctx, out)?;
+        ctx.metrics.filtered.add(sliced.outside);
+        emit_late(batch, &sliced.late, ctx, out)?;
         let keys = self.keys.encode(batch.rows())?;
         for part in sliced.parts(&self.calls.project(batch.rows())?)? {
             let slice = match self.slices.entry(part.slice) {
