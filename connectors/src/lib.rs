@@ -9,8 +9,11 @@ pub mod datagen;
 pub mod filesystem;
 pub mod format;
 pub mod framing;
+pub mod nexmark;
 pub mod options;
+mod pace;
 pub mod print;
+mod random;
 pub mod registry;
 pub mod table;
 

@@ -14,6 +14,7 @@ use tidemill_engine::type_name::sql_type_name;
 use crate::blackhole::Blackhole;
 use crate::datagen::Datagen;
 use crate::filesystem::Filesystem;
+use crate::nexmark::Nexmark;
 use crate::options::{self, OptionDef, OptionProblem, OptionType, Side};
 use crate::print::{Console, Print, PrintSink, PrintStyle};
 use crate::table::TableSpec;
@@ -105,8 +106,13 @@ impl Registry {
 
     /// As [`Registry::standard`], with another place to print to.
     pub fn new(console: Console) -> Self {
-        let connectors: Vec<Box<dyn Connector>> =
-            vec![Box::new(Filesystem), Box::new(Datagen), Box::new(Print::new(console.clone())), Box::new(Blackhole)];
+        let connectors: Vec<Box<dyn Connector>> = vec![
+            Box::new(Filesystem),
+            Box::new(Datagen),
+            Box::new(Nexmark),
+            Box::new(Print::new(console.clone())),
+            Box::new(Blackhole),
+        ];
         Self { connectors, console }
     }
 

@@ -50,7 +50,7 @@ fn answers_equal_duckdb() {
         let parallelism = (job % 3 + 1).to_string();
         let failed = run_or_name_failures(&workspace, group, &parallelism);
         let ran = group.iter().filter(|query| !failed.contains_key(&query.name));
-        problems.extend(ran.filter_map(|query| compare(&workspace, query, &theirs)));
+        problems.extend(ran.filter_map(|query| compare(&workspace, &query.name, &query.columns, &theirs)));
         problems.extend(failed.into_values());
     }
     assert!(problems.is_empty(), "{} of {} queries differ:\n{}", problems.len(), queries.len(), problems.join("\n"));
@@ -175,24 +175,29 @@ fn run_job(workspace: &Workspace, group: &[Query], parallelism: &str) -> Result<
     if output.status.success() { Ok(()) } else { Err(String::from_utf8_lossy(&output.stderr).into_owned()) }
 }
 
-/// What is wrong with one query's answer, if anything.
-fn compare(workspace: &Workspace, query: &Query, theirs: &BTreeMap<String, Value>) -> Option<String> {
-    let answer = &theirs[&query.name];
+/// What is wrong with the answer of the query `name`, if anything: the rows in `out/NAME` against DuckDB's.
+pub fn compare(workspace: &Workspace, name: &str, columns: &str, theirs: &BTreeMap<String, Value>) -> Option<String> {
+    let lines = workspace.visible_lines(&format!("out/{name}"));
+    compare_rows(&lines, name, columns, theirs)
+}
+
+/// As [`compare`], with our rows as lines of JSON.
+pub fn compare_rows(lines: &[String], name: &str, columns: &str, theirs: &BTreeMap<String, Value>) -> Option<String> {
+    let answer = &theirs[name];
     let Some(rows) = answer["rows"].as_array() else {
-        return Some(format!("{}: DuckDB refuses it: {}", query.name, answer["error"]));
+        return Some(format!("{name}: DuckDB refuses it: {}", answer["error"]));
     };
-    let floats = float_columns(&query.columns);
+    let floats = float_columns(columns);
     let cells = |row: &Value| {
         let values = row.as_array().expect("a row").iter();
         values.zip(&floats).map(|(value, float)| Cell::from_oracle(value, *float)).collect::<Vec<Cell>>()
     };
     let theirs: Vec<Vec<Cell>> = rows.iter().map(cells).collect();
     if theirs.is_empty() {
-        return Some(format!("{}: an empty answer proves nothing", query.name));
+        return Some(format!("{name}: an empty answer proves nothing"));
     }
-    let lines = workspace.visible_lines(&format!("out/{}", query.name));
     let ours = lines.iter().map(|line| output_row(line, &floats)).collect();
-    difference(ours, theirs).map(|text| format!("{}: {text}", query.name))
+    difference(ours, theirs).map(|text| format!("{name}: {text}"))
 }
 
 fn output_row(line: &str, floats: &[bool]) -> Vec<Cell> {

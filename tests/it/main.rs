@@ -5,6 +5,7 @@ mod corpus;
 mod crash;
 mod duckdb;
 mod examples;
+mod nexmark;
 mod process;
 mod temperature;
 mod tidy;

@@ -10,8 +10,9 @@ use tidemill_engine::type_name::sql_type_name;
 
 use super::generator::{DAY_MS, Generator, Length, Rule, Sequence};
 use super::generator::{element_field, entry_fields, row_fields, units_per_second};
-use super::{FIELD_OPTIONS, NUMBER_OF_ROWS, ROWS_PER_SECOND, SEED, random};
+use super::{FIELD_OPTIONS, NUMBER_OF_ROWS, ROWS_PER_SECOND, SEED};
 use crate::options::{self, OptionProblem, values};
+use crate::random;
 use crate::table::TableSpec;
 
 /// Flink's defaults.

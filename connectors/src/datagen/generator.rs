@@ -11,7 +11,7 @@ use arrow::compute;
 use arrow::datatypes::{DataType, Decimal128Type, Field, FieldRef, Fields, TimeUnit};
 use tidemill_engine::Result;
 
-use super::random;
+use crate::random;
 
 /// Milliseconds of a day.
 pub const DAY_MS: i64 = 86_400_000;

@@ -13,7 +13,6 @@ use crate::table::TableSpec;
 
 mod build;
 mod generator;
-mod random;
 mod reader;
 #[cfg(test)]
 mod tests;

@@ -1,7 +1,6 @@
 //! Reading made-up rows at a steady rate. The position is the index of the next row.
 
 use std::sync::Arc;
-use std::time::{Duration, Instant};
 
 use arrow::array::{RecordBatch, RecordBatchOptions};
 use arrow::datatypes::SchemaRef;
@@ -11,14 +10,10 @@ use tidemill_engine::time::{Clock, SystemClock};
 use tidemill_engine::{EngineError, Result};
 
 use super::generator::Generator;
+use crate::pace::Pace;
 
-/// Rows come in small helpings so that they flow evenly; shorter would cost more than it smooths.
-const TICK: Duration = Duration::from_millis(20);
 /// Most bytes of a batch, by the longest row that the options allow; wide rows come in smaller batches.
 const BATCH_BYTES_MAX: u64 = 32 << 20;
-/// A reader that was held up makes up for at most so many seconds' rows at once.
-const DEBT_MAX_S: u64 = 1;
-
 #[derive(Debug)]
 pub struct DatagenSource {
     pub schema: SchemaRef,
@@ -54,7 +49,7 @@ impl Source for DatagenSource {
             generators: Arc::from(self.generators.clone()),
             rows: self.rows,
             next,
-            pace: Pace::new(self.rows_per_second),
+            pace: Pace::new(self.rows_per_second, 1),
             clock: SystemClock,
         }))
     }
@@ -105,53 +100,5 @@ impl SplitReader for DatagenReader {
 
     fn position(&self) -> Position {
         json!(self.next)
-    }
-}
-
-/// Spreads rows over time: so many per second since it was made.
-struct Pace {
-    rows_per_second: u64,
-    started: Instant,
-    /// Rows given, or forgiven because the reader was held up.
-    given: u64,
-}
-
-impl Pace {
-    fn new(rows_per_second: u64) -> Self {
-        Self { rows_per_second, started: Instant::now(), given: 0 }
-    }
-
-    /// How many of `wanted` rows are due; how long to wait where none is.
-    fn take(&mut self, wanted: u64) -> Result<u64, Duration> {
-        let elapsed = self.started.elapsed();
-        let due = due_after(elapsed, self.rows_per_second);
-        let debt_max = self.rows_per_second.saturating_mul(DEBT_MAX_S);
-        self.given = self.given.max(due.saturating_sub(debt_max.max(1)));
-        let count = due.saturating_sub(self.given).min(wanted);
-        if count == 0 {
-            return Err(TICK - Duration::from_nanos((elapsed.as_nanos() % TICK.as_nanos()) as u64));
-        }
-        self.given += count;
-        Ok(count)
-    }
-}
-
-/// Rows due by the end of the current tick.
-fn due_after(elapsed: Duration, rows_per_second: u64) -> u64 {
-    let ticks = elapsed.as_nanos() / TICK.as_nanos() + 1;
-    let due = (ticks * TICK.as_nanos()).saturating_mul(u128::from(rows_per_second)).div_ceil(1_000_000_000);
-    u64::try_from(due).unwrap_or(u64::MAX)
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn rows_are_due_evenly() {
-        let due = |ms, rate| due_after(Duration::from_millis(ms), rate);
-        assert_eq!([due(0, 1), due(20, 1), due(979, 1), due(980, 1), due(1000, 1), due(2000, 1)], [1, 1, 1, 1, 2, 3]);
-        assert_eq!([due(0, 10_000), due(19, 10_000), due(20, 10_000), due(980, 10_000)], [200, 200, 400, 10_000]);
-        assert_eq!(due(1000, u64::MAX), u64::MAX);
     }
 }
