@@ -50,6 +50,10 @@ impl Connectors for RegistryConnectors {
         self.registry.accepts(&spec_of(table, ""))
     }
 
+    fn source_changelog(&self, table: &TableDefinition) -> ChangelogMode {
+        self.registry.gives(&spec_of(table, ""))
+    }
+
     fn print_sink(&self, schema: SchemaRef, changelog: ChangelogMode) -> Arc<dyn Sink> {
         self.registry.print_sink(schema, changelog, PrintStyle::Table)
     }

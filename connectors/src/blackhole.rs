@@ -32,7 +32,7 @@ impl Connector for Blackhole {
         Some(Guarantee::None)
     }
 
-    fn accepts(&self) -> ChangelogMode {
+    fn accepts(&self, _spec: Option<&TableSpec>) -> ChangelogMode {
         ChangelogMode::Retract
     }
 

@@ -6,9 +6,8 @@ use std::io::{Read, Seek, SeekFrom};
 use std::ops::Range;
 use std::path::{Path, PathBuf};
 
-use arrow::array::RecordBatch;
 use tidemill_engine::source::Rejected;
-use tidemill_engine::{EngineError, Result};
+use tidemill_engine::{Batch, EngineError, Result};
 
 use crate::compression::{Compression, read_error};
 use crate::format::{Block, RowDecoder};
@@ -98,7 +97,7 @@ impl RecordReader {
     }
 
     /// Up to `rows_max` further rows and the records left out among them; `None` at the end.
-    pub fn next(&mut self, rows_max: usize) -> Result<Option<(RecordBatch, Vec<Rejected>)>> {
+    pub fn next(&mut self, rows_max: usize) -> Result<Option<(Batch, Vec<Rejected>)>> {
         // A remainder that is worth a small batch only is joined to what follows it.
         if !self.exhausted && self.filled.len() < self.batch_bytes / 4 {
             self.fill()?;
@@ -119,7 +118,7 @@ impl RecordReader {
                 if count < rows_max {
                     self.block_bytes = (self.block_bytes * 2).min(BLOCK_BYTES_MAX);
                 }
-                return Ok(Some((decoded.rows, decoded.rejected)));
+                return Ok(Some(decoded.into_batch()));
             }
             if decoded.consumed == 0 {
                 assert!(!last, "a decoder takes at least one record off the last block");
@@ -276,6 +275,7 @@ mod tests {
     use super::*;
     use crate::format::Format;
     use arrow::array::AsArray;
+    use arrow::array::RecordBatch;
     use arrow::datatypes::{DataType, Field, Int64Type, Schema, SchemaRef};
     use rand::{Rng, SeedableRng};
     use rand_chacha::ChaCha8Rng;
@@ -301,7 +301,7 @@ mod tests {
         let mut all = Vec::new();
         while let Some((rows, _)) = reader.next(rows_max).expect("good records") {
             assert!(rows.num_rows() <= rows_max);
-            all.extend(numbers(&rows));
+            all.extend(numbers(rows.rows()));
         }
         all
     }

@@ -60,8 +60,13 @@ pub trait Connector: Send + Sync {
         None
     }
 
-    /// The widest changelog that its sink takes.
-    fn accepts(&self) -> ChangelogMode {
+    /// The widest changelog that its sink takes; without a table, the widest of all its tables.
+    fn accepts(&self, _spec: Option<&TableSpec>) -> ChangelogMode {
+        ChangelogMode::Append
+    }
+
+    /// What the rows of its source mean together.
+    fn gives(&self, _spec: &TableSpec) -> ChangelogMode {
         ChangelogMode::Append
     }
 
@@ -148,7 +153,12 @@ impl Registry {
 
     /// The widest changelog that the table's sink takes; appends only where there is no such connector.
     pub fn accepts(&self, spec: &TableSpec) -> ChangelogMode {
-        self.connector(spec).map_or(ChangelogMode::Append, Connector::accepts)
+        self.connector(spec).map_or(ChangelogMode::Append, |connector| connector.accepts(Some(spec)))
+    }
+
+    /// What the rows of the table's source mean together; appends only where there is no such connector.
+    pub fn gives(&self, spec: &TableSpec) -> ChangelogMode {
+        self.connector(spec).map_or(ChangelogMode::Append, |connector| connector.gives(spec))
     }
 
     /// The metadata columns that the table's connector offers.
@@ -269,7 +279,7 @@ fn describe(connector: &dyn Connector) -> ConnectorDescription {
         source: connector.reads(),
         sink: connector.guarantee().is_some(),
         guarantee: connector.guarantee().map(guarantee_name),
-        takes_changelog: connector.guarantee().is_some() && connector.accepts() == ChangelogMode::Retract,
+        takes_changelog: connector.guarantee().is_some() && connector.accepts(None) != ChangelogMode::Append,
         options: COMMON_OPTIONS.iter().chain(&own).map(OptionDescription::of).collect(),
         metadata: metadata.collect(),
     }

@@ -49,8 +49,11 @@ pub enum Parallelism {
 pub enum ChangelogMode {
     /// Inserts only.
     Append,
-    /// Inserts, updates of both kinds and deletes.
+    /// Inserts, updates of both kinds and deletes; every row that is taken back was given before, whole.
     Retract,
+    /// By key: no `-U`, and of a deleted row perhaps the key alone. At the edges only: behind a source until it is
+    /// normalized, and in front of a sink that upserts.
+    Upsert,
 }
 
 pub enum NodeKind {

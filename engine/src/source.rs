@@ -7,13 +7,13 @@ use std::fmt::Debug;
 use std::sync::Arc;
 use std::time::Duration;
 
-use arrow::array::RecordBatch;
 use arrow::datatypes::SchemaRef;
 use datafusion_physical_expr::PhysicalExpr;
 use serde::{Deserialize, Serialize};
 
-use crate::Result;
+use crate::graph::ChangelogMode;
 use crate::time::EventTime;
+use crate::{Batch, Result};
 
 /// A part of the input that is read in order: a file, a range of a file, a partition.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
@@ -45,7 +45,8 @@ pub struct Rejected {
 /// What one call of [`SplitReader::next`] gives.
 pub enum Read {
     Rows {
-        rows: RecordBatch,
+        /// With row kinds where the source's changelog is more than appends.
+        rows: Batch,
         rejected: Vec<Rejected>,
     },
     /// The split itself says that time is here: no row at or before it will follow, unless it is late.
@@ -69,6 +70,11 @@ pub trait Source: Send + Sync + Debug {
     fn schema(&self) -> SchemaRef;
 
     fn boundedness(&self) -> Boundedness;
+
+    /// What the rows mean together.
+    fn changelog(&self) -> ChangelogMode {
+        ChangelogMode::Append
+    }
 
     /// All splits that exist now, in the order in which they are best read.
     fn discover(&self) -> Result<Vec<Split>>;

@@ -261,6 +261,11 @@ pub trait Connectors: Send + Sync {
     /// The widest changelog that the table's sink takes.
     fn sink_accepts(&self, table: &TableDefinition) -> ChangelogMode;
 
+    /// What the rows of the table's source mean together; upserts are by the table's primary key.
+    fn source_changelog(&self, _table: &TableDefinition) -> ChangelogMode {
+        ChangelogMode::Append
+    }
+
     /// Where the rows of a bare query go.
     fn print_sink(&self, schema: SchemaRef, changelog: ChangelogMode) -> Arc<dyn Sink>;
 

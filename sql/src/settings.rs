@@ -132,6 +132,11 @@ impl Settings {
         self.duration(keys::IDLE_TIMEOUT).filter(|timeout| !timeout.is_zero())
     }
 
+    /// Changes may come twice from a source.
+    pub fn cdc_events_repeat(&self) -> bool {
+        self.get(keys::CDC_EVENTS_DUPLICATE).is_some_and(|text| text.eq_ignore_ascii_case("true"))
+    }
+
     pub fn batch_rows(&self) -> usize {
         self.integer(keys::BATCH_ROWS).unwrap_or(8192) as usize
     }

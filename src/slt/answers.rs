@@ -19,16 +19,28 @@ pub const QUERY: &str = "";
 #[derive(Default)]
 pub struct Answers {
     sinks: Mutex<HashMap<String, CollectSink>>,
+    /// Of sinks that upsert: the columns of the key.
+    keys: Mutex<HashMap<String, Vec<usize>>>,
 }
 
 impl Answers {
-    pub fn sink(&self, name: &str, _schema: SchemaRef) -> Arc<dyn Sink> {
+    /// `key`: the columns that the sink upserts by, where it does.
+    pub fn sink(&self, name: &str, _schema: SchemaRef, key: Option<Vec<usize>>) -> Arc<dyn Sink> {
+        if let Some(key) = key {
+            self.keys.lock().insert(name.to_string(), key);
+        }
         Arc::new(self.sinks.lock().entry(name.to_string()).or_default().clone())
     }
 
     /// Forgets what earlier jobs wrote.
     pub fn clear(&self) {
         self.sinks.lock().clear();
+        self.keys.lock().clear();
+    }
+
+    /// The columns that a sink upserts by, where it does.
+    pub fn key(&self, name: &str) -> Option<Vec<usize>> {
+        self.keys.lock().get(name).cloned()
     }
 
     /// Committed rows in order; `None` where no job wrote to that sink.

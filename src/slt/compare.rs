@@ -23,6 +23,23 @@ pub fn fold(rows: &[AnswerRow]) -> Result<Vec<String>, String> {
     Ok(counts.into_iter().flat_map(|(text, count)| std::iter::repeat_n(text.to_string(), count as usize)).collect())
 }
 
+/// The table that upserts by these columns add up to, sorted. The columns are found by the commas between them.
+pub fn fold_upserts(rows: &[AnswerRow], key: &[usize]) -> Result<Vec<String>, String> {
+    let mut table: BTreeMap<Vec<&str>, &str> = BTreeMap::new();
+    for row in rows {
+        let values: Vec<&str> = row.text.split(", ").collect();
+        let key = key.iter().map(|column| values.get(*column).copied().unwrap_or_default()).collect();
+        match row.kind {
+            RowKind::UpdateBefore => return Err(format!("a sink that upserts was given -U[{}]", row.text)),
+            RowKind::Delete => table.remove(&key),
+            RowKind::Insert | RowKind::UpdateAfter => table.insert(key, &row.text),
+        };
+    }
+    let mut rows: Vec<String> = table.into_values().map(str::to_string).collect();
+    rows.sort();
+    Ok(rows)
+}
+
 /// Every change with its kind, in order: `+I[a, b]`.
 pub fn changelog(rows: &[AnswerRow]) -> Vec<String> {
     rows.iter().map(|row| format!("{}[{}]", row.kind.symbol(), row.text)).collect()
@@ -73,6 +90,14 @@ mod tests {
 
     fn row(kind: RowKind, text: &str) -> AnswerRow {
         AnswerRow { kind, text: text.to_string() }
+    }
+
+    #[test]
+    fn upserts_add_up_by_their_key() {
+        use RowKind::*;
+        let rows = [row(Insert, "a, 1"), row(UpdateAfter, "a, 2"), row(Insert, "b, 1"), row(Delete, "b, 7")];
+        assert_eq!(fold_upserts(&rows, &[0]), Ok(vec!["a, 2".to_string()]));
+        assert!(fold_upserts(&[row(UpdateBefore, "x")], &[0]).is_err());
     }
 
     #[test]

@@ -19,7 +19,7 @@ use tidemill_sql::session::{Outcome, Session};
 use tidemill_sql::settings::Settings;
 
 use super::answers::{Answers, QUERY};
-use super::compare::{changelog, difference, fold};
+use super::compare::{AnswerRow, changelog, difference, fold, fold_upserts};
 use super::file::{AnswerForm, Expected, Step, StepKind, parse};
 use super::source::{GateKind, Script, ScriptConnector};
 use super::world::{TwoPhase, WORLDS, World, select};
@@ -278,20 +278,26 @@ impl Test {
     fn check_answer(&mut self, sink: &str, form: AnswerForm, expected: &Expected) -> Result<Checked, String> {
         let rows = self.answers.rows(sink).map_err(|error| error.to_string())?;
         let rows = rows.ok_or_else(|| format!("no job wrote to '{sink}'"))?;
+        let key = self.answers.key(sink);
         if form == AnswerForm::Folded {
-            return self.compare(expected, fold(&rows)?, false);
+            return self.compare(expected, table_of(&rows, key.as_deref())?, false);
         }
         if self.world.keeps_order() && self.world.batch_rows > 1 || self.update {
             return self.compare(expected, changelog(&rows), true);
         }
-        self.compare_folded_changelog(expected, fold(&rows)?)
+        self.compare_folded_changelog(expected, &rows, key.as_deref())
     }
 
     /// Where the order of changes is not fixed, the table that they add up to must be the same.
-    fn compare_folded_changelog(&mut self, expected: &Expected, actual: Vec<String>) -> Result<Checked, String> {
+    fn compare_folded_changelog(
+        &mut self,
+        expected: &Expected,
+        actual: &[AnswerRow],
+        key: Option<&[usize]>,
+    ) -> Result<Checked, String> {
         let expected_rows =
             expected.rows.iter().filter_map(|row| super::compare::parse_change(row)).collect::<Vec<_>>();
-        let table = fold(&expected_rows)?;
+        let (table, actual) = (table_of(&expected_rows, key)?, table_of(actual, key)?);
         match difference(&table, &actual, false) {
             None => Ok(Checked::Right),
             Some(difference) => Err(format!("the table differs:\n{difference}")),
@@ -307,6 +313,14 @@ impl Test {
             }
             Some(difference) => Err(format!("the answer differs (- expected, + actual):\n{difference}")),
         }
+    }
+}
+
+/// The table that changes add up to; `key`: of a sink that upserts.
+fn table_of(rows: &[AnswerRow], key: Option<&[usize]>) -> Result<Vec<String>, String> {
+    match key {
+        None => fold(rows),
+        Some(key) => fold_upserts(rows, key),
     }
 }
 
@@ -395,8 +409,12 @@ impl Connectors for TestConnectors {
         self.inner.sink_accepts(table)
     }
 
+    fn source_changelog(&self, table: &TableDefinition) -> ChangelogMode {
+        self.inner.source_changelog(table)
+    }
+
     fn print_sink(&self, schema: SchemaRef, _changelog: ChangelogMode) -> Arc<dyn Sink> {
-        self.answers.sink(QUERY, schema)
+        self.answers.sink(QUERY, schema, None)
     }
 
     fn metadata(&self, table: &TableDefinition) -> Vec<(String, DataType)> {

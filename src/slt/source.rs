@@ -8,22 +8,28 @@ use std::time::Duration;
 
 use arrow::array::RecordBatch;
 use arrow::compute::concat_batches;
-use arrow::datatypes::SchemaRef;
+use arrow::datatypes::{Schema, SchemaRef};
 use chrono::{NaiveDateTime, TimeZone};
 use chrono_tz::Tz;
 use parking_lot::Mutex;
 use tidemill_connectors::format::{Block, Format, RowDecoder};
-use tidemill_connectors::options::{OptionDef, OptionProblem};
+use tidemill_connectors::options::{OptionDef, OptionProblem, OptionType};
 use tidemill_connectors::registry::Connector;
 use tidemill_connectors::table::TableSpec;
 use tidemill_engine::graph::ChangelogMode;
 use tidemill_engine::sink::{Guarantee, Sink};
 use tidemill_engine::source::{Boundedness, Position, Read, Source, Split, SplitReader};
 use tidemill_engine::time::EventTime;
-use tidemill_engine::{EngineError, Result};
+use tidemill_engine::{Batch, EngineError, Result, RowKind};
 
 use super::answers::Answers;
 use super::file::ScriptLine;
+
+const CHANGELOG: OptionDef = OptionDef::new(
+    "changelog",
+    OptionType::Choice(&["append", "retract", "upsert"]),
+    "what the rows mean together; else a source appends unless a row has a kind, and a sink takes all changes",
+);
 
 /// How long a reader waits at a gate before it looks again.
 const GATE_POLL: Duration = Duration::from_millis(2);
@@ -112,7 +118,7 @@ impl Connector for ScriptConnector {
     }
 
     fn options(&self, _spec: Option<&TableSpec>) -> Vec<OptionDef> {
-        Vec::new()
+        vec![CHANGELOG]
     }
 
     fn reads(&self) -> bool {
@@ -123,24 +129,44 @@ impl Connector for ScriptConnector {
         Some(Guarantee::ExactlyOnce)
     }
 
-    fn accepts(&self) -> ChangelogMode {
-        ChangelogMode::Retract
+    fn accepts(&self, spec: Option<&TableSpec>) -> ChangelogMode {
+        spec.and_then(declared_changelog).unwrap_or(ChangelogMode::Retract)
+    }
+
+    /// Appends, unless the option says otherwise or a row has a kind.
+    fn gives(&self, spec: &TableSpec) -> ChangelogMode {
+        let tables = self.script.tables.lock();
+        let lines = tables.get(&spec.name).into_iter().flat_map(BTreeMap::values).flatten();
+        let has_kind = |line: &ScriptLine| matches!(line, ScriptLine::Row { text, .. } if kind_of(text).is_some());
+        let changes = lines.into_iter().any(has_kind);
+        let given = if changes { ChangelogMode::Retract } else { ChangelogMode::Append };
+        declared_changelog(spec).unwrap_or(given)
     }
 
     fn source(&self, spec: &TableSpec, columns: &[String]) -> Result<Arc<dyn Source>, OptionProblem> {
-        let decoder = LineDecoder::new(spec, columns)?;
+        let changelog = self.gives(spec);
+        let decoder = match changelog {
+            // A deleted row may lack all but its key.
+            ChangelogMode::Upsert => {
+                LineDecoder::new(&TableSpec { columns: nullable(&spec.columns), ..spec.clone() }, columns)?
+            }
+            _ => LineDecoder::new(spec, columns)?,
+        };
         let tables = self.script.tables.lock();
         let splits = tables.get(&spec.name).cloned().unwrap_or_default();
         let splits = splits.into_iter().map(|(name, lines)| Ok((name, self.items(&decoder, &lines)?)));
         Ok(Arc::new(ScriptSource {
             schema: decoder.schema.clone(),
             splits: splits.collect::<Result<_, OptionProblem>>()?,
+            changelog,
             gates: self.script.gates.clone(),
         }))
     }
 
     fn sink(&self, spec: &TableSpec, schema: SchemaRef) -> Result<Arc<dyn Sink>, OptionProblem> {
-        Ok(self.answers.sink(&spec.name, schema))
+        let key = spec.primary_key.iter().filter_map(|name| schema.index_of(name).ok()).collect();
+        let upserts = self.accepts(Some(spec)) == ChangelogMode::Upsert;
+        Ok(self.answers.sink(&spec.name, schema, upserts.then_some(key)))
     }
 }
 
@@ -148,7 +174,7 @@ impl ScriptConnector {
     fn items(&self, decoder: &LineDecoder, lines: &[ScriptLine]) -> Result<Arc<Vec<Item>>, OptionProblem> {
         let gate = |kind| Ok(Item::Gate(self.script.gates.add(kind)));
         let items = lines.iter().map(|line| match line {
-            ScriptLine::Row { line, text } => decoder.row(text).map(Item::Row).map_err(at_line(*line)),
+            ScriptLine::Row { line, text } => decoder.change(text).map_err(at_line(*line)),
             ScriptLine::Watermark { line, text } => decoder.time(text).map(Item::Watermark).map_err(at_line(*line)),
             ScriptLine::Checkpoint => gate(GateKind::Checkpoint),
             ScriptLine::Restart => gate(GateKind::Restart),
@@ -176,6 +202,12 @@ impl LineDecoder {
         let index = |name: &String| spec.columns.index_of(name).map_err(|error| OptionProblem::new(error.to_string()));
         let projection = columns.iter().map(index).collect::<Result<_, _>>()?;
         Ok(Self { schema, table: spec.columns.clone(), projection, zone: spec.time_zone.parse().unwrap_or(Tz::UTC) })
+    }
+
+    /// A row with the kind that stands before it, if one does.
+    fn change(&self, text: &str) -> Result<Item, String> {
+        let (kind, row) = kind_of(text).unwrap_or((RowKind::Insert, text));
+        Ok(Item::Row(kind, self.row(row)?))
     }
 
     fn row(&self, text: &str) -> Result<RecordBatch, String> {
@@ -217,6 +249,27 @@ impl LineDecoder {
     }
 }
 
+/// `+U a, 2` is the kind `+U` and the row `a, 2`.
+fn kind_of(text: &str) -> Option<(RowKind, &str)> {
+    let (symbol, row) = text.trim_start().split_once(' ')?;
+    let kinds = [RowKind::Insert, RowKind::UpdateBefore, RowKind::UpdateAfter, RowKind::Delete];
+    kinds.into_iter().find(|kind| kind.symbol() == symbol).map(|kind| (kind, row))
+}
+
+fn nullable(schema: &SchemaRef) -> SchemaRef {
+    let fields = schema.fields().iter().map(|field| field.as_ref().clone().with_nullable(true));
+    Arc::new(Schema::new(fields.collect::<Vec<_>>()))
+}
+
+/// What the table's option says, where it is set.
+fn declared_changelog(spec: &TableSpec) -> Option<ChangelogMode> {
+    match spec.text(&CHANGELOG)? {
+        "append" => Some(ChangelogMode::Append),
+        "upsert" => Some(ChangelogMode::Upsert),
+        _ => Some(ChangelogMode::Retract),
+    }
+}
+
 /// `a,  b` is `a,b`: files align their columns. Quoted fields keep their blanks.
 fn trim_fields(text: &str) -> String {
     if text.contains('"') {
@@ -227,7 +280,7 @@ fn trim_fields(text: &str) -> String {
 
 #[derive(Debug, Clone)]
 enum Item {
-    Row(RecordBatch),
+    Row(RowKind, RecordBatch),
     Watermark(EventTime),
     Gate(usize),
 }
@@ -235,6 +288,7 @@ enum Item {
 struct ScriptSource {
     schema: SchemaRef,
     splits: BTreeMap<String, Arc<Vec<Item>>>,
+    changelog: ChangelogMode,
     gates: Arc<Gates>,
 }
 
@@ -251,6 +305,10 @@ impl Source for ScriptSource {
 
     fn boundedness(&self) -> Boundedness {
         Boundedness::Bounded
+    }
+
+    fn changelog(&self) -> ChangelogMode {
+        self.changelog
     }
 
     fn discover(&self) -> Result<Vec<Split>> {
@@ -276,12 +334,17 @@ struct ScriptReader {
 impl ScriptReader {
     fn rows(&mut self, rows_max: usize) -> Result<Read> {
         let rows = self.items[self.next..].iter().map_while(|item| match item {
-            Item::Row(row) => Some(row),
+            Item::Row(kind, row) => Some((*kind, row)),
             _ => None,
         });
-        let rows: Vec<&RecordBatch> = rows.take(rows_max).collect();
+        let (kinds, rows): (Vec<RowKind>, Vec<&RecordBatch>) = rows.take(rows_max).unzip();
         self.next += rows.len();
-        Ok(Read::Rows { rows: concat_batches(&self.schema, rows)?, rejected: Vec::new() })
+        let rows = concat_batches(&self.schema, rows)?;
+        let rows = match kinds.iter().all(|kind| *kind == RowKind::Insert) {
+            true => Batch::new(rows),
+            false => Batch::with_kinds(rows, kinds.iter().map(|kind| *kind as i8).collect::<Vec<i8>>().into()),
+        };
+        Ok(Read::Rows { rows, rejected: Vec::new() })
     }
 }
 
@@ -289,7 +352,7 @@ impl SplitReader for ScriptReader {
     fn next(&mut self, rows_max: usize) -> Result<Read> {
         match self.items.get(self.next) {
             None => Ok(Read::End),
-            Some(Item::Row(_)) => self.rows(rows_max),
+            Some(Item::Row(..)) => self.rows(rows_max),
             Some(Item::Watermark(time)) => {
                 let time = *time;
                 self.next += 1;

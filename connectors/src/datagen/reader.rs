@@ -7,7 +7,7 @@ use arrow::datatypes::SchemaRef;
 use serde_json::json;
 use tidemill_engine::source::{Boundedness, Position, Read, Source, Split, SplitReader};
 use tidemill_engine::time::{Clock, SystemClock};
-use tidemill_engine::{EngineError, Result};
+use tidemill_engine::{Batch, EngineError, Result};
 
 use super::generator::Generator;
 use crate::pace::Pace;
@@ -95,7 +95,7 @@ impl SplitReader for DatagenReader {
         let options = RecordBatchOptions::new().with_row_count(Some(keys.len()));
         let rows = RecordBatch::try_new_with_options(self.schema.clone(), columns, &options)?;
         self.next += count;
-        Ok(Read::Rows { rows, rejected: Vec::new() })
+        Ok(Read::Rows { rows: Batch::new(rows), rejected: Vec::new() })
     }
 
     fn position(&self) -> Position {

@@ -40,7 +40,7 @@ fn read(source: &Arc<dyn Source>, position: Option<&Position>, rows: usize, batc
         match reader.next(batch.min(rows - count)).expect("rows") {
             Read::Rows { rows, .. } => {
                 count += rows.num_rows();
-                batches.push(rows);
+                batches.push(rows.rows().clone());
             }
             Read::Watermark(_) => unreachable!("datagen knows no watermark"),
             Read::Wait(time) => std::thread::sleep(time),

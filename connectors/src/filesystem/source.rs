@@ -12,7 +12,7 @@ use arrow::datatypes::{DataType, SchemaRef, TimeUnit};
 use serde::{Deserialize, Serialize};
 use serde_json::json;
 use tidemill_engine::source::{Boundedness, Position, Read, Source, Split, SplitReader};
-use tidemill_engine::{EngineError, Result};
+use tidemill_engine::{Batch, EngineError, Result};
 
 use super::discover::{FoundFile, find_files};
 use super::options::{FileTable, SourceOptions};
@@ -228,7 +228,7 @@ impl SplitReader for FileReader {
     fn next(&mut self, rows_max: usize) -> Result<Read> {
         let read = match &mut self.reader {
             Reader::Records(reader) => reader.next(rows_max)?,
-            Reader::Parquet(reader) => reader.next(rows_max)?.map(|rows| (rows, Vec::new())),
+            Reader::Parquet(reader) => reader.next(rows_max)?.map(|rows| (Batch::new(rows), Vec::new())),
         };
         let Some((decoded, rejected)) = read else { return Ok(Read::End) };
         Ok(Read::Rows { rows: self.assemble(&decoded)?, rejected })
@@ -244,7 +244,7 @@ impl SplitReader for FileReader {
 }
 
 impl FileReader {
-    fn assemble(&self, decoded: &RecordBatch) -> Result<RecordBatch> {
+    fn assemble(&self, decoded: &Batch) -> Result<Batch> {
         let rows = decoded.num_rows();
         let columns = self.columns.iter().map(|column| match column {
             Column::Decoded(index) => Ok(decoded.column(*index).clone()),
@@ -252,6 +252,6 @@ impl FileReader {
         });
         let columns = columns.collect::<Result<Vec<_>, _>>()?;
         let options = RecordBatchOptions::new().with_row_count(Some(rows));
-        Ok(RecordBatch::try_new_with_options(self.schema.clone(), columns, &options)?)
+        Ok(decoded.replace_rows(RecordBatch::try_new_with_options(self.schema.clone(), columns, &options)?))
     }
 }

@@ -1,10 +1,10 @@
 //! What the bytes of a record mean: decoders from bytes to Arrow columns and encoders back. Where a record ends in a
 //! stream is [`crate::framing`]; where bytes come from and go to is not known here.
 
-use arrow::array::RecordBatch;
+use arrow::array::{Int8Array, RecordBatch};
 use arrow::datatypes::SchemaRef;
-use tidemill_engine::Result;
 use tidemill_engine::source::Rejected;
+use tidemill_engine::{Batch, Result};
 
 mod column;
 pub mod csv;
@@ -44,8 +44,21 @@ pub struct Decoded {
     pub consumed: usize,
     /// With the decoder's schema.
     pub rows: RecordBatch,
+    /// Codes of [`RowKind`](tidemill_engine::RowKind), one per row, where the format tells changes; else all are inserts.
+    pub kinds: Option<Int8Array>,
     /// Records left out because the options say so, in the order of the file.
     pub rejected: Vec<Rejected>,
+}
+
+impl Decoded {
+    /// The rows with their kinds, and the records left out among them.
+    pub fn into_batch(self) -> (Batch, Vec<Rejected>) {
+        let rows = match self.kinds {
+            None => Batch::new(self.rows),
+            Some(kinds) => Batch::with_kinds(self.rows, kinds),
+        };
+        (rows, self.rejected)
+    }
 }
 
 /// Decodes a format of records that follow one another in a file (json, csv, raw). One per file.

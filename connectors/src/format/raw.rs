@@ -108,7 +108,7 @@ impl RowDecoder for RawDecoder {
             at = next;
         }
         let rows = finish(&self.schema, &mut self.columns, rows)?;
-        Ok(Decoded { consumed: at, rows, rejected: Vec::new() })
+        Ok(Decoded { consumed: at, rows, kinds: None, rejected: Vec::new() })
     }
 }
 

@@ -65,7 +65,7 @@ impl Connector for Print {
         Some(Guarantee::AtLeastOnce)
     }
 
-    fn accepts(&self) -> ChangelogMode {
+    fn accepts(&self, _spec: Option<&TableSpec>) -> ChangelogMode {
         ChangelogMode::Retract
     }
 

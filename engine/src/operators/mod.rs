@@ -1,8 +1,11 @@
 //! The operators that a plan can be made of. One file (or folder) each; this list is the catalogue.
 
 pub mod calc;
+pub mod changelog_normalize;
 pub mod current_watermark;
+pub mod drop_update_before;
 pub mod expand;
+pub mod expiry;
 pub mod group_aggregate;
 pub mod key_table;
 pub mod keyed_aggregates;

@@ -4,7 +4,7 @@ use arrow::array::RecordBatch;
 use arrow::datatypes::SchemaRef;
 
 use crate::source::{Boundedness, Position, Read, Source, Split, SplitReader};
-use crate::{EngineError, Result};
+use crate::{Batch, EngineError, Result};
 
 /// A bounded source over batches in memory. `schema` is that of every batch.
 #[derive(Debug, Clone)]
@@ -58,7 +58,7 @@ impl SplitReader for ValuesReader {
             if self.next < end {
                 let rows = batch.slice(self.next - start, rows_max.min(end - self.next));
                 self.next += rows.num_rows();
-                return Ok(Read::Rows { rows, rejected: vec![] });
+                return Ok(Read::Rows { rows: Batch::new(rows), rejected: vec![] });
             }
             start = end;
         }

@@ -61,6 +61,7 @@ fn describe_changelog(changelog: ChangelogMode) -> &'static str {
     match changelog {
         ChangelogMode::Append => "I",
         ChangelogMode::Retract => "I,UB,UA,D",
+        ChangelogMode::Upsert => "I,UA,D",
     }
 }
 

@@ -45,6 +45,16 @@ impl GraphBuilder {
         id
     }
 
+    /// The name of the node because of which this one's rows are updated: the first on the way from the sources.
+    pub fn updater(&self, id: NodeId) -> &str {
+        let node = &self.nodes[id.0];
+        let updated = |input: &&Input| self.nodes[input.from.0].changelog != ChangelogMode::Append;
+        match node.inputs.iter().find(updated) {
+            Some(input) => self.updater(input.from),
+            None => &node.name,
+        }
+    }
+
     /// The first of a kind has the kind's bare name, the others are numbered. A table's name may look like a number
     /// of another's, so numbers that are taken are passed over.
     fn uid(&mut self, kind: &str) -> String {

@@ -17,6 +17,7 @@ use super::physical::{Physical, column_index};
 use super::stream::Stream;
 use super::table;
 use super::translate::Translator;
+use super::upsert;
 use crate::catalog::{OptionProblem, Relation, TableDefinition, Usage};
 use crate::diagnostic::Diagnostic;
 use crate::parser::statement::InsertQuery;
@@ -49,7 +50,7 @@ pub(super) fn add_table_sink(
         columns.push(value.map_err(|found| found.or_at(origin_place(origin, insert)).or_at(insert.table.span))?);
     }
     let accepts = translator.resolver.context.connectors.sink_accepts(definition);
-    refuse_updates(&rows, accepts, &format!("sink `{}`", definition.name)).map_err(|d| d.or_at(insert.table.span))?;
+    upsert::check(translator, &rows, accepts, definition).map_err(|found| found.or_at(insert.table.span))?;
     let context = translator.resolver.context;
     let sink = context
         .connectors
@@ -58,44 +59,50 @@ pub(super) fn add_table_sink(
     let plain = |error| Diagnostic::new(super::errors::plain_message(&error));
     let rows = rows.project(columns, Arc::clone(&schema)).map_err(plain)?;
     let event_time = event_time(definition, &schema);
-    add_sink(translator, rows, sink, &definition.name, event_time).map_err(plain)
+    let rows = settled(translator, rows).map_err(plain)?;
+    let rows = if accepts == ChangelogMode::Upsert { upsert::add(translator, rows, definition) } else { rows };
+    add_sink(translator, &rows, sink, &definition.name, event_time);
+    Ok(())
 }
 
 /// Adds the sink that shows a bare query's rows.
 pub(super) fn add_print_sink(translator: &mut Translator<'_>, rows: Stream) -> Result<()> {
     let context = translator.resolver.context;
     let sink = context.connectors.print_sink(Arc::clone(&rows.schema), rows.changelog);
-    add_sink(translator, Stream { whole_row: None, ..rows }, sink, "print", None)
+    let rows = settled(translator, Stream { whole_row: None, ..rows })?;
+    add_sink(translator, &rows, sink, "print", None);
+    Ok(())
+}
+
+/// The rows as a node gives them, under the names that the sink knows.
+fn settled(translator: &mut Translator<'_>, rows: Stream) -> Result<Stream> {
+    let schema = Arc::clone(&rows.schema);
+    let rows = translator.settle(rows)?;
+    // Same columns, other names: they are relabelled by a node of their own.
+    if rows.base == schema { Ok(rows) } else { translator.relabel(rows, schema) }
 }
 
 fn add_sink(
     translator: &mut Translator<'_>,
-    rows: Stream,
+    rows: &Stream,
     sink: Arc<dyn Sink>,
     name: &str,
     event_time: Option<String>,
-) -> Result<()> {
-    let schema = Arc::clone(&rows.schema);
-    let mut rows = translator.settle(rows)?;
-    if rows.base != schema {
-        // Same columns, other names: they are relabelled by a node of their own.
-        rows = translator.relabel(rows, Arc::clone(&schema))?;
-    }
+) {
     let mut details = vec![detail("guarantee", guarantee(sink.guarantee()))];
     details.extend(event_time.map(|column| detail("event time", column)));
     let draft = NodeDraft {
         uid: format!("sink:{name}"),
         name: format!("Sink({name})"),
         kind: NodeKind::Sink(sink),
-        inputs: vec![super::translate::edge(&rows, rows.parallelism)],
+        inputs: vec![super::translate::edge(rows, rows.parallelism)],
         parallelism: rows.parallelism,
-        schema,
+        schema: Arc::clone(&rows.base),
         changelog: rows.changelog,
         details,
         state_signature: None,
     };
     translator.graph.add(draft);
-    Ok(())
 }
 
 pub(crate) fn guarantee(guarantee: Guarantee) -> &'static str {
@@ -147,19 +154,6 @@ pub(crate) fn option_diagnostic(definition: &TableDefinition, problem: &OptionPr
         Some(hint) => found.with_hint(hint),
         None => found,
     }
-}
-
-fn refuse_updates(rows: &Stream, accepts: ChangelogMode, sink: &str) -> Result<(), Diagnostic> {
-    if rows.changelog == ChangelogMode::Append || accepts == ChangelogMode::Retract {
-        return Ok(());
-    }
-    let message = format!("GroupAggregate emits updates of earlier results, but {sink} takes appended rows only");
-    let hint = if rows.half_windowed {
-        "results are final only when they are grouped by both window_start and window_end: add the missing one"
-    } else {
-        "group by a window (window_start, window_end) so that results are final, or use a sink that takes updates"
-    };
-    Err(Diagnostic::new(message).with_hint(hint))
 }
 
 /// Which of the query's columns goes where.

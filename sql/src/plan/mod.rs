@@ -43,6 +43,7 @@ mod tests;
 mod traits;
 mod translate;
 mod unnest;
+mod upsert;
 mod windows;
 mod wording;
 

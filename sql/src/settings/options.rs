@@ -85,6 +85,7 @@ pub mod keys {
     pub const RETAINED_CHECKPOINTS: &str = "execution.checkpointing.num-retained";
     pub const STATE_TTL: &str = "table.exec.state.ttl";
     pub const IDLE_TIMEOUT: &str = "table.exec.source.idle-timeout";
+    pub const CDC_EVENTS_DUPLICATE: &str = "table.exec.source.cdc-events-duplicate";
     pub const RESTART_TYPE: &str = "restart-strategy.type";
     pub const FIXED_ATTEMPTS: &str = "restart-strategy.fixed-delay.attempts";
     pub const FIXED_DELAY: &str = "restart-strategy.fixed-delay.delay";
@@ -169,6 +170,12 @@ pub const OPTIONS: &[OptionSpec] = &[
         ValueKind::Duration,
         Some("0 ms"),
         "After how long without a row a split stops holding the watermark back; 0 is never.",
+    ),
+    own(
+        keys::CDC_EVENTS_DUPLICATE,
+        ValueKind::Bool,
+        Some("false"),
+        "Whether changes that a source reads may come twice; they are then put right by the table's primary key.",
     ),
     own(
         keys::RESTART_TYPE,

@@ -54,7 +54,7 @@ fn read(
             Read::Rows { rows, rejected } => {
                 assert!(rows.num_rows() <= batch);
                 assert_eq!(rows.schema(), source.schema());
-                batches.push(rows);
+                batches.push(rows.rows().clone());
                 all_rejected.extend(rejected);
             }
             Read::Watermark(_) | Read::Wait(_) => unreachable!("files do not wait and know no watermark"),

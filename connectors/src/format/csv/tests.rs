@@ -311,7 +311,7 @@ fn block_cuts_and_row_limits_change_nothing() {
                 rejected.extend(decoded.rejected);
             }
             let rows = arrow::compute::concat_batches(&schema, &rows).expect("same schema");
-            assert_eq!(render(&Decoded { consumed: at, rows, rejected }), whole, "cut at {cut}");
+            assert_eq!(render(&Decoded { consumed: at, rows, kinds: None, rejected }), whole, "cut at {cut}");
         }
     }
 }

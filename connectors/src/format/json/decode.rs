@@ -156,6 +156,7 @@ impl RowDecoder for JsonDecoder {
             }
             at = next;
         }
-        Ok(Decoded { consumed: at, rows: finish(&self.schema, &mut self.columns, rows)?, rejected })
+        let rows = finish(&self.schema, &mut self.columns, rows)?;
+        Ok(Decoded { consumed: at, rows, kinds: None, rejected })
     }
 }

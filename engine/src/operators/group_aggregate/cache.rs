@@ -3,21 +3,17 @@
 //! A key that is not here is read from state when a row asks for it. Changes are written at barriers. When memory
 //! passes the budget, everything is written and the keys that were not used lately are dropped.
 
-use std::collections::VecDeque;
-
 use arrow::array::UInt32Array;
 use arrow::compute::take_record_batch;
 
 use super::changes::Results;
 use crate::keys::{KeyGroup, hash_key};
 use crate::operator::OperatorContext;
+use crate::operators::expiry::ExpirySearch;
 use crate::operators::key_table::{BatchKeys, SlotSet};
 use crate::operators::keyed_aggregates::{KeyedAggregates, NarrowCalls};
 use crate::operators::note::{from_sortable, sortable};
 use crate::{Batch, EngineError, Result};
-
-/// Within one time to live, every key group is searched this often for expired keys.
-const SEARCHES_PER_TTL: i64 = 4;
 
 /// Bytes of the row count and of the time of the last row, before the aggregates of an entry.
 const ENTRY_HEAD_BYTES: usize = 16;
@@ -43,15 +39,12 @@ pub struct Touched {
 
 pub struct GroupCache {
     calls: NarrowCalls,
-    ttl_ms: Option<i64>,
+    expiry: ExpirySearch,
     aggregates: KeyedAggregates,
     groups: Vec<Group>,
     /// Slots that differ from state.
     dirty: SlotSet,
     batches: u64,
-    /// Key groups in the order in which they are searched for expired keys, and when the next one is due.
-    searches: VecDeque<u16>,
-    search_at_ms: i64,
 }
 
 impl GroupCache {
@@ -59,17 +52,15 @@ impl GroupCache {
         Ok(Self {
             aggregates: calls.keyed()?,
             calls,
-            ttl_ms,
+            expiry: ExpirySearch::new(ttl_ms),
             groups: Vec::new(),
             dirty: SlotSet::default(),
             batches: 0,
-            searches: VecDeque::new(),
-            search_at_ms: i64::MIN,
         })
     }
 
     pub fn has_ttl(&self) -> bool {
-        self.ttl_ms.is_some()
+        self.expiry.has_ttl()
     }
 
     pub fn key(&self, slot: u32) -> &[u8] {
@@ -117,7 +108,7 @@ impl GroupCache {
     }
 
     fn is_expired(&self, group: &Group, ctx: &OperatorContext) -> bool {
-        self.ttl_ms.is_some_and(|ttl| group.rows > 0 && ctx.now.0 >= group.used_at_ms.saturating_add(ttl))
+        group.rows > 0 && self.expiry.is_expired(group.used_at_ms, ctx.now.0)
     }
 
     /// The current results of some groups.
@@ -220,13 +211,10 @@ impl GroupCache {
 
     /// Removes expired keys of one key group, now and then.
     pub fn forget_some_expired(&mut self, ctx: &mut OperatorContext) -> Result<()> {
-        let Some(ttl) = self.ttl_ms.filter(|_| ctx.now.0 >= self.search_at_ms) else { return Ok(()) };
-        if self.searches.is_empty() {
-            self.searches = ctx.key_groups.groups().collect();
+        match self.expiry.next_group(ctx) {
+            Some(group) => self.forget_expired_of(group, ctx),
+            None => Ok(()),
         }
-        let Some(group) = self.searches.pop_front() else { return Ok(()) };
-        self.search_at_ms = ctx.now.0 + ttl / SEARCHES_PER_TTL / ctx.key_groups.groups().len() as i64;
-        self.forget_expired_of(KeyGroup(group), ctx)
     }
 
     fn forget_expired_of(&mut self, group: KeyGroup, ctx: &mut OperatorContext) -> Result<()> {

@@ -6,8 +6,6 @@
 use std::sync::Arc;
 use std::time::Duration;
 
-use arrow::array::RecordBatch;
-
 use super::pool::{NumberedSplit, SplitPool};
 use super::rows::{RowMaker, rejected_rows};
 use super::split::{Look, SplitRun};
@@ -177,9 +175,9 @@ impl Reading {
         }
     }
 
-    fn give_out(&mut self, index: usize, rows: RecordBatch, now: ProcessingTime) -> Result<Vec<Batch>> {
+    fn give_out(&mut self, index: usize, rows: Batch, now: ProcessingTime) -> Result<Vec<Batch>> {
         self.metrics.rows_in.add(rows.num_rows());
-        self.metrics.bytes_in.add(rows.get_array_memory_size());
+        self.metrics.bytes_in.add(rows.size_bytes());
         let split = &mut self.splits[index];
         let (batch, reached) = self.maker.make(rows)?.stamp(split.watermark, self.told);
         split.advance(reached, now);

@@ -11,6 +11,7 @@ use arrow::datatypes::{
 };
 use datafusion_physical_expr::PhysicalExpr;
 
+use crate::graph::ChangelogMode;
 use crate::metrics::NodeMetrics;
 use crate::operators::projection::{Projection, with_schema};
 use crate::operators::row_error::{RowErrorPolicy, per_row, show_row};
@@ -26,6 +27,8 @@ pub struct RowMaker {
     name: String,
     projection: Projection,
     time: Option<TimeColumns>,
+    /// Of a deleted row perhaps only the key is known, so that it may lack its time.
+    partial_deletes: bool,
     metrics: Arc<NodeMetrics>,
 }
 
@@ -36,7 +39,7 @@ struct TimeColumns {
 
 /// Output rows before their split's progress is known.
 pub struct TimedRows {
-    pub rows: RecordBatch,
+    rows: Batch,
     /// Per row, the expression in epoch milliseconds; `None` where the source has no watermark.
     times: Option<Int64Array>,
 }
@@ -49,36 +52,45 @@ impl RowMaker {
             expression: Arc::clone(&watermark.expression),
             time_column: watermark.time_column,
         });
-        Ok(Self { name: name.to_string(), projection, time, metrics })
+        let partial_deletes = spec.source.changelog() == ChangelogMode::Upsert;
+        Ok(Self { name: name.to_string(), projection, time, partial_deletes, metrics })
     }
 
     /// Errors: [`EngineError::BadRow`] where a computed column fails, or the event time is NULL.
-    pub fn make(&self, raw: RecordBatch) -> Result<TimedRows> {
-        let raw = Batch::new(raw);
+    pub fn make(&self, raw: Batch) -> Result<TimedRows> {
         let mut work = |part: &Batch| self.projection.evaluate(part.rows());
         let pieces = per_row(RowErrorPolicy::Fail, &self.name, &raw, &self.metrics, &mut work)?;
         let rows = match <[RecordBatch; 1]>::try_from(pieces) {
             Ok([rows]) => rows,
             Err(pieces) => compute::concat_batches(self.projection.schema(), &pieces)?,
         };
+        let rows = raw.replace_rows(rows);
         let Some(time) = &self.time else { return Ok(TimedRows { rows, times: None }) };
         let event_times = rows.column(time.time_column);
-        if event_times.null_count() > 0 {
-            return Err(self.null_time(&rows, event_times));
+        if let Some(row) = self.without_time(&rows, event_times) {
+            return Err(self.null_time(&rows, row));
         }
         if let Some(largest) = compute::max(&timestamp_ms(event_times)?) {
             self.metrics.event_time_max_ms.raise_to(largest);
         }
-        let times = timestamp_ms(&time.expression.evaluate(&rows)?.into_array(rows.num_rows())?)?;
+        let times = timestamp_ms(&time.expression.evaluate(rows.rows())?.into_array(rows.num_rows())?)?;
         Ok(TimedRows { rows, times: Some(times) })
     }
 
-    fn null_time(&self, rows: &RecordBatch, event_times: &ArrayRef) -> EngineError {
-        let row = (0..rows.num_rows()).find(|row| event_times.is_null(*row)).unwrap_or(0);
+    /// The first row that must have a time and has none.
+    fn without_time(&self, rows: &Batch, event_times: &ArrayRef) -> Option<usize> {
+        if event_times.null_count() == 0 {
+            return None;
+        }
+        let may_lack = |row: usize| self.partial_deletes && rows.kind(row).is_retraction();
+        (0..rows.num_rows()).find(|row| event_times.is_null(*row) && !may_lack(*row))
+    }
+
+    fn null_time(&self, rows: &Batch, row: usize) -> EngineError {
         EngineError::BadRow {
             operator: self.name.clone(),
             reason: "RowTime field should not be null: the event time of a row decides its windows".into(),
-            row: show_row(rows, row),
+            row: show_row(rows.rows(), row),
             hint: "declare the WATERMARK on a column that always has a value, such as AS COALESCE(ts, ...)".into(),
         }
     }
@@ -88,7 +100,7 @@ impl TimedRows {
     /// The rows stamped each with what its split had reached before it (at least `floor`, what the subtask has
     /// said already), and what the split has reached after the last.
     pub fn stamp(self, before: EventTime, floor: EventTime) -> (Batch, EventTime) {
-        let batch = Batch::new(self.rows);
+        let batch = self.rows;
         let Some(times) = self.times else { return (batch, before) };
         let mut reached = before.0;
         let mut advance = |time: Option<i64>| {

@@ -2,14 +2,12 @@
 
 use std::time::{Duration, Instant};
 
-use arrow::array::RecordBatch;
-
 use super::pool::NumberedSplit;
 use super::rows::RowMaker;
-use crate::Result;
 use crate::checkpoint::SplitState;
 use crate::source::{Position, Read, Rejected, Source, Split, SplitReader};
 use crate::time::{EventTime, ProcessingTime};
+use crate::{Batch, Result};
 
 /// A reader that says "nothing now" is left alone for at least this long, so that no thread spins.
 const PAUSE_MIN: Duration = Duration::from_millis(1);
@@ -40,7 +38,7 @@ pub struct SplitRun {
 
 /// What a reader gave, still in the connector's columns.
 pub struct Chunk {
-    pub rows: Option<RecordBatch>,
+    pub rows: Option<Batch>,
     pub rejected: Vec<Rejected>,
     /// Time as the reader told it, behind the rows.
     pub time: Option<EventTime>,

@@ -156,7 +156,7 @@ impl SplitReader for RowsReader {
         let (bad, good): (Vec<Row>, Vec<Row>) =
             self.rows[from..self.next].iter().partition(|row| Some(row.0) == self.mischief.rejected_key);
         let reject = |row: Row| Rejected { offset: row.1 as u64, record: vec![b'x'], reason: "a bad key".into() };
-        Ok(Read::Rows { rows: record_batch(&good), rejected: bad.into_iter().map(reject).collect() })
+        Ok(Read::Rows { rows: Batch::new(record_batch(&good)), rejected: bad.into_iter().map(reject).collect() })
     }
 
     fn position(&self) -> Position {

@@ -77,9 +77,13 @@ fn add_node(
 }
 
 fn state_note(keys: &[usize], ttl_ms: Option<i64>) -> String {
-    match (keys.is_empty(), ttl_ms) {
-        (true, _) => "one row".into(),
-        (false, Some(ttl)) => format!("a key is forgotten {} after its last row", describe_ms(ttl)),
-        (false, None) => "grows with the number of keys: set table.exec.state.ttl to bound it".into(),
+    if keys.is_empty() { "one row".into() } else { ttl_note(ttl_ms) }
+}
+
+/// When the state of a key is freed.
+pub(super) fn ttl_note(ttl_ms: Option<i64>) -> String {
+    match ttl_ms {
+        Some(ttl) => format!("a key is forgotten {} after its last row", describe_ms(ttl)),
+        None => "grows with the number of keys: set table.exec.state.ttl to bound it".into(),
     }
 }

@@ -19,6 +19,7 @@ mod calc;
 mod group_by;
 mod grouping_sets;
 mod late;
+mod normalize;
 mod refused;
 mod scan;
 mod settle;
@@ -31,7 +32,7 @@ mod window_group;
 
 pub(crate) use calc::{any, plain_schema};
 pub(crate) use refused::check_query;
-pub(crate) use settle::edge;
+pub(crate) use settle::{edge, names, operator_draft};
 pub(crate) use union::reads_late_rows;
 
 /// Translates one kind of node; `None` for all others.

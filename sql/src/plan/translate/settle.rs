@@ -18,7 +18,7 @@ use crate::plan::physical::{self, Physical, column, columns_read, identity, subs
 use crate::plan::stream::{PendingWindow, Stream, WholeRow, extend};
 
 /// Attributes and values for EXPLAIN.
-pub(super) type Details = Vec<(String, String)>;
+pub(crate) type Details = Vec<(String, String)>;
 
 impl Translator<'_> {
     /// Adds what is pending as nodes of its own, so that the stream is a node's output as it is.
@@ -158,7 +158,7 @@ fn moved_columns(stream: &Stream, window: &PendingWindow, kept: &[usize], width:
 }
 
 /// A stateless node of the stream's own parallelism.
-pub(super) fn operator_draft(
+pub(crate) fn operator_draft(
     name: &str,
     operator: Arc<dyn OperatorFactory>,
     stream: &Stream,
@@ -209,7 +209,7 @@ pub(super) fn reachable(exchange: Exchange, from: Parallelism) -> Exchange {
     if exchange == Exchange::Single && from == Parallelism::One { Exchange::Forward } else { exchange }
 }
 
-pub(super) fn names(schema: &Schema, columns: &[usize]) -> String {
+pub(crate) fn names(schema: &Schema, columns: &[usize]) -> String {
     columns.iter().map(|index| schema.field(*index).name().as_str()).collect::<Vec<_>>().join(", ")
 }
 

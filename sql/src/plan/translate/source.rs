@@ -17,6 +17,7 @@ use tidemill_engine::time::window::TimeDomain;
 
 use super::Translator;
 use super::calc::any;
+use super::normalize::SourceChangelog;
 use crate::catalog::{ColumnKind, TableDefinition, Usage};
 use crate::diagnostic::Diagnostic;
 use crate::plan::context::{CatalogTable, TableStream, external};
@@ -126,6 +127,10 @@ impl Translator<'_> {
         let usage = self.uses.get(&definition.name).cloned().unwrap_or_default();
         let bound = table::bind(self.resolver, &self.physicals, definition)?;
         let mut output = output_columns(&bound, &usage);
+        let changelog = super::normalize::changelog_of(self, definition).map_err(external)?;
+        if changelog.needs_key() {
+            output.extend(super::normalize::key_of(definition));
+        }
         let watermark = bound.watermark.clone().filter(|_| usage.needs_watermark || usage.late);
         if let Some(watermark) = &watermark {
             output.extend(columns_read(&watermark.expression));
@@ -141,7 +146,7 @@ impl Translator<'_> {
         })?;
         let source = context.connectors.source(definition, &names, context.settings.time_zone());
         let source = source.map_err(|problem| external(option_diagnostic(definition, &problem)))?;
-        let plan = SourcePlan { definition, bound: &bound, usage: &usage, output, read };
+        let plan = SourcePlan { definition, bound: &bound, usage: &usage, changelog, output, read };
         plan.add(self, source, watermark)
     }
 }
@@ -174,6 +179,7 @@ struct SourcePlan<'p> {
     definition: &'p TableDefinition,
     bound: &'p BoundTable,
     usage: &'p TableUse,
+    changelog: SourceChangelog,
     /// Columns of the table that the node gives.
     output: Vec<usize>,
     /// Columns of the table that the connector gives.
@@ -198,7 +204,8 @@ impl SourcePlan<'_> {
         }
         let idle_timeout = self.idle_timeout(translator)?;
         let watermark = watermark.map(|watermark| self.watermark(&watermark, idle_timeout)).transpose()?;
-        let schema = Arc::new(Schema::new(fields));
+        let declared = Arc::new(Schema::new(fields));
+        let schema = self.changelog.source_schema(&declared);
         let details = self.details(&columns, &schema, watermark.as_ref());
         let steady = idle_timeout.is_none() && source.discovery_interval().is_none();
         let bounded = source.boundedness() == Boundedness::Bounded;
@@ -210,12 +217,15 @@ impl SourcePlan<'_> {
             inputs: Vec::new(),
             parallelism: Parallelism::Job,
             schema: Arc::clone(&schema),
-            changelog: ChangelogMode::Append,
+            changelog: self.changelog.given,
             details,
             state_signature: None,
         });
-        let mut rows = Stream::of(node, schema, Parallelism::Job, ChangelogMode::Append, bounded);
+        let mut rows = Stream::of(node, schema, Parallelism::Job, self.changelog.given, bounded);
         rows.steady = steady;
+        if self.changelog.needs_key() {
+            rows = super::normalize::add(translator, rows, self.definition, &declared);
+        }
         let mut errors = Stream::of(node, rejected_schema(), Parallelism::Job, ChangelogMode::Append, bounded);
         errors.port = SIDE_PORT;
         if self.usage.late {

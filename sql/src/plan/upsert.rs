@@ -1,0 +1,59 @@
+//! In front of a sink: whether it can take the changes of a query, and what turns them into the changes that it takes.
+
+use std::sync::Arc;
+
+use tidemill_engine::graph::ChangelogMode;
+use tidemill_engine::operators::drop_update_before::DropUpdateBefore;
+
+use super::graph_builder::detail;
+use super::stream::Stream;
+use super::translate::{Translator, names, operator_draft};
+use crate::catalog::TableDefinition;
+use crate::diagnostic::Diagnostic;
+
+/// Refuses updates where the sink appends, and upserts without a key.
+pub(super) fn check(
+    translator: &Translator<'_>,
+    rows: &Stream,
+    accepts: ChangelogMode,
+    definition: &TableDefinition,
+) -> Result<(), Diagnostic> {
+    let name = &definition.name;
+    if rows.changelog == ChangelogMode::Append {
+        return Ok(());
+    }
+    match accepts {
+        ChangelogMode::Retract => Ok(()),
+        ChangelogMode::Upsert if !definition.primary_key.is_empty() => Ok(()),
+        ChangelogMode::Upsert => {
+            let message = format!("sink `{name}` replaces rows by key, but has no PRIMARY KEY to say which");
+            Err(Diagnostic::new(message).with_hint("declare PRIMARY KEY (...) NOT ENFORCED in its CREATE TABLE"))
+        }
+        ChangelogMode::Append => Err(refused(translator.graph.updater(rows.node), rows, name)),
+    }
+}
+
+fn refused(updater: &str, rows: &Stream, sink: &str) -> Diagnostic {
+    let message = format!("{updater} emits updates of earlier results, but sink `{sink}` takes appended rows only");
+    let hint = if rows.half_windowed {
+        "results are final only when they are grouped by both window_start and window_end: add the missing one"
+    } else {
+        "group by a window (window_start, window_end) so that results are final, or use a sink that takes updates"
+    };
+    Diagnostic::new(message).with_hint(hint)
+}
+
+/// The rows of a query, whose columns are the sink's, as upserts by the sink's primary key.
+pub(super) fn add(translator: &mut Translator<'_>, rows: Stream, definition: &TableDefinition) -> Stream {
+    if rows.changelog == ChangelogMode::Append {
+        return rows;
+    }
+    let schema = Arc::clone(&rows.base);
+    let keys: Vec<usize> = definition.primary_key.iter().filter_map(|name| schema.index_of(name).ok()).collect();
+    let details = vec![detail("key", names(&schema, &keys))];
+    let operator = DropUpdateBefore { keys, input: Arc::clone(&schema) };
+    let mut draft = operator_draft("DropUpdateBefore", Arc::new(operator), &rows, Arc::clone(&schema), details);
+    draft.changelog = ChangelogMode::Upsert;
+    let node = translator.graph.add(draft);
+    Stream { steady: rows.steady, ..Stream::of(node, schema, rows.parallelism, ChangelogMode::Upsert, rows.bounded) }
+}
