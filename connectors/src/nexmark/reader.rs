@@ -7,7 +7,7 @@ use arrow::array::{ArrayRef, RecordBatch, RecordBatchOptions};
 use arrow::datatypes::SchemaRef;
 use serde_json::json;
 use tidemill_engine::source::{Boundedness, Position, Read, Source, Split, SplitReader};
-use tidemill_engine::{EngineError, Result};
+use tidemill_engine::{Batch, EngineError, Result};
 
 use super::channels::Channels;
 use super::columns::Column;
@@ -142,7 +142,7 @@ impl SplitReader for EventReader {
         let arrays = arrays.collect::<Result<Vec<ArrayRef>>>()?;
         let options = RecordBatchOptions::new().with_row_count(Some(numbers.len()));
         let rows = RecordBatch::try_new_with_options(schema.clone(), arrays, &options)?;
-        Ok(Read::Rows { rows, rejected: Vec::new() })
+        Ok(Read::Rows { rows: Batch::new(rows), rejected: Vec::new() })
     }
 
     fn position(&self) -> Position {

@@ -60,7 +60,7 @@ fn read(
         match reader.next(batch.min(rows - count)).expect("rows") {
             Read::Rows { rows, .. } => {
                 count += rows.num_rows();
-                batches.push(rows);
+                batches.push(rows.rows().clone());
             }
             Read::End => break,
             Read::Wait(time) => std::thread::sleep(time),
