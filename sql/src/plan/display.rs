@@ -80,6 +80,8 @@ fn display_value(value: &ScalarValue) -> String {
         }
         ScalarValue::IntervalYearMonth(Some(months)) => format!("INTERVAL '{months}' MONTH"),
         ScalarValue::DurationMillisecond(Some(ms)) => display_interval(0, 0, ms.saturating_mul(NANOS_PER_MILLI)),
+        ScalarValue::DurationMicrosecond(Some(us)) => display_interval(0, 0, us.saturating_mul(NANOS_PER_MILLI / 1000)),
+        ScalarValue::DurationNanosecond(Some(nanos)) => display_interval(0, 0, *nanos),
         ScalarValue::Decimal128(Some(_), _, scale) => display_decimal(value, *scale),
         other => match display_time(other) {
             Some(text) => text,

@@ -36,6 +36,7 @@ mod physical;
 mod places;
 mod plain_types;
 mod proctime;
+mod spans;
 mod stream;
 mod table;
 #[cfg(test)]

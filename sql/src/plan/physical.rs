@@ -20,6 +20,7 @@ use datafusion_physical_expr::expressions::{
 use datafusion_physical_expr::{PhysicalExpr, create_physical_expr};
 
 use super::display::display;
+use super::spans::with_fixed_spans;
 
 pub(crate) type Physical = Arc<dyn PhysicalExpr>;
 
@@ -37,7 +38,8 @@ impl Physicals {
 
     pub fn expr(&self, expr: &Expr, schema: &DFSchema) -> Result<Physical> {
         let lowered = lower(expr, schema)?;
-        create_physical_expr(&lowered, schema, &self.properties, &self.context)
+        let expr = create_physical_expr(&lowered, schema, &self.properties, &self.context)?;
+        with_fixed_spans(expr, schema.as_arrow())
     }
 
     /// The parts of a condition that are joined by AND.

@@ -1,31 +1,37 @@
 //! The open sessions in memory, by key, and the decision which session a row belongs to.
 
-use std::collections::BTreeSet;
+use std::iter;
 
 use ahash::AHashMap;
 use arrow::array::RecordBatch;
 
+use super::timers::Timers;
 use crate::Result;
 use crate::aggregate::AggregateSet;
 use crate::operators::key_table::{KeyTable, SlotSet};
 use crate::operators::keyed_aggregates::NarrowCalls;
 use crate::time::EventTime;
 
-/// An open session: rows of one key from `start` until `end`, which is the last row's time and the gap.
+/// Stands for no slot.
+const NONE: u32 = u32::MAX;
+
+/// A session: rows of one key from `start` until `end`, which is the last row's time and the gap.
 #[derive(Clone, Copy)]
 pub struct Session {
     pub key: u32,
+    /// The key's next session.
+    next: u32,
     pub start: i64,
     pub end: i64,
-    /// Where the session stands in the timers. Its end may have moved on since.
-    timer: i64,
+    /// It went up in another, and waits for its timer.
+    is_absorbed: bool,
 }
 
 /// A key in memory.
-#[derive(Clone, Default)]
+#[derive(Clone)]
 pub struct KeyEntry {
-    /// Slots of the key's open sessions.
-    pub sessions: Vec<u32>,
+    /// The first of the key's open sessions; most keys have one at most.
+    first: u32,
     /// End in the timer that state holds for the key, if state holds the key.
     pub stored_timer: Option<i64>,
     pub used_in_batch: u64,
@@ -53,7 +59,8 @@ pub struct SessionCache {
     calls: NarrowCalls,
     gap_ms: i64,
     free: Vec<u32>,
-    timers: BTreeSet<(i64, u32)>,
+    /// Each open or absorbed session once, under an end that it had: it may have moved on since.
+    timers: Timers,
 }
 
 impl SessionCache {
@@ -68,7 +75,7 @@ impl SessionCache {
             calls,
             gap_ms,
             free: Vec::new(),
-            timers: BTreeSet::new(),
+            timers: Timers::new(gap_ms),
         })
     }
 
@@ -78,8 +85,8 @@ impl SessionCache {
 
     /// Memory held, in bytes.
     pub fn size_bytes(&self) -> usize {
-        /// A timer and the list of a key's sessions, with what the allocator adds.
-        const SESSION_EXTRA_BYTES: usize = 64;
+        /// A timer, in a vector that may have room for as many again.
+        const SESSION_EXTRA_BYTES: usize = 8;
         self.keys.size_bytes()
             + self.values.size_bytes()
             + self.entries.capacity() * size_of::<KeyEntry>()
@@ -91,14 +98,26 @@ impl SessionCache {
         let index = self.keys.intern(hash, key);
         let is_new = index as usize == self.entries.len();
         if is_new {
-            self.entries.push(KeyEntry::default());
+            self.entries.push(KeyEntry { first: NONE, stored_timer: None, used_in_batch: 0 });
         }
         (index, is_new)
     }
 
+    /// Slots of a key's open sessions.
+    pub fn sessions_of(&self, key: u32) -> impl Iterator<Item = u32> {
+        let existing = |slot: u32| (slot != NONE).then_some(slot);
+        let first = existing(self.entries[key as usize].first);
+        iter::successors(first, move |slot| existing(self.sessions[*slot as usize].next))
+    }
+
+    pub fn has_sessions(&self, key: u32) -> bool {
+        self.entries[key as usize].first != NONE
+    }
+
     /// Opens a session with empty aggregates.
     pub fn open(&mut self, key: u32, start: i64, end: i64) -> u32 {
-        let session = Session { key, start, end, timer: end };
+        let next = self.entries[key as usize].first;
+        let session = Session { key, next, start, end, is_absorbed: false };
         let slot = match self.free.pop() {
             Some(slot) => {
                 self.sessions[slot as usize] = session;
@@ -110,8 +129,8 @@ impl SessionCache {
                 self.sessions.len() as u32 - 1
             }
         };
-        self.timers.insert((end, slot));
-        self.entries[key as usize].sessions.push(slot);
+        self.timers.insert(end, slot);
+        self.entries[key as usize].first = slot;
         slot
     }
 
@@ -148,20 +167,26 @@ impl SessionCache {
             return None;
         }
         let end = time + self.gap_ms;
-        let touches = |session: &Session| session.start <= end && time <= session.end;
-        let slots = &self.entries[key as usize].sessions;
-        let mut touched = slots.iter().copied().filter(|slot| touches(&self.sessions[*slot as usize]));
-        let Some(mut first) = touched.next() else {
+        let (first, mut others) = self.touched(key, time, end);
+        let Some(mut first) = first else {
             return Some(self.open(key, time, end));
         };
-        if let Some(second) = touched.next() {
-            let all: Vec<u32> = [first, second].into_iter().chain(touched).collect();
-            first = self.absorb(all, merged);
+        if !others.is_empty() {
+            others.push(first);
+            first = self.absorb(others, merged);
         }
         let session = &mut self.sessions[first as usize];
         session.start = session.start.min(time);
         session.end = session.end.max(end);
         Some(first)
+    }
+
+    /// The sessions of a key that a row from `time` to `end` joins: one, and any others.
+    fn touched(&self, key: u32, time: i64, end: i64) -> (Option<u32>, Vec<u32>) {
+        let touches = |session: &Session| session.start <= end && time <= session.end;
+        let mut touched = self.sessions_of(key).filter(|slot| touches(&self.sessions[*slot as usize]));
+        let first = touched.next();
+        (first, touched.collect())
     }
 
     /// Merges sessions of one key into the earliest of them, which it returns.
@@ -173,17 +198,22 @@ impl SessionCache {
             let session = &mut self.sessions[first as usize];
             session.end = session.end.max(absorbed.end);
             merged.push(*other, first);
-            self.timers.remove(&(absorbed.timer, *other));
             self.detach(*other);
+            self.sessions[*other as usize].is_absorbed = true;
         }
         first
     }
 
-    /// Takes a session that has no timer out of its key's list; its slot is not free yet.
+    /// Takes a session out of its key's list; its slot is not free yet.
     fn detach(&mut self, slot: u32) {
-        let Session { key, .. } = self.sessions[slot as usize];
-        debug_assert!(!self.timers.contains(&(self.sessions[slot as usize].timer, slot)));
-        self.entries[key as usize].sessions.retain(|other| *other != slot);
+        let Session { key, next, .. } = self.sessions[slot as usize];
+        let entry = &mut self.entries[key as usize];
+        if entry.first == slot {
+            entry.first = next;
+            return;
+        }
+        let before = self.sessions_of(key).find(|before| self.sessions[*before as usize].next == slot);
+        self.sessions[before.expect("an open session is in its key's list") as usize].next = next;
     }
 
     /// Merges the aggregates of absorbed sessions, and points the rows that were put there to the absorbers.
@@ -197,29 +227,27 @@ impl SessionCache {
         let into: Vec<u32> = from.iter().map(|slot| roots[slot]).collect();
         self.values.merge_within(&into, &from)?;
         self.values.reset(&from);
-        self.free.extend(from);
         Ok(())
     }
 
-    /// Up to `count` sessions that are closed at `watermark`, in order of their ends. The caller emits and closes them.
+    /// The sessions that are closed at `watermark`, in order of their ends. The caller emits and closes them.
     ///
     /// A row just at a session's end would still join it, so a session is closed when time is past that row.
-    pub fn due(&mut self, watermark: EventTime, count: usize) -> Vec<u32> {
-        let mut due = Vec::new();
-        while due.len() < count {
-            let Some((timer, slot)) = self.timers.first().copied().filter(|(end, _)| EventTime(*end) <= watermark)
-            else {
-                break;
-            };
-            self.timers.pop_first();
-            let session = &mut self.sessions[slot as usize];
-            if session.end == timer {
-                due.push(slot);
-            } else {
-                session.timer = session.end;
-                self.timers.insert((session.end, slot));
+    pub fn due(&mut self, watermark: EventTime) -> Vec<u32> {
+        let (mut due, mut waiting) = (Vec::new(), Vec::new());
+        while let Some(slots) = self.timers.pop(watermark) {
+            let bucket = due.len();
+            for slot in slots {
+                let session = &self.sessions[slot as usize];
+                match session {
+                    Session { is_absorbed: true, .. } => self.free.push(slot),
+                    Session { end, .. } if EventTime(*end) <= watermark => due.push(slot),
+                    Session { end, .. } => waiting.push((*end, slot)),
+                }
             }
+            due[bucket..].sort_unstable_by_key(|slot| (self.sessions[*slot as usize].end, *slot));
         }
+        waiting.into_iter().for_each(|(end, slot)| self.timers.insert(end, slot));
         due
     }
 
@@ -240,7 +268,7 @@ impl SessionCache {
 
     /// The earliest end of a key's sessions.
     pub fn first_end(&self, key: u32) -> Option<i64> {
-        self.entries[key as usize].sessions.iter().map(|slot| self.sessions[*slot as usize].end).min()
+        self.sessions_of(key).map(|slot| self.sessions[slot as usize].end).min()
     }
 
     /// State has the key's entry as memory does; none where there are no sessions.
@@ -250,8 +278,7 @@ impl SessionCache {
 
     /// Keys with sessions.
     pub fn live_keys(&self) -> Vec<u32> {
-        let entries = self.entries.iter().zip(0u32..);
-        entries.filter(|(entry, _)| !entry.sessions.is_empty()).map(|(_, key)| key).collect()
+        (0..self.entries.len() as u32).filter(|key| self.has_sessions(*key)).collect()
     }
 
     /// Keeps only some keys. The others must be in state as they are here, or have no sessions.
@@ -261,10 +288,10 @@ impl SessionCache {
         for key in keys {
             let entry = &self.entries[*key as usize];
             let (index, _) = kept.intern(self.keys.hash(*key), self.keys.key(*key));
-            for slot in &entry.sessions {
-                let session = self.sessions[*slot as usize];
+            for slot in self.sessions_of(*key) {
+                let session = self.sessions[slot as usize];
                 into.push(kept.open(index, session.start, session.end));
-                from.push(*slot);
+                from.push(slot);
             }
             let kept_entry = &mut kept.entries[index as usize];
             kept_entry.stored_timer = entry.stored_timer;
@@ -287,8 +314,8 @@ impl SessionCache {
     }
 }
 
-/// Sessions that went up in others while a batch was placed: (absorbed, absorber), in order. Slots are not reused
-/// within a batch, but an absorber may be absorbed later.
+/// Sessions that went up in others while a batch was placed: (absorbed, absorber), in order. A slot is not reused
+/// before its timer is over, but an absorber may be absorbed later.
 #[derive(Default)]
 struct Merged {
     pairs: Vec<(u32, u32)>,

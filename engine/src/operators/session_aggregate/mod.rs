@@ -12,6 +12,7 @@ mod operator;
 mod stored;
 #[cfg(test)]
 mod tests;
+mod timers;
 
 use arrow::array::ArrayRef;
 use arrow::datatypes::SchemaRef;

@@ -111,12 +111,9 @@ impl SessionOperator {
     fn fire(&mut self, watermark: EventTime, ctx: &mut OperatorContext, out: &mut dyn Collector) -> Result<()> {
         let rows = ctx.batch_rows.max(1);
         loop {
-            let due = self.cache.due(watermark, rows);
-            if !due.is_empty() {
-                self.emit(&due, out)?;
-                self.cache.close(&due);
-                continue;
-            }
+            let due = self.cache.due(watermark);
+            due.chunks(rows).try_for_each(|slots| self.emit(slots, out))?;
+            self.cache.close(&due);
             let loaded = self.load_due(watermark, rows, ctx)?;
             if loaded == 0 {
                 break;
@@ -160,14 +157,9 @@ impl SessionOperator {
     /// Writes everything and keeps the keys used last, up to half of the budget.
     fn drop_cold_keys(&mut self, size_bytes: usize, ctx: &mut OperatorContext) -> Result<()> {
         self.stored.write_all(&mut self.cache, ctx)?;
-        let entries = &self.cache.entries;
-        let bytes_per_key = size_bytes / entries.len().max(1) + 1;
-        let mut by_use: Vec<(u64, u32)> = entries
-            .iter()
-            .zip(0u32..)
-            .filter(|(entry, _)| !entry.sessions.is_empty())
-            .map(|(entry, key)| (entry.used_in_batch, key))
-            .collect();
+        let bytes_per_key = size_bytes / self.cache.entries.len().max(1) + 1;
+        let used = |key: u32| (self.cache.entries[key as usize].used_in_batch, key);
+        let mut by_use: Vec<(u64, u32)> = self.cache.live_keys().into_iter().map(used).collect();
         by_use.sort_unstable_by(|one, other| other.cmp(one));
         let live = by_use.len();
         by_use.truncate(ctx.cache_budget_bytes / 2 / bytes_per_key);

@@ -54,7 +54,7 @@ impl StoredSessions {
 
     /// Writes what changed since the last barrier.
     pub fn on_barrier(&mut self, cache: &mut SessionCache, ctx: &mut OperatorContext) -> Result<()> {
-        let is_young = |key: &u32| cache.changed.contains(*key) && !cache.entries[*key as usize].sessions.is_empty();
+        let is_young = |key: &u32| cache.changed.contains(*key) && cache.has_sessions(*key);
         let (young, settled): (Vec<u32>, Vec<u32>) = cache.dirty.iter().partition(is_young);
         self.write_entries(&settled, cache, ctx)?;
         self.journal.write(&young, cache, ctx)?;
@@ -73,8 +73,7 @@ impl StoredSessions {
 
     /// Takes the entries of keys without sessions out of state, so that memory may forget these keys.
     pub fn delete_gone(&mut self, cache: &mut SessionCache, ctx: &mut OperatorContext) -> Result<()> {
-        let is_gone = |key: &u32| cache.entries[*key as usize].sessions.is_empty();
-        let gone: Vec<u32> = cache.dirty.iter().filter(is_gone).collect();
+        let gone: Vec<u32> = cache.dirty.iter().filter(|key| !cache.has_sessions(*key)).collect();
         self.write_entries(&gone, cache, ctx)
     }
 
@@ -150,13 +149,13 @@ pub fn for_each_entry(
 ) -> Result<()> {
     let mut entry = Vec::new();
     for keys in keys.chunks(WRITE_KEYS) {
-        let slots = || keys.iter().flat_map(|key| &cache.entries[*key as usize].sessions).copied();
-        let values = cache.values.encode_state(&slots().collect::<Vec<u32>>())?;
+        let slots: Vec<u32> = keys.iter().flat_map(|key| cache.sessions_of(*key)).collect();
+        let values = cache.values.encode_state(&slots)?;
         let mut values = values.iter();
         for key in keys {
             entry.clear();
-            for slot in &cache.entries[*key as usize].sessions {
-                let session = cache.sessions[*slot as usize];
+            for slot in cache.sessions_of(*key) {
+                let session = cache.sessions[slot as usize];
                 let value = values.next().expect("each session has a value");
                 entry.extend(sortable(session.start));
                 entry.extend(sortable(session.end));
