@@ -91,7 +91,7 @@ pub trait Source: Send + Sync + Debug {
 /// How a source's rows tell time.
 #[derive(Debug, Clone)]
 pub struct WatermarkSpec {
-    /// Over the source node's output schema; a timestamp. Its running maximum per split, less one millisecond, is the split's watermark.
+    /// Over the source node's output schema; a timestamp. Its running maximum per split is the split's watermark.
     pub expression: Arc<dyn PhysicalExpr>,
     /// Index of the event-time column in the source node's output schema.
     pub time_column: usize,

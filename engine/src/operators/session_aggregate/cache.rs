@@ -134,7 +134,7 @@ impl SessionCache {
         slot
     }
 
-    /// Puts rows, given as (row, key, time, watermark of the row), into sessions; opens, extends and merges them.
+    /// Puts rows, given as (row, key, time, up to where time had passed before it), into sessions; opens, extends and merges them.
     pub fn place(
         &mut self,
         rows: impl Iterator<Item = (u32, u32, i64, EventTime)>,
@@ -142,8 +142,8 @@ impl SessionCache {
     ) -> Result<Placed> {
         let mut placed = Placed { rows: Vec::new(), slots: Vec::new(), late: Vec::new() };
         let mut merged = Merged::default();
-        for (row, key, time, watermark) in rows {
-            match self.place_row(key, time, watermark, &mut merged) {
+        for (row, key, time, passed) in rows {
+            match self.place_row(key, time, passed, &mut merged) {
                 Some(slot) => {
                     placed.rows.push(row);
                     placed.slots.push(slot);
@@ -160,10 +160,10 @@ impl SessionCache {
 
     /// The session of a row; `None` where the row is late.
     ///
-    /// A row at or before its watermark is late. Any other row joins the sessions that it touches, or opens one: those
-    /// that were emitted ended before its watermark, so it cannot touch them, whatever came first.
-    fn place_row(&mut self, key: u32, time: i64, watermark: EventTime, merged: &mut Merged) -> Option<u32> {
-        if EventTime(time) <= watermark {
+    /// A row of passed time is late. Any other row joins the sessions that it touches, or opens one: those that were
+    /// emitted ended in passed time, so it cannot touch them, whatever came first.
+    fn place_row(&mut self, key: u32, time: i64, passed: EventTime, merged: &mut Merged) -> Option<u32> {
+        if EventTime(time) <= passed {
             return None;
         }
         let end = time + self.gap_ms;
@@ -230,18 +230,18 @@ impl SessionCache {
         Ok(())
     }
 
-    /// The sessions that are closed at `watermark`, in order of their ends. The caller emits and closes them.
+    /// The sessions that are closed when time has passed `passed`, in order of their ends. The caller emits and closes them.
     ///
     /// A row just at a session's end would still join it, so a session is closed when time is past that row.
-    pub fn due(&mut self, watermark: EventTime) -> Vec<u32> {
+    pub fn due(&mut self, passed: EventTime) -> Vec<u32> {
         let (mut due, mut waiting) = (Vec::new(), Vec::new());
-        while let Some(slots) = self.timers.pop(watermark) {
+        while let Some(slots) = self.timers.pop(passed) {
             let bucket = due.len();
             for slot in slots {
                 let session = &self.sessions[slot as usize];
                 match session {
                     Session { is_absorbed: true, .. } => self.free.push(slot),
-                    Session { end, .. } if EventTime(*end) <= watermark => due.push(slot),
+                    Session { end, .. } if EventTime(*end) <= passed => due.push(slot),
                     Session { end, .. } => waiting.push((*end, slot)),
                 }
             }

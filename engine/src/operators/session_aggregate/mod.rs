@@ -1,6 +1,6 @@
 //! Aggregation per key and session: a session ends when a key has had no row for the gap.
 //!
-//! A row is late when it is not later than the watermark that its own split had before it, even where a session of its
+//! A row is late when it is older than the watermark that its own split had before it, even where a session of its
 //! key is still open: whether one is may depend on which input was faster, and an answer must not. The rows that are
 //! not late form the same sessions in whatever order they come. Two rows of a key that are more
 //! than the gap apart never merge by themselves; a row between them bridges their sessions, which merges their state.

@@ -44,7 +44,7 @@ pub struct SessionOperator {
     cache: SessionCache,
     stored: StoredSessions,
     output: Box<dyn SessionOutput>,
-    /// Sessions that are closed at this watermark have been emitted.
+    /// Sessions that had ended when time had passed this have been emitted.
     fired_until: EventTime,
     batches: u64,
 }
@@ -81,9 +81,9 @@ impl SessionOperator {
             let now = ctx.now.0.max(self.fired_until.0.saturating_add(1));
             return Ok(vec![(now, EventTime(now - 1)); batch.num_rows()]);
         }
-        let floor = ctx.watermark.max(self.fired_until);
         let times = row_times(self.name, batch.rows(), self.time_column)?.into_iter().enumerate();
-        Ok(times.map(|(row, time)| (time, floor.max(batch.watermark_before(row)))).collect())
+        let passed = |row: usize| passed(ctx.watermark.max(batch.watermark_before(row))).max(self.fired_until);
+        Ok(times.map(|(row, time)| (time, passed(row))).collect())
     }
 
     /// The keys of a batch's rows; those that are new in memory are read from state.
@@ -198,13 +198,14 @@ impl Operator for SessionOperator {
         self.keep_to_budget(ctx)
     }
 
-    /// A session [start, end) is emitted at `end` with a window_time of `end - 1`: time behind it must not be there yet.
+    /// A session [start, end) is emitted once time has passed `end`, with a window_time of `end - 1`: time behind it must
+    /// not be there yet.
     fn output_watermark(&self, input: EventTime) -> EventTime {
-        if input == EventTime::MAX { input } else { EventTime(input.0.saturating_sub(1)) }
+        passed(passed(input))
     }
 
     fn on_watermark(&mut self, watermark: EventTime, ctx: &mut OperatorContext, out: &mut dyn Collector) -> Result<()> {
-        self.on_moment(Moment::Watermark(watermark), ctx, out)
+        self.on_moment(Moment::Watermark(passed(watermark)), ctx, out)
     }
 
     fn on_barrier(&mut self, _epoch: Epoch, ctx: &mut OperatorContext, _out: &mut dyn Collector) -> Result<()> {
@@ -226,6 +227,12 @@ impl Operator for SessionOperator {
     fn on_end(&mut self, ctx: &mut OperatorContext, out: &mut dyn Collector) -> Result<()> {
         self.on_moment(Moment::End, ctx, out)
     }
+}
+
+/// Up to where time has wholly passed at a watermark: rows as old as the watermark itself may still come, such as
+/// others of the row that it was told by.
+fn passed(watermark: EventTime) -> EventTime {
+    if watermark == EventTime::MAX { watermark } else { EventTime(watermark.0.saturating_sub(1)) }
 }
 
 /// The rows with the given numbers, in that order; no copy where they are all rows.

@@ -109,16 +109,16 @@ impl StoredSessions {
         Ok(())
     }
 
-    /// Up to `count` keys that are not in memory and have a session that is closed at `watermark`.
+    /// Up to `count` keys that are not in memory and have a session that is closed when time has passed `passed`.
     pub fn due(
         &mut self,
-        watermark: EventTime,
+        passed: EventTime,
         count: usize,
         cache: &SessionCache,
         ctx: &OperatorContext,
     ) -> Result<Vec<Vec<u8>>> {
         let mut due: Vec<Vec<u8>> = Vec::new();
-        let is_due = |end: i64| end < i64::MAX && EventTime(end) <= watermark;
+        let is_due = |end: i64| end < i64::MAX && EventTime(end) <= passed;
         for (first_timer, group) in self.first_timer.iter_mut().zip(ctx.key_groups.groups()) {
             if due.len() >= count || !is_due(*first_timer) {
                 continue;

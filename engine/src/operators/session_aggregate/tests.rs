@@ -100,7 +100,7 @@ fn twin(steps: &[Step], gap: i64, keyed: bool) -> (Vec<TwinSession>, usize) {
             Step::Watermark(next) => watermark = watermark.max(*next),
             Step::Rows(rows) => {
                 for row in rows {
-                    if row.time <= watermark.max(row.watermark) {
+                    if row.time < watermark.max(row.watermark) {
                         late += 1;
                         continue;
                     }

@@ -19,9 +19,6 @@ use crate::source::{Rejected, SourceSpec, rejected_schema};
 use crate::time::{EventTime, ProcessingTime};
 use crate::{Batch, EngineError, Result};
 
-/// A watermark is this much below the expression's maximum: further rows of that very time may still come.
-const WATERMARK_DELAY_MS: i64 = 1;
-
 /// Makes output rows. One per source task.
 pub struct RowMaker {
     name: String,
@@ -42,6 +39,8 @@ pub struct TimedRows {
     rows: Batch,
     /// Per row, the expression in epoch milliseconds; `None` where the source has no watermark.
     times: Option<Int64Array>,
+    /// Per row, its event time in epoch milliseconds; empty where the source has no watermark.
+    event_times: Int64Array,
 }
 
 impl RowMaker {
@@ -65,20 +64,22 @@ impl RowMaker {
             Err(pieces) => compute::concat_batches(self.projection.schema(), &pieces)?,
         };
         let rows = raw.replace_rows(rows);
-        let Some(time) = &self.time else { return Ok(TimedRows { rows, times: None }) };
-        let event_times = rows.column(time.time_column);
-        if let Some(row) = self.without_time(&rows, event_times) {
+        let Some(time) = &self.time else {
+            return Ok(TimedRows { rows, times: None, event_times: Int64Array::from(Vec::<i64>::new()) });
+        };
+        let event_times = timestamp_ms(rows.column(time.time_column))?;
+        if let Some(row) = self.without_time(&rows, &event_times) {
             return Err(self.null_time(&rows, row));
         }
-        if let Some(largest) = compute::max(&timestamp_ms(event_times)?) {
+        if let Some(largest) = compute::max(&event_times) {
             self.metrics.event_time_max_ms.raise_to(largest);
         }
         let times = timestamp_ms(&time.expression.evaluate(rows.rows())?.into_array(rows.num_rows())?)?;
-        Ok(TimedRows { rows, times: Some(times) })
+        Ok(TimedRows { rows, times: Some(times), event_times })
     }
 
     /// The first row that must have a time and has none.
-    fn without_time(&self, rows: &Batch, event_times: &ArrayRef) -> Option<usize> {
+    fn without_time(&self, rows: &Batch, event_times: &Int64Array) -> Option<usize> {
         if event_times.null_count() == 0 {
             return None;
         }
@@ -106,7 +107,7 @@ impl TimedRows {
         let mut advance = |time: Option<i64>| {
             let stamp = reached.max(floor.0);
             if let Some(time) = time {
-                reached = reached.max(time.saturating_sub(WATERMARK_DELAY_MS));
+                reached = reached.max(time);
             }
             stamp
         };
@@ -117,10 +118,13 @@ impl TimedRows {
         (batch.with_watermarks(Int64Array::from(stamps)), EventTime(reached))
     }
 
-    /// The watermark after these rows in a split that had none.
-    pub fn watermark(&self) -> EventTime {
-        let largest = self.times.as_ref().and_then(compute::max);
-        largest.map_or(EventTime::MIN, |time| EventTime(time.saturating_sub(WATERMARK_DELAY_MS)))
+    /// How far time may go while these rows, the first of their split, are still to come: to just before the first one and
+    /// what it says of time, so that it is late for no window.
+    pub fn hold(&self) -> EventTime {
+        let said = self.times.as_ref().and_then(|times| times.iter().next().flatten());
+        let own = self.event_times.iter().next().flatten();
+        let (Some(said), Some(own)) = (said, own) else { return EventTime::MIN };
+        EventTime(said.min(own).saturating_sub(1))
     }
 }
 

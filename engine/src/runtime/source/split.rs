@@ -22,7 +22,7 @@ pub struct SplitRun {
     pub finished: bool,
     /// Running maximum over the rows that were given out.
     pub watermark: EventTime,
-    /// Before the first row was given out: what the watermark will be after it, once known.
+    /// Before the first row was given out: how far time may go without it, once known.
     first: Option<EventTime>,
     /// Behind the last row that was given out, unless `reader` knows it better.
     position: Option<Position>,
@@ -114,7 +114,7 @@ impl SplitRun {
             }
         }
         self.first = match &chunk.rows {
-            Some(rows) => Some(maker.make(rows.clone())?.watermark()),
+            Some(rows) => Some(maker.make(rows.clone())?.hold()),
             None if chunk.time.is_some() => chunk.time,
             None if chunk.ends => Some(EventTime::MAX),
             // Unknown yet; but peeked is peeked, and MIN makes it the next to be read.

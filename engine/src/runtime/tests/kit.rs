@@ -413,7 +413,7 @@ pub fn expected(splits: &[Vec<Row>]) -> (Vec<String>, Vec<String>) {
             } else {
                 *counts.entry((row.0, end)).or_default() += 1;
             }
-            watermark = watermark.max(row.1 - 1);
+            watermark = watermark.max(row.1);
         }
     }
     let mut results: Vec<String> = counts.iter().map(|((key, end), n)| format!("+I[{key}, {end}, {n}]")).collect();

@@ -50,7 +50,7 @@ fn an_idle_split_stops_holding_time_back_and_the_holder_is_named() {
         let job = start(pipeline.graph.clone(), options).unwrap();
         until(&job, "reading", || job.status().nodes[0].rows_in >= 51);
         let watermark = || job.status().nodes[2].watermark;
-        until(&job, "the held watermark", || watermark() == Some(EventTime(9)));
+        until(&job, "the held watermark", || watermark() == Some(EventTime(10)));
         until(&job, "its holder", || job.status().watermark_holder.is_some_and(|holder| holder.split == "split-0"));
         clock.0.store(61_000, Ordering::Relaxed);
         until(&job, "time without the idle split", || watermark() > Some(EventTime(1400)));
@@ -67,7 +67,7 @@ fn without_an_idle_timeout_time_waits() {
     let job = start(pipeline.graph.clone(), options(folder.path())).unwrap();
     until(&job, "reading", || job.status().nodes[0].rows_in >= 51);
     std::thread::sleep(Duration::from_millis(100));
-    assert_eq!(job.status().nodes[2].watermark, Some(EventTime(9)));
+    assert_eq!(job.status().nodes[2].watermark, Some(EventTime(10)));
 }
 
 #[test]
@@ -80,11 +80,11 @@ fn a_split_that_appears_late_is_read_and_does_not_pull_time_back() {
     let source = Arc::new(source);
     let pipeline = pipeline_with(source.clone(), ToyWindows::default(), None);
     let job = start(pipeline.graph.clone(), options(folder.path())).unwrap();
-    until(&job, "the first split", || job.status().nodes[2].watermark == Some(EventTime(1999)));
+    until(&job, "the first split", || job.status().nodes[2].watermark == Some(EventTime(2000)));
     source.mischief.released.store(true, Ordering::Relaxed);
     until(&job, "the new splits", || job.status().nodes[0].rows_in == 5);
     job.checkpoint().unwrap();
-    assert!(job.status().nodes[2].watermark >= Some(EventTime(1999)));
+    assert!(job.status().nodes[2].watermark >= Some(EventTime(2000)));
     assert_eq!(pipeline.late.rows(), ["+I[1, 1970-01-01T00:00:00.005]"], "what is behind the told time is late");
     job.stop();
     job.wait().unwrap();
