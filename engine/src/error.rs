@@ -130,8 +130,15 @@ impl From<ArrowError> for EngineError {
 }
 
 impl From<DataFusionError> for EngineError {
+    /// A check of ours that stood among the expressions keeps its own words.
     fn from(error: DataFusionError) -> Self {
-        Self::Compute(error.strip_backtrace())
+        match error {
+            DataFusionError::External(inner) => match inner.downcast::<EngineError>() {
+                Ok(own) => *own,
+                Err(inner) => Self::Compute(inner.to_string()),
+            },
+            other => Self::Compute(other.strip_backtrace()),
+        }
     }
 }
 

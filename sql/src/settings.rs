@@ -165,6 +165,11 @@ impl Settings {
         }
     }
 
+    /// Rows with a NULL for a NOT NULL column of a sink are left out, instead of failing.
+    pub fn drops_nulls(&self) -> bool {
+        self.get(keys::NOT_NULL_ENFORCER).is_some_and(|enforcer| enforcer.eq_ignore_ascii_case("drop"))
+    }
+
     pub fn restart_strategy(&self) -> RestartStrategy {
         let duration = |key| self.duration(key).unwrap_or_default();
         match self.get(keys::RESTART_TYPE) {

@@ -109,6 +109,23 @@ impl SqlType {
         Self { kind: kind_from_arrow(data_type), nullable }
     }
 
+    /// Digits of a fraction of a second, of types that have any.
+    pub fn second_digits(&self) -> Option<u8> {
+        match self.kind {
+            TypeKind::Timestamp(digits) | TypeKind::TimestampLtz(digits) | TypeKind::Time(digits) => Some(digits),
+            _ => None,
+        }
+    }
+
+    /// True for times of a precision that has no unit of its own, so that they must be cut to it.
+    pub fn is_cut_short(&self) -> bool {
+        match self.kind {
+            TypeKind::Timestamp(digits) | TypeKind::TimestampLtz(digits) => !matches!(digits, 3 | 6 | 9),
+            TypeKind::Time(digits) => digits < 3,
+            _ => false,
+        }
+    }
+
     /// TIMESTAMP or TIMESTAMP_LTZ of at most millisecond precision: what may be a time attribute in Flink.
     pub fn can_be_time_attribute(&self) -> bool {
         matches!(self.kind, TypeKind::Timestamp(p) | TypeKind::TimestampLtz(p) if p <= 3)
@@ -183,7 +200,8 @@ fn row_field(field: &Field) -> RowField {
     RowField { name: field.name().clone(), sql_type, comment: None }
 }
 
-fn precision_of(unit: TimeUnit) -> u8 {
+/// Digits of a second that a unit counts.
+pub(crate) fn precision_of(unit: TimeUnit) -> u8 {
     match unit {
         TimeUnit::Second => 0,
         TimeUnit::Millisecond => 3,

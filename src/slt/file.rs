@@ -26,8 +26,8 @@ pub enum StepKind {
     Rows { table: String, split: String, lines: Vec<ScriptLine> },
     /// `query [changelog]`: a SELECT and its answer.
     Query { sql: String, form: AnswerForm, expected: Expected },
-    /// `query error TEXT`: a SELECT that is planned but fails while it runs.
-    QueryError { sql: String, message: String },
+    /// `query error TEXT`, `run error TEXT`: a job that is planned but fails while it runs.
+    JobError { sql: String, message: String },
     /// `run`: INSERTs (one job), whose answers later `expect` steps read.
     Run { sql: String },
     /// `expect SINK [changelog]`: what a sink table holds after the last `run`.
@@ -120,7 +120,7 @@ fn parse_block(block: &Block<'_>) -> Result<Step, FileError> {
         "statement" => statement(head, block)?,
         "rows" => rows(line, words, block)?,
         "query" => query(line, head, block)?,
-        "run" => StepKind::Run { sql: sql_of(&block.lines[1..]) },
+        "run" => run(head, block),
         "expect" => expect(line, words, block)?,
         "show" => {
             let (sql, expected) = sql_and_rows(line, block)?;
@@ -142,6 +142,14 @@ fn statement(head: &str, block: &Block<'_>) -> Result<StepKind, FileError> {
     match error_text(head, "statement error") {
         Some(message) => Ok(StepKind::StatementError { sql, message }),
         None => Ok(StepKind::Statement { sql }),
+    }
+}
+
+fn run(head: &str, block: &Block<'_>) -> StepKind {
+    let sql = sql_of(&block.lines[1..]);
+    match error_text(head, "run error") {
+        Some(message) => StepKind::JobError { sql, message },
+        None => StepKind::Run { sql },
     }
 }
 
@@ -176,7 +184,7 @@ fn script_line(line: usize, text: &str) -> ScriptLine {
 
 fn query(line: usize, head: &str, block: &Block<'_>) -> Result<StepKind, FileError> {
     if let Some(message) = error_text(head, "query error") {
-        return Ok(StepKind::QueryError { sql: sql_of(&block.lines[1..]), message });
+        return Ok(StepKind::JobError { sql: sql_of(&block.lines[1..]), message });
     }
     let form = answer_form(line, head.strip_prefix("query").unwrap_or_default())?;
     let (sql, expected) = sql_and_rows(line, block)?;

@@ -191,7 +191,7 @@ impl Test {
                 self.run_job(sql)?;
                 self.check_answer(QUERY, *form, expected)
             }
-            StepKind::QueryError { sql, message } => must_fail(self.run_job(sql), message),
+            StepKind::JobError { sql, message } => must_fail(self.run_job(sql), message),
             StepKind::Run { sql } => self.run_job(sql).map(|()| Checked::Nothing),
             StepKind::Expect { sink, form, expected } => self.check_answer(sink, *form, expected),
         }

@@ -15,47 +15,59 @@ use arrow::row::{RowConverter, Rows, SortField};
 use super::distinct_set::{Change, DistinctSet, Key, read_entries};
 use super::factory::{Factory, state_field};
 use super::primitive::{Ordered, with_ordered};
-use super::selection::{for_each_row, select};
+use super::selection::{for_each_row, select, select_kept};
 use super::{Accumulators, AggregateFactory};
 use crate::{EngineError, Result};
 
 /// COUNT(DISTINCT a [, b ...]).
 pub(super) fn count(arguments: &[DataType]) -> Arc<dyn AggregateFactory> {
-    factory(arguments, DataType::Int64, None)
+    factory(arguments, DataType::Int64, None, false)
 }
 
-/// Any other aggregate over different values only.
-pub(super) fn over(arguments: &[DataType], inner: Arc<dyn AggregateFactory>) -> Arc<dyn AggregateFactory> {
-    factory(arguments, inner.output_type(), Some(inner))
+/// Any other aggregate over different values only; with `keep_nulls` NULL is a value like others.
+pub(super) fn over(
+    arguments: &[DataType],
+    inner: Arc<dyn AggregateFactory>,
+    keep_nulls: bool,
+) -> Arc<dyn AggregateFactory> {
+    factory(arguments, inner.output_type(), Some(inner), keep_nulls)
 }
 
 fn factory(
     arguments: &[DataType],
     output: DataType,
     inner: Option<Arc<dyn AggregateFactory>>,
+    keep_nulls: bool,
 ) -> Arc<dyn AggregateFactory> {
     let arguments = arguments.to_vec();
     Factory::shared(output, vec![state_field("values", DataType::Binary)], move || {
         let inner = inner.as_ref().map(|inner| inner.create()).transpose()?;
         match arguments.as_slice() {
+            // Only the row format has a NULL.
+            _ if keep_nulls => create_encoded(&arguments, inner, keep_nulls),
             [DataType::Utf8] => Ok(create(Texts, inner)),
             [one] if one.primitive_width().is_some_and(|width| width <= size_of::<u64>()) => with_ordered!(
                 one,
                 T => Ok(create(Words::<T> { data_type: one.clone(), marker: PhantomData }, inner)),
-                _ => create_encoded(&arguments, inner)
+                _ => create_encoded(&arguments, inner, false)
             ),
-            _ => create_encoded(&arguments, inner),
+            _ => create_encoded(&arguments, inner, false),
         }
     })
 }
 
-fn create_encoded(arguments: &[DataType], inner: Option<Box<dyn Accumulators>>) -> Result<Box<dyn Accumulators>> {
+fn create_encoded(
+    arguments: &[DataType],
+    inner: Option<Box<dyn Accumulators>>,
+    keep_nulls: bool,
+) -> Result<Box<dyn Accumulators>> {
     let fields = arguments.iter().cloned().map(SortField::new).collect();
-    Ok(create(Encoded(RowConverter::new(fields)?), inner))
+    let columns = Encoded(RowConverter::new(fields)?);
+    Ok(Box::new(Distinct { columns, sets: Vec::new(), heap_bytes: 0, inner, keep_nulls }))
 }
 
 fn create<C: KeyColumns>(columns: C, inner: Option<Box<dyn Accumulators>>) -> Box<dyn Accumulators> {
-    Box::new(Distinct { columns, sets: Vec::new(), heap_bytes: 0, inner })
+    Box::new(Distinct { columns, sets: Vec::new(), heap_bytes: 0, inner, keep_nulls: false })
 }
 
 /// How argument columns become keys of a set, and back.
@@ -144,6 +156,7 @@ struct Distinct<C: KeyColumns> {
     heap_bytes: usize,
     /// `None` counts.
     inner: Option<Box<dyn Accumulators>>,
+    keep_nulls: bool,
 }
 
 impl<C: KeyColumns> Distinct<C> {
@@ -158,7 +171,8 @@ impl<C: KeyColumns> Distinct<C> {
     ) -> Result<Option<BooleanArray>> {
         let batch = self.columns.batch(args)?;
         let mut changed = ChangedRows::new(self.inner.is_some().then_some(slots.len()));
-        for_each_row(slots, &select(args, keep), |slot, row| {
+        let selection = if self.keep_nulls { select_kept(keep) } else { select(args, keep) };
+        for_each_row(slots, &selection, |slot, row| {
             let change = self.sets[slot].add(C::key(&batch, row), delta, &mut self.heap_bytes);
             changed.note(row, change);
         });

@@ -83,7 +83,8 @@ impl Call<'_> {
         }
         let inner = self.plain(function)?;
         self.check_storable(&self.arguments[0])?;
-        Ok(distinct::over(self.arguments, inner))
+        let keep_nulls = matches!(function, Function::Collect { keep_nulls: true });
+        Ok(distinct::over(self.arguments, inner, keep_nulls))
     }
 
     /// FIRST_VALUE and LAST_VALUE: by arrival, or by the second argument.

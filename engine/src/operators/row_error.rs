@@ -71,9 +71,10 @@ fn is_about_rows(error: &EngineError) -> bool {
 }
 
 fn bad_row(operator: &str, error: &EngineError, row: &RecordBatch) -> EngineError {
-    if let EngineError::BadRow { reason, row, hint, .. } = error {
-        let (reason, row, hint) = (reason.clone(), row.clone(), hint.clone());
-        return EngineError::BadRow { operator: operator.to_string(), reason, row, hint };
+    if let EngineError::BadRow { reason, row: shown, hint, .. } = error {
+        let shown = if shown.is_empty() { show_row(row, 0) } else { shown.clone() };
+        let (operator, reason, hint) = (operator.to_string(), reason.clone(), hint.clone());
+        return EngineError::BadRow { operator, reason, row: shown, hint };
     }
     EngineError::BadRow {
         operator: operator.to_string(),

@@ -2,9 +2,9 @@
 
 use std::sync::Arc;
 
-use arrow::array::{Array, ArrayRef, BooleanArray, StringArray};
+use arrow::array::{Array, ArrayRef, AsArray, BooleanArray, ListBuilder, StringArray, StringBuilder};
 use arrow::compute::cast;
-use arrow::datatypes::DataType;
+use arrow::datatypes::{DataType, Field};
 use arrow::util::display::array_value_to_string;
 use chrono_tz::Tz;
 use datafusion_common::{Result, ScalarValue, plan_err};
@@ -23,9 +23,9 @@ pub(super) const FUNCTIONS: &[FunctionDef] = &[
             "JSON_VALUE(json, path [RETURNING type] [NULL | ERROR | DEFAULT x ON EMPTY] [... ON ERROR])",
             "The scalar at a path such as '$.a.b[0]', as STRING unless said otherwise.",
         ),
-    FunctionDef::new("json_query", JSON, &[Text, Text, Text, Text, Text], Returns::Text, json_query).optional_after(2).doc(
-        "JSON_QUERY(json, path [WITH | WITHOUT WRAPPER] [NULL | EMPTY ARRAY | EMPTY OBJECT | ERROR ON EMPTY] [... ON ERROR])",
-        "The object or array at a path, as JSON text.",
+    FunctionDef::new("json_query", JSON, &[Text, Text, Text, Text, Text, Text], QUERIED, json_query).optional_after(2).doc(
+        "JSON_QUERY(json, path [RETURNING type] [WITH | WITHOUT WRAPPER] [NULL | EMPTY ARRAY | EMPTY OBJECT | ERROR ON EMPTY] [... ON ERROR])",
+        "The object or array at a path, as JSON text or as ARRAY<STRING>.",
     ),
     FunctionDef::new("json_exists", JSON, &[Text, Text, Text], Returns::Boolean, json_exists)
         .optional_after(2)
@@ -49,6 +49,12 @@ pub(super) const FUNCTIONS: &[FunctionDef] = &[
         .optional_after(1)
         .doc("JSON_ARRAY(v, ... [NULL | ABSENT ON NULL])", "A JSON array as text."),
 ];
+
+const QUERIED: Returns = Returns::Computed(|_, literals, _| {
+    let returning = literals.get(5).and_then(|name| name.as_ref()?.try_as_str().flatten());
+    let element = Arc::new(Field::new_list_field(DataType::Utf8, true));
+    Ok(if returning == Some("ARRAY<STRING>") { DataType::List(element) } else { DataType::Utf8 })
+});
 
 /// The type after RETURNING, which the parser gives as text.
 fn returning(_: &[DataType], literals: &[Option<ScalarValue>], _: Tz) -> Result<DataType> {
@@ -162,14 +168,18 @@ fn converts(text: &str, target: &DataType) -> bool {
 
 fn json_query(call: &Call) -> Result<ArrayRef> {
     let mut paths = Paths::default();
-    call.to_text_nulls(|row| {
+    let as_array = matches!(call.returns, DataType::List(_));
+    let texts = call.to_text_nulls(|row| {
         if call.is_null(0, row) || call.is_null(1, row) {
             return Ok(None);
         }
         let wrapper = call.text_or_none(2, row).unwrap_or("WITHOUT");
         let (choice, why) = match wrapped(paths.values(call, row)?, wrapper) {
-            Found::Value(value) if value.is_object() || value.is_array() => return Ok(Some(value.to_string())),
+            Found::Value(value) if value.is_array() || (value.is_object() && !as_array) => {
+                return Ok(Some(value.to_string()));
+            }
             Found::Value(value) if value.is_null() => return Ok(None),
+            Found::Value(_) if as_array => (behaviour(call, 4, row), "the value is no array".to_string()),
             Found::Value(_) => (behaviour(call, 4, row), "the value is neither an object nor an array".to_string()),
             Found::Empty => (behaviour(call, 3, row), format!("nothing at {}", call.text(1, row))),
             Found::Error(why) => (behaviour(call, 4, row), why),
@@ -180,7 +190,28 @@ fn json_query(call: &Call) -> Result<ArrayRef> {
             "ERROR" => Err(failure(format!("JSON_QUERY: {why}"))),
             _ => Ok(None),
         }
-    })
+    })?;
+    if as_array { Ok(elements(texts.as_string::<i32>())) } else { Ok(texts) }
+}
+
+/// JSON arrays as ARRAY<STRING>: texts as they are, everything else as JSON text.
+fn elements(arrays: &StringArray) -> ArrayRef {
+    let mut lists = ListBuilder::new(StringBuilder::new());
+    for array in arrays {
+        let Some(Ok(Value::Array(values))) = array.map(serde_json::from_str) else {
+            lists.append(false);
+            continue;
+        };
+        for value in values {
+            lists.values().append_option(match value {
+                Value::Null => None,
+                Value::String(text) => Some(text),
+                other => Some(other.to_string()),
+            });
+        }
+        lists.append(true);
+    }
+    Arc::new(lists.finish())
 }
 
 fn wrapped(found: std::result::Result<Vec<Value>, String>, wrapper: &str) -> Found {

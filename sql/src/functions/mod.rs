@@ -17,6 +17,7 @@ mod decimal;
 mod definition;
 pub mod docs;
 mod hash;
+mod interval;
 mod json;
 mod json_path;
 mod math;
@@ -30,6 +31,8 @@ mod url;
 pub(crate) use cast::{CAST, cast_function, is_flinks as is_flinks_cast};
 pub(crate) use decimal::{DIVIDE, divide_function, divides_decimals};
 pub use definition::{Category, FunctionDef};
+pub(crate) use interval::{MULTIPLY, is_interval, multiply_function};
+pub(crate) use time_units::DIGITS;
 
 /// Every list of functions; a new file adds its list here.
 const LISTS: &[&[FunctionDef]] = &[

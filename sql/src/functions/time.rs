@@ -5,7 +5,7 @@ use std::sync::Arc;
 use arrow::array::{ArrayRef, AsArray, Date32Array, Time32MillisecondArray, TimestampNanosecondArray};
 use arrow::compute::cast;
 use arrow::datatypes::{DataType, TimeUnit, TimestampMicrosecondType};
-use chrono::{DateTime, LocalResult, NaiveDate, NaiveDateTime, NaiveTime, TimeZone, Utc};
+use chrono::{DateTime, LocalResult, NaiveDate, NaiveDateTime, NaiveTime, TimeZone, Timelike, Utc};
 use chrono_tz::Tz;
 use datafusion_common::Result;
 
@@ -150,8 +150,17 @@ fn locals(call: &Call, index: usize) -> Result<impl Fn(usize) -> Option<NaiveDat
     })
 }
 
-/// Local times as the call's result, a timestamp with or without zone.
+/// Local times as the call's result: a timestamp with or without zone, or a time of day.
 fn timestamps(call: &Call, compute: impl Fn(usize) -> Result<Option<NaiveDateTime>>) -> Result<ArrayRef> {
+    if matches!(call.returns, DataType::Time32(TimeUnit::Millisecond)) {
+        let millis =
+            |local: NaiveDateTime| (local.num_seconds_from_midnight() * 1000 + local.nanosecond() / 1_000_000) as i32;
+        let times = (0..call.rows).map(|row| match call.any_null(row) {
+            true => Ok(None),
+            false => Ok(compute(row)?.map(millis)),
+        });
+        return Ok(Arc::new(Time32MillisecondArray::from(times.collect::<Result<Vec<_>>>()?)));
+    }
     let DataType::Timestamp(unit, zone) = call.returns.clone() else { return Err(failure("not a timestamp")) };
     let instant = |local: NaiveDateTime| if zone.is_some() { instant_of(call.zone, local) } else { local.and_utc() };
     if unit == TimeUnit::Nanosecond {

@@ -24,7 +24,12 @@ pub(super) enum Unit {
     DayOfYear,
     IsoYear,
     Epoch,
+    /// So many digits of a fraction of a second, up to 9: what a type of that precision keeps.
+    Digits(u8),
 }
+
+/// Before the number in the name of [`Unit::Digits`]; no unit that a query can write.
+pub(crate) const DIGITS: &str = "DIGITS-";
 
 impl Unit {
     /// By the name that SQL gives it, in upper case.
@@ -49,7 +54,7 @@ impl Unit {
             "DOY" | "DAYOFYEAR" => Self::DayOfYear,
             "ISOYEAR" => Self::IsoYear,
             "EPOCH" => Self::Epoch,
-            _ => return None,
+            other => Self::Digits(other.strip_prefix(DIGITS)?.parse().ok().filter(|digits| *digits <= 9)?),
         })
     }
 
@@ -76,6 +81,7 @@ impl Unit {
             Self::Microsecond => i64::from(time.second()) * 1_000_000 + i64::from(time.nanosecond() / 1_000),
             Self::Nanosecond => i64::from(time.second()) * 1_000_000_000 + i64::from(time.nanosecond()),
             Self::Epoch => time.and_utc().timestamp(),
+            Self::Digits(digits) => i64::from(time.nanosecond() / 10_u32.pow(9 - u32::from(digits))),
         }
     }
 
@@ -100,6 +106,7 @@ impl Unit {
             Self::Millisecond => nanos(1_000_000),
             Self::Microsecond => nanos(1_000),
             Self::Nanosecond => Some(time),
+            Self::Digits(digits) => nanos(10_u32.pow(9 - u32::from(digits))),
             _ => None,
         }
     }

@@ -2,8 +2,8 @@
 //! ([`prefix`]) and behind it ([`infix`]).
 
 use sqlparser::ast::{
-    Array, CastKind, Expr, Function, FunctionArg, FunctionArgExpr, FunctionArgumentList, FunctionArguments, Ident,
-    ObjectName, Query, Value, ValueWithSpan,
+    Array, BinaryOperator, CastKind, Expr, Function, FunctionArg, FunctionArgExpr, FunctionArgumentList,
+    FunctionArguments, Ident, ObjectName, Query, Value, ValueWithSpan,
 };
 use sqlparser::parser::Parser;
 use sqlparser::tokenizer::{Span, Token, Word};
@@ -11,6 +11,7 @@ use sqlparser::tokenizer::{Span, Token, Word};
 use super::tokens::{Parsed, accept, accept_one, accept_token, at_words, expect, expect_token, identifier, unexpected};
 use super::{data_type, interval, json, literal, window_table};
 use crate::diagnostic::Diagnostic;
+use crate::functions::DIGITS;
 use crate::types::{LENGTH_MAX, SqlType, TypeKind};
 
 /// Time units of EXTRACT, FLOOR, CEIL, TIMESTAMPADD and TIMESTAMPDIFF.
@@ -167,15 +168,17 @@ fn row_values(expr: &Expr) -> Option<Vec<Expr>> {
     values.collect()
 }
 
-/// CAST to CHAR(n) and VARCHAR(n) cuts what is longer; CHAR(n) fills up with spaces. Times without fractions of a second
-/// lose them.
+/// CAST to CHAR(n) and VARCHAR(n) cuts what is longer; CHAR(n) fills up with spaces. Times lose the digits of a second
+/// that their type does not have.
 fn cut_to_length(cast: Expr, sql_type: &SqlType, span: Span) -> Expr {
     let call = |name: &str, args| function(Ident::with_span(span, name), args);
     match sql_type.kind {
         TypeKind::Varchar(length) if length < LENGTH_MAX => call("left", vec![cast, number_literal(length, span)]),
         TypeKind::Char(length) => call("rpad", vec![cast, number_literal(length, span), string_literal(" ", span)]),
-        TypeKind::Timestamp(0) | TypeKind::TimestampLtz(0) => {
-            call("floor_to", vec![string_literal("SECOND", span), cast])
+        TypeKind::Timestamp(digits) | TypeKind::TimestampLtz(digits) | TypeKind::Time(digits)
+            if sql_type.is_cut_short() =>
+        {
+            call("floor_to", vec![string_literal(format!("{DIGITS}{digits}"), span), cast])
         }
         _ => cast,
     }
@@ -275,9 +278,56 @@ pub(super) fn subquery(query: Box<Query>) -> FunctionArguments {
     FunctionArguments::Subquery(query)
 }
 
-/// What follows an operand: `IS [NOT] JSON` and `IS [NOT] DISTINCT FROM`; `precedence` is that of IS.
+/// What follows an operand: `IS [NOT] JSON`, `IS [NOT] DISTINCT FROM`, `BETWEEN SYMMETRIC`; `precedence` is that of the
+/// operator.
 pub(super) fn infix(parser: &mut Parser, operand: &Expr, precedence: u8) -> Option<Parsed<Expr>> {
-    json_test(parser, operand).or_else(|| distinct_test(parser, operand, precedence))
+    json_test(parser, operand)
+        .or_else(|| distinct_test(parser, operand, precedence))
+        .or_else(|| between(parser, operand, precedence))
+}
+
+/// Characters of the operands of BETWEEN SYMMETRIC: each stands twice in what it becomes, nested ones ever more often.
+const SYMMETRIC_CHARACTERS_MAX: usize = 2000;
+
+/// `x [NOT] BETWEEN SYMMETRIC a AND b` tests both orders of the bounds; ASYMMETRIC is what BETWEEN is without.
+fn between(parser: &mut Parser, operand: &Expr, precedence: u8) -> Option<Parsed<Expr>> {
+    let negated = at_words(parser, &["NOT", "BETWEEN"]);
+    let word = parser.peek_nth_token_ref(if negated { 2 } else { 1 }).clone();
+    let (symmetric, asymmetric) = (is_word(&word.token, "SYMMETRIC"), is_word(&word.token, "ASYMMETRIC"));
+    if !(negated || at_words(parser, &["BETWEEN"])) || !(symmetric || asymmetric) {
+        return None;
+    }
+    (0..if negated { 3 } else { 2 }).for_each(|_| parser.advance_token());
+    let bounds = bounds(parser, precedence);
+    Some(bounds.and_then(|(low, high)| {
+        if asymmetric {
+            return Ok(test_between(negated, operand, &low, &high));
+        }
+        if [operand, &low, &high].iter().map(|part| part.to_string().len()).sum::<usize>() > SYMMETRIC_CHARACTERS_MAX {
+            return Err(Diagnostic::at(word.span, "the operands of BETWEEN SYMMETRIC are too long")
+                .with_hint("compute them in a subquery and compare its columns"));
+        }
+        let either = [test_between(negated, operand, &low, &high), test_between(negated, operand, &high, &low)];
+        let [left, right] = either.map(Box::new);
+        let op = if negated { BinaryOperator::And } else { BinaryOperator::Or };
+        Ok(Expr::Nested(Box::new(Expr::BinaryOp { left, op, right })))
+    }))
+}
+
+fn is_word(token: &Token, word: &str) -> bool {
+    matches!(token, Token::Word(found) if found.quote_style.is_none() && found.value.eq_ignore_ascii_case(word))
+}
+
+fn bounds(parser: &mut Parser, precedence: u8) -> Parsed<(Expr, Expr)> {
+    let low = parser.parse_subexpr(precedence)?;
+    expect(parser, &["AND"])?;
+    let high = parser.parse_subexpr(precedence)?;
+    Ok((low, high))
+}
+
+fn test_between(negated: bool, operand: &Expr, low: &Expr, high: &Expr) -> Expr {
+    let boxed = |expr: &Expr| Box::new(expr.clone());
+    Expr::Between { expr: boxed(operand), negated, low: boxed(low), high: boxed(high) }
 }
 
 /// `x IS [NOT] JSON [VALUE | SCALAR | ARRAY | OBJECT]` becomes `is_json(x, 'VALUE')`.

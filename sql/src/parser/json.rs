@@ -2,8 +2,9 @@
 //!
 //! - `JSON_VALUE(x, p)` stays; with clauses `json_value(x, p, returning, on_empty, default, on_error, default)`:
 //!   `returning` is a Flink type as text, `on_empty` and `on_error` are `NULL`, `ERROR` or `DEFAULT`.
-//! - `JSON_QUERY(x, p)` stays; with clauses `json_query(x, p, wrapper, on_empty, on_error)`: `wrapper` is `WITHOUT`,
-//!   `CONDITIONAL` or `UNCONDITIONAL`, the others `NULL`, `EMPTY ARRAY`, `EMPTY OBJECT` or `ERROR`.
+//! - `JSON_QUERY(x, p)` stays; with clauses `json_query(x, p, wrapper, on_empty, on_error, returning)`: `wrapper` is `WITHOUT`,
+//!   `CONDITIONAL` or `UNCONDITIONAL`, the next two `NULL`, `EMPTY ARRAY`, `EMPTY OBJECT` or `ERROR`; `returning` is
+//!   `STRING` or `ARRAY<STRING>`.
 //! - `JSON_EXISTS(x, p)` stays; with a clause `json_exists(x, p, on_error)`: `TRUE`, `FALSE`, `UNKNOWN` or `ERROR`.
 //! - `json_object(on_null, k, v, ...)` and `json_array(on_null, v, ...)`: `on_null` is `NULL` or `ABSENT`, with the
 //!   indexes of the arguments behind it that are JSON themselves, not texts: `NULL 1 3`.
@@ -89,29 +90,39 @@ pub(super) fn query(parser: &mut Parser) -> Parsed<Expr> {
     if accept_token(parser, &Token::RParen) {
         return Ok(function(name, args));
     }
-    no_returning(parser)?;
+    let returning = query_returning(parser)?;
     let wrapper = wrapper(parser)?;
     let (mut on_empty, mut on_error) = ("NULL", "NULL");
     while parser.peek_token_ref().token != Token::RParen {
+        let place = parser.peek_token_ref().span;
         let behaviour = query_behaviour(parser)?;
+        if behaviour == "EMPTY OBJECT" && returning != "STRING" {
+            return Err(Diagnostic::at(place, format!("an EMPTY OBJECT is no {returning}"))
+                .with_hint("write EMPTY ARRAY, NULL or ERROR"));
+        }
         match on_what(parser)? {
             "EMPTY" => on_empty = behaviour,
             _ => on_error = behaviour,
         }
     }
     expect_token(parser, &Token::RParen)?;
-    args.extend([wrapper, on_empty, on_error].map(|text| string_literal(text, name.span)));
+    args.extend([wrapper, on_empty, on_error, returning].map(|text| string_literal(text, name.span)));
     Ok(function(name, args))
 }
 
-fn no_returning(parser: &mut Parser) -> Parsed<()> {
-    let span: Span = parser.peek_token_ref().span;
-    if accept(parser, &["RETURNING"]) {
-        return Err(
-            Diagnostic::at(span, "RETURNING is not supported in JSON_QUERY").with_hint("its result is a STRING")
-        );
+fn query_returning(parser: &mut Parser) -> Parsed<&'static str> {
+    if !accept(parser, &["RETURNING"]) {
+        return Ok("STRING");
     }
-    Ok(())
+    let span: Span = parser.peek_token_ref().span;
+    let sql_type = data_type(parser)?;
+    let is_text = |kind: &TypeKind| *kind == TypeKind::Varchar(LENGTH_MAX);
+    match &sql_type.kind {
+        kind if is_text(kind) => Ok("STRING"),
+        TypeKind::Array(element) if is_text(&element.kind) => Ok("ARRAY<STRING>"),
+        _ => Err(Diagnostic::at(span, format!("JSON_QUERY cannot return {sql_type}"))
+            .with_hint("it returns STRING or ARRAY<STRING>; CAST its result to anything else")),
+    }
 }
 
 fn wrapper(parser: &mut Parser) -> Parsed<&'static str> {

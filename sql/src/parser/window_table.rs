@@ -209,6 +209,10 @@ impl Arguments {
 
     fn data(&self, span: Span) -> Parsed<Data> {
         let argument = self.require("DATA", span)?;
+        if let Expr::Subquery(query) = argument {
+            let (factor, alias) = unwrap_table(query);
+            return Ok(Data { factor, alias, partition_by: vec![] });
+        }
         let Expr::Function(Function { name, args: FunctionArguments::Subquery(query), within_group, .. }) = argument
         else {
             return Err(not_a_table(argument, self.shape).or_at(span));

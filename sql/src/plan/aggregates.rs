@@ -16,6 +16,9 @@ use tidemill_engine::aggregate::{self, AggregateFactory};
 
 /// Replaced by arithmetic on the grouping id before anything runs.
 pub(crate) const GROUPING: &str = "grouping";
+/// Keeps NULLs unless it is told to IGNORE NULLS; then it is COLLECT.
+const ARRAY_AGG: &str = "array_agg";
+const COLLECT: &str = "collect";
 /// Flink's other name for it.
 const GROUPING_ID: &str = "grouping_id";
 
@@ -98,7 +101,7 @@ impl AggregateUDFImpl for AggregateShell {
     }
 
     fn supports_null_handling_clause(&self) -> bool {
-        matches!(self.name.as_str(), "first_value" | "last_value")
+        matches!(self.name.as_str(), "first_value" | "last_value" | ARRAY_AGG)
     }
 
     fn supports_within_group_clause(&self) -> bool {
@@ -132,7 +135,9 @@ impl ExprPlanner for AggregatePlanner {
         };
         refuse_unsupported(shell, &raw)?;
         let literals = trailing_literals(&raw.args);
-        let bound = AggregateUDF::new_from_impl(AggregateShell::new(&shell.name, literals, raw.distinct));
+        let ignores_nulls = raw.null_treatment == Some(NullTreatment::IgnoreNulls);
+        let name = if shell.name == ARRAY_AGG && ignores_nulls { COLLECT } else { &shell.name };
+        let bound = AggregateUDF::new_from_impl(AggregateShell::new(name, literals, raw.distinct));
         let count_star = shell.name == "count" && is_star(&raw.args);
         let args = if count_star { vec![Expr::Literal(COUNT_STAR_EXPANSION, None)] } else { raw.args };
         // Calls with different filters are different columns, and columns are told apart by their names.
@@ -163,7 +168,7 @@ impl ExprPlanner for AggregatePlanner {
 
 fn refuse_unsupported(shell: &AggregateShell, raw: &RawAggregateExpr) -> Result<()> {
     let name = shell.name.to_uppercase();
-    if raw.null_treatment == Some(NullTreatment::RespectNulls) {
+    if raw.null_treatment == Some(NullTreatment::RespectNulls) && shell.name != ARRAY_AGG {
         return plan_err!("{name} leaves NULLs out: RESPECT NULLS cannot be used with it");
     }
     let sorts_itself = shell.supports_within_group_clause() && raw.order_by.len() == 1;

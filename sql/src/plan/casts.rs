@@ -3,24 +3,28 @@
 
 use std::sync::Arc;
 
-use arrow::datatypes::{DataType, Schema, TimeUnit};
+use arrow::datatypes::{DataType, Field, Schema};
+use chrono_tz::Tz;
 use datafusion_common::config::ConfigOptions;
 use datafusion_common::tree_node::{Transformed, TreeNode};
 use datafusion_common::{DFSchema, Result, ScalarValue};
+use datafusion_expr::expr::ScalarFunction;
 use datafusion_expr::expr_rewriter::NamePreserver;
 use datafusion_expr::utils::merge_schema;
-use datafusion_expr::{Cast, Expr, ExprSchemable, LogicalPlan, ScalarUDF, TryCast, lit, when};
+use datafusion_expr::{Cast, Expr, ExprSchemable, LogicalPlan, TryCast, lit};
 use datafusion_physical_expr::ScalarFunctionExpr;
 use datafusion_physical_expr::expressions::CastExpr;
 
-use super::context::{NameResolver, external};
+use super::context::external;
+use super::exact;
 use super::physical::Physical;
 use crate::diagnostic::Diagnostic;
+use crate::functions::{CAST, cast_function, is_flinks_cast};
 use crate::types::flink_name;
 
 /// Rewrites the casts that a query writes, in one node whose inputs are done. Must run before types are coerced: after
 /// that, casts that nobody wrote stand beside them.
-pub(crate) fn resolve(node: LogicalPlan, resolver: &NameResolver<'_>) -> Result<Transformed<LogicalPlan>> {
+pub(crate) fn resolve(node: LogicalPlan) -> Result<Transformed<LogicalPlan>> {
     if !node.expressions().iter().any(has_cast) {
         return Ok(Transformed::no(node));
     }
@@ -28,7 +32,7 @@ pub(crate) fn resolve(node: LogicalPlan, resolver: &NameResolver<'_>) -> Result<
     let names = NamePreserver::new(&node);
     let rewritten = node.map_expressions(|expr| {
         let name = names.save(&expr);
-        Ok(resolve_expr(expr, &schema, resolver)?.update_data(|expr| name.restore(expr)))
+        Ok(resolve_expr(expr, &schema)?.update_data(|expr| name.restore(expr)))
     })?;
     rewritten.map_data(LogicalPlan::recompute_schema)
 }
@@ -38,16 +42,16 @@ fn has_cast(expr: &Expr) -> bool {
 }
 
 /// Rewrites the casts of one expression.
-pub(crate) fn resolve_expr(expr: Expr, schema: &DFSchema, resolver: &NameResolver<'_>) -> Result<Transformed<Expr>> {
+pub(crate) fn resolve_expr(expr: Expr, schema: &DFSchema) -> Result<Transformed<Expr>> {
     expr.transform_up(|part| match part {
         Expr::Cast(Cast { expr, field }) => {
             let from = expr.get_type(schema)?;
-            let operand = operand(*expr, &from, field.data_type(), resolver)?;
+            let operand = operand(*expr, &from, field.data_type())?;
             Ok(Transformed::yes(Expr::Cast(Cast { expr: Box::new(operand), field })))
         }
         Expr::TryCast(TryCast { expr, field }) => {
             let from = expr.get_type(schema)?;
-            let operand = operand(*expr, &from, field.data_type(), resolver)?;
+            let operand = operand(*expr, &from, field.data_type())?;
             Ok(Transformed::yes(Expr::TryCast(TryCast { expr: Box::new(operand), field })))
         }
         other => Ok(Transformed::no(other)),
@@ -55,21 +59,36 @@ pub(crate) fn resolve_expr(expr: Expr, schema: &DFSchema, resolver: &NameResolve
 }
 
 /// What is to be cast in place of `expr`, so that Arrow's cast gives what Flink's does.
-fn operand(expr: Expr, from: &DataType, to: &DataType, resolver: &NameResolver<'_>) -> Result<Expr> {
+fn operand(expr: Expr, from: &DataType, to: &DataType) -> Result<Expr> {
     use DataType as T;
     refuse(from, to)?;
     Ok(match (from, to) {
-        (T::Timestamp(unit, _), T::Utf8) => match resolver.functions.scalar("date_format") {
-            Some(date_format) => date_format.call(vec![expr, lit(text_pattern(*unit))]),
-            None => expr,
-        },
-        (T::Timestamp(_, Some(_)), T::Timestamp(_, None)) => local_time().call(vec![expr]),
-        (T::Boolean, T::Utf8) => when(expr.clone(), lit("TRUE")).when(Expr::Not(Box::new(expr)), lit("FALSE")).end()?,
         (T::Utf8, to) if to.is_numeric() || matches!(to, T::Boolean | T::Date32 | T::Timestamp(..) | T::Time32(_)) => {
             trimmed(expr)
         }
         _ => expr,
     })
+}
+
+/// Casts whose kernels do not agree with Flink become calls of its own, whoever wrote them: once types are coerced.
+pub(crate) fn finish(node: LogicalPlan, options: &ConfigOptions) -> Result<Transformed<LogicalPlan>> {
+    let zone = zone_of(options);
+    exact::rewrite(node, |expr, schema| {
+        let (operand, target, safe) = match &expr {
+            Expr::Cast(cast) => (&cast.expr, cast.field.data_type(), false),
+            Expr::TryCast(cast) => (&cast.expr, cast.field.data_type(), true),
+            _ => return Ok(None),
+        };
+        if !is_flinks_cast(&operand.get_type(schema)?, target) {
+            return Ok(None);
+        }
+        let call = ScalarFunction::new_udf(cast_function(target, safe, zone), vec![operand.as_ref().clone()]);
+        Ok(Some(Expr::ScalarFunction(call)))
+    })
+}
+
+fn zone_of(options: &ConfigOptions) -> Tz {
+    options.execution.time_zone.as_deref().and_then(|name| name.parse().ok()).unwrap_or(Tz::UTC)
 }
 
 /// Text without the spaces around it, which a number or a time may have in Flink.
@@ -93,21 +112,6 @@ fn refuse(from: &DataType, to: &DataType) -> Result<()> {
     Err(external(Diagnostic::new(message).with_hint(hint)))
 }
 
-/// As Flink writes timestamps: as many digits of a second as the type keeps.
-fn text_pattern(unit: TimeUnit) -> &'static str {
-    match unit {
-        TimeUnit::Second => "yyyy-MM-dd HH:mm:ss",
-        TimeUnit::Millisecond => "yyyy-MM-dd HH:mm:ss.SSS",
-        TimeUnit::Microsecond => "yyyy-MM-dd HH:mm:ss.SSSSSS",
-        TimeUnit::Nanosecond => "yyyy-MM-dd HH:mm:ss.SSSSSSSSS",
-    }
-}
-
-/// The wall-clock time of a zoned timestamp; Arrow's cast would give that of UTC.
-fn local_time() -> Arc<ScalarUDF> {
-    datafusion_functions::datetime::to_local_time()
-}
-
 /// A cast that no query wrote, of an expression over columns of `input`.
 pub(crate) fn implicit(
     expr: Physical,
@@ -119,21 +123,12 @@ pub(crate) fn implicit(
     if from == *to {
         return Ok(expr);
     }
-    let expr = match (&from, to) {
-        (DataType::Timestamp(unit, Some(_)), DataType::Timestamp(_, None)) => {
-            let local = arrow::datatypes::Field::new("local", DataType::Timestamp(*unit, None), true);
-            let call = ScalarFunctionExpr::new(
-                "to_local_time",
-                local_time(),
-                vec![expr],
-                Arc::new(local),
-                Arc::clone(options),
-            );
-            Arc::new(call) as Physical
-        }
-        _ => expr,
-    };
-    Ok(Arc::new(CastExpr::new(expr, to.clone(), None)))
+    if !is_flinks_cast(&from, to) {
+        return Ok(Arc::new(CastExpr::new(expr, to.clone(), None)));
+    }
+    let field = Field::new("cast", to.clone(), true);
+    let function = cast_function(to, false, zone_of(options));
+    Ok(Arc::new(ScalarFunctionExpr::new(CAST, function, vec![expr], Arc::new(field), Arc::clone(options))))
 }
 
 /// A NULL of a type.

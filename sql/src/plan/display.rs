@@ -8,7 +8,7 @@ use datafusion_physical_expr::ScalarFunctionExpr;
 use datafusion_physical_expr::expressions::{BinaryExpr, CastExpr, Column, Literal, TryCastExpr};
 
 use super::physical::Physical;
-use crate::functions::{CAST, DIVIDE};
+use crate::functions::{CAST, DIVIDE, MULTIPLY};
 use crate::types::{flink_name, quote_string};
 
 const NANOS_PER_MILLI: i64 = 1_000_000;
@@ -45,6 +45,7 @@ fn display_call(call: &ScalarFunctionExpr) -> String {
         },
         (CAST, [value]) => format!("CAST({} AS {})", display(value), flink_name(call.return_type(), true)),
         (DIVIDE, [left, right]) => format!("({} / {})", display(left), display(right)),
+        (MULTIPLY, [left, right]) => format!("({} * {})", display(left), display(right)),
         (name, args) => {
             format!("{}({})", name.to_uppercase(), args.iter().map(display).collect::<Vec<_>>().join(", "))
         }

@@ -13,6 +13,7 @@ use datafusion_functions::datetime::planner::DatetimeFunctionPlanner;
 use datafusion_functions_nested::planner::{FieldAccessPlanner, NestedFunctionPlanner};
 
 use super::aggregates::AggregatePlanner;
+use super::intervals::IntervalPlanner;
 use super::markers;
 
 /// DataFusion's library, by every name of each function.
@@ -34,6 +35,7 @@ static HIGHER_ORDER: LazyLock<HashMap<String, Arc<HigherOrderUDF>>> = LazyLock::
 static PLANNERS: LazyLock<Vec<Arc<dyn ExprPlanner>>> = LazyLock::new(|| {
     vec![
         Arc::new(AggregatePlanner),
+        Arc::new(IntervalPlanner),
         Arc::new(CoreFunctionPlanner::default()),
         Arc::new(DatetimeFunctionPlanner),
         Arc::new(TextPlanner),

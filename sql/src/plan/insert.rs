@@ -5,7 +5,7 @@ use std::sync::Arc;
 use arrow::datatypes::{DataType, Field, Fields, Schema, SchemaRef};
 use datafusion_common::{DFSchema, Result};
 use datafusion_expr::{Expr, LogicalPlan};
-use datafusion_physical_expr::expressions::Literal;
+use datafusion_physical_expr::expressions::{IsNotNullExpr, Literal};
 use sqlparser::ast::{Ident, SelectItem, SetExpr, Spanned};
 use sqlparser::tokenizer::Span;
 use tidemill_engine::graph::{ChangelogMode, NodeKind};
@@ -14,10 +14,10 @@ use tidemill_engine::sink::{Guarantee, Sink};
 use super::casts;
 use super::graph_builder::{NodeDraft, detail};
 use super::physical::{Physical, column_index};
+use super::sink_check::{Demand, demand};
 use super::stream::Stream;
-use super::table;
 use super::translate::Translator;
-use super::upsert;
+use super::{narrow_sums, table, upsert};
 use crate::catalog::{OptionProblem, Relation, TableDefinition, Usage};
 use crate::diagnostic::Diagnostic;
 use crate::parser::statement::InsertQuery;
@@ -43,10 +43,13 @@ pub(super) fn add_table_sink(
     let definition = target(translator, insert)?;
     let origins = origins(translator, insert, definition, rows.schema.fields())?;
     let schema = definition.sink_schema();
+    let plain = |error| Diagnostic::new(super::errors::plain_message(&error));
     let rows = Stream { whole_row: None, ..rows };
+    let rows = without_nulls(translator, rows, &origins, &schema).map_err(plain)?;
+    let target = Target { translator, plan, rows: &rows, table: definition };
     let mut columns = Vec::new();
     for (origin, field) in origins.iter().zip(schema.fields()) {
-        let value = assigned(translator, origin, field, plan, &rows);
+        let value = target.assigned(origin, field);
         columns.push(value.map_err(|found| found.or_at(origin_place(origin, insert)).or_at(insert.table.span))?);
     }
     let accepts = translator.resolver.context.connectors.sink_accepts(definition);
@@ -56,7 +59,6 @@ pub(super) fn add_table_sink(
         .connectors
         .sink(definition, Arc::clone(&schema), context.settings.time_zone())
         .map_err(|problem| option_diagnostic(definition, &problem).or_at(insert.table.span))?;
-    let plain = |error| Diagnostic::new(super::errors::plain_message(&error));
     let rows = rows.project(columns, Arc::clone(&schema)).map_err(plain)?;
     let event_time = event_time(definition, &schema);
     let rows = settled(translator, rows).map_err(plain)?;
@@ -240,46 +242,117 @@ fn constant(
     }
 }
 
-/// A column's value in the sink's type, or why it does not fit.
-fn assigned(
-    translator: &Translator<'_>,
-    origin: &Origin,
-    field: &Field,
-    plan: &LogicalPlan,
-    rows: &Stream,
-) -> Result<Physical, Diagnostic> {
-    let plain = |error| Diagnostic::new(super::errors::plain_message(&error));
-    let (value, found, literal) = match origin {
-        Origin::Query(index) => {
-            let source = rows.schema.field(*index);
-            let value = super::physical::column(source.name(), *index);
-            (value, source.data_type().clone(), is_literal(plan, *index, rows))
-        }
-        Origin::Constant(expr) => {
-            let value = translator.expr(expr, &DFSchema::empty()).map_err(plain)?;
-            let found = value.data_type(&Schema::empty()).map_err(plain)?;
-            (value, found, true)
-        }
-        Origin::Null => {
-            return casts::null(field.data_type()).map_err(plain);
-        }
-    };
-    let target = field.data_type();
-    if found == *target {
-        return Ok(value);
+/// Under `'table.exec.sink.not-null-enforcer' = 'DROP'` the rows that have a NULL for a NOT NULL column are left out.
+fn without_nulls(
+    translator: &mut Translator<'_>,
+    rows: Stream,
+    origins: &[Origin],
+    sink: &Schema,
+) -> datafusion_common::Result<Stream> {
+    if !translator.resolver.context.settings.drops_nulls() {
+        return Ok(rows);
     }
-    let is_assignable = fits(&found, target) || (literal && literal_fits(&found, target));
-    if !is_assignable {
-        let (have, want) = (flink_name(&found, true), flink_name(target, true));
+    let conjuncts = origins.iter().zip(sink.fields()).filter_map(|(origin, field)| match origin {
+        Origin::Query(index) if !field.is_nullable() && rows.schema.field(*index).is_nullable() => {
+            let value = super::physical::column(rows.schema.field(*index).name(), *index);
+            Some(Arc::new(IsNotNullExpr::new(value)) as Physical)
+        }
+        _ => None,
+    });
+    let conjuncts: Vec<Physical> = conjuncts.collect();
+    if conjuncts.is_empty() {
+        return Ok(rows);
+    }
+    let rows = if conjuncts.iter().any(|part| rows.reads_computed(part)) { translator.settle(rows)? } else { rows };
+    rows.filter(&conjuncts)
+}
+
+/// Where values go to.
+struct Target<'a, 't> {
+    translator: &'a Translator<'t>,
+    plan: &'a LogicalPlan,
+    rows: &'a Stream,
+    table: &'a TableDefinition,
+}
+
+/// What the query has for a column.
+struct Given {
+    value: Physical,
+    data_type: DataType,
+    nullable: bool,
+    /// Its value is known, so that it is seen at once whether it fits.
+    literal: bool,
+}
+
+impl Target<'_, '_> {
+    /// A column's value in the sink's type, or why it does not fit.
+    fn assigned(&self, origin: &Origin, field: &Field) -> Result<Physical, Diagnostic> {
+        let plain = |error| Diagnostic::new(super::errors::plain_message(&error));
+        let given = match origin {
+            Origin::Query(index) => self.of_query(*index),
+            Origin::Constant(expr) => {
+                let value = self.translator.expr(expr, &DFSchema::empty()).map_err(plain)?;
+                let data_type = value.data_type(&Schema::empty()).map_err(plain)?;
+                Given { value, data_type, nullable: true, literal: true }
+            }
+            Origin::Null => return casts::null(field.data_type()).map_err(plain),
+        };
+        let nullable = given.nullable;
+        let value = self.converted(origin, given, field)?;
+        let value = self.cut(value, field);
+        Ok(if nullable && !field.is_nullable() {
+            demand(value, Demand::NotNull, field.name(), &self.table.name)
+        } else {
+            value
+        })
+    }
+
+    /// Times lose the digits that the column's type does not have.
+    fn cut(&self, value: Physical, field: &Field) -> Physical {
+        let column = self.table.column(field.name());
+        match column.filter(|column| column.sql_type.is_cut_short()).and_then(|column| column.sql_type.second_digits())
+        {
+            Some(digits) => demand(value, Demand::Digits(digits), field.name(), &self.table.name),
+            None => value,
+        }
+    }
+
+    fn of_query(&self, index: usize) -> Given {
+        let source = self.rows.schema.field(index);
+        Given {
+            value: super::physical::column(source.name(), index),
+            data_type: source.data_type().clone(),
+            nullable: source.is_nullable(),
+            literal: is_literal(self.plan, index, self.rows),
+        }
+    }
+
+    fn converted(&self, origin: &Origin, given: Given, field: &Field) -> Result<Physical, Diagnostic> {
+        let plain = |error| Diagnostic::new(super::errors::plain_message(&error));
+        let (found, target) = (&given.data_type, field.data_type());
+        if found == target {
+            return Ok(given.value);
+        }
+        if fits(found, target) || (given.literal && literal_fits(found, target)) {
+            let input = match origin {
+                Origin::Query(_) => Arc::clone(&self.rows.schema),
+                _ => Arc::new(Schema::empty()),
+            };
+            return casts::implicit(given.value, &input, target, &self.translator.resolver.options).map_err(plain);
+        }
+        if let Origin::Query(index) = origin
+            && found == &DataType::Int64
+            && let Some(flinks) = narrow_sums::of_column(self.plan, *index)
+            && target.is_integer()
+            && fits(&flinks, target)
+        {
+            return Ok(demand(given.value, Demand::Fits(target.clone()), field.name(), &self.table.name));
+        }
+        let (have, want) = (flink_name(found, true), flink_name(target, true));
         let message = format!("column `{}` is {want}, but the query gives {have}", field.name());
         let hint = format!("write CAST(... AS {want}) AS {}", field.name());
-        return Err(Diagnostic::new(message).with_hint(hint));
+        Err(Diagnostic::new(message).with_hint(hint))
     }
-    let input = match origin {
-        Origin::Query(_) => Arc::clone(&rows.schema),
-        _ => Arc::new(Schema::empty()),
-    };
-    casts::implicit(value, &input, target, &translator.resolver.options).map_err(plain)
 }
 
 /// True when a column of the query is a constant, whose value is known to fit or not when it is cast.

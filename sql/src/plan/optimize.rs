@@ -33,7 +33,8 @@ pub(crate) fn analyze(plan: LogicalPlan, resolver: &NameResolver<'_>) -> Result<
         true => Analyzer::new().execute_and_check(plain.data, &resolver.options, |_, _| {})?,
         false => plain.data,
     };
-    Ok(plain.transform_up_with_subqueries(|node| exact::cast(node, &resolver.options))?.data)
+    let finish = |node| casts::finish(node, &resolver.options)?.transform_data(exact::coalesce);
+    Ok(plain.transform_up_with_subqueries(finish)?.data)
 }
 
 fn resolve_node(node: LogicalPlan, resolver: &NameResolver<'_>) -> Result<Transformed<LogicalPlan>> {
@@ -42,7 +43,7 @@ fn resolve_node(node: LogicalPlan, resolver: &NameResolver<'_>) -> Result<Transf
         .transform_data(event_time::order_by_time)?
         .transform_data(literals::narrow)?
         .transform_data(exact::divide)?
-        .transform_data(|node| casts::resolve(node, resolver))
+        .transform_data(casts::resolve)
 }
 
 /// DISTINCT groups by all columns.

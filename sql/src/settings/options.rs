@@ -96,6 +96,7 @@ pub mod keys {
     pub const EXPONENTIAL_ATTEMPTS: &str = "restart-strategy.exponential-delay.attempts-before-reset-backoff";
     pub const AGG_PHASE_STRATEGY: &str = "table.optimizer.agg-phase-strategy";
     pub const ROW_ERRORS: &str = "table.exec.row-errors";
+    pub const NOT_NULL_ENFORCER: &str = "table.exec.sink.not-null-enforcer";
     pub const BATCH_ROWS: &str = "tidemill.batch-rows";
     pub const MEMORY_BUDGET: &str = "tidemill.memory.budget";
     pub const OPTIMIZER_ENABLED: &str = "tidemill.optimizer.enabled";
@@ -234,6 +235,12 @@ pub const OPTIONS: &[OptionSpec] = &[
         ValueKind::Choice(&["fail", "skip"]),
         Some("fail"),
         "What a row does whose expressions fail: fail the job, or be counted and left out.",
+    ),
+    own(
+        keys::NOT_NULL_ENFORCER,
+        ValueKind::Choice(&["ERROR", "DROP"]),
+        Some("ERROR"),
+        "What a row does that has a NULL for a NOT NULL column of a sink: fail, or be left out.",
     ),
     own(
         keys::BATCH_ROWS,

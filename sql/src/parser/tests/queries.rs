@@ -81,7 +81,7 @@ fn strings_and_json() {
     check_expr(
         "JSON_QUERY(x, '$.a' WITH CONDITIONAL ARRAY WRAPPER EMPTY ARRAY ON EMPTY), JSON_EXISTS(x, '$.a' TRUE ON ERROR), x IS JSON, x IS NOT JSON OBJECT",
         expect![[r#"
-            SELECT json_query(x, '$.a', 'CONDITIONAL', 'EMPTY ARRAY', 'NULL') AS `EXPR$0`, json_exists(x, '$.a', 'TRUE') AS `EXPR$1`, is_json(x, 'VALUE') AS `EXPR$2`, NOT is_json(x, 'OBJECT') AS `EXPR$3`
+            SELECT json_query(x, '$.a', 'CONDITIONAL', 'EMPTY ARRAY', 'NULL', 'STRING') AS `EXPR$0`, json_exists(x, '$.a', 'TRUE') AS `EXPR$1`, is_json(x, 'VALUE') AS `EXPR$2`, NOT is_json(x, 'OBJECT') AS `EXPR$3`
         "#]],
     );
     check_expr(

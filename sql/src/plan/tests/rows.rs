@@ -409,8 +409,8 @@ fn a_null_for_a_column_that_takes_none_fails_the_job() {
     let error =
         fixture().try_run("INSERT INTO narrow (a, e) SELECT 7, price FROM bid", 1).expect_err("price is NULL once");
     expect![[r#"
-        Calc: Invalid argument error: Column 'e' is declared as non-nullable but contains null values
+        Calc: column `e` of `narrow` is NOT NULL, but the row has a NULL for it
           row: {price=NULL}
-          hint: use TRY_CAST, which gives NULL, or leave such rows out in a WHERE clause"#]]
+          hint: leave such rows out in a WHERE clause, or with SET 'table.exec.sink.not-null-enforcer' = 'DROP', or declare the column without NOT NULL"#]]
     .assert_eq(&error.to_string());
 }
