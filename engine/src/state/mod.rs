@@ -15,11 +15,13 @@ pub mod memory;
 mod resident;
 mod restore;
 mod stored;
+mod writes;
 
 pub use backend::StateBackend;
 pub use instance::{InstanceId, InstanceSnapshot, SnapshotFile, StateInstance};
 pub(crate) use resident::RESIDENT_NAME;
 pub use restore::{FormerInstance, Restored, RestoredFile};
+pub use writes::Writes;
 
 /// An entry of a scan: key (without group) and value.
 pub type Entry = (Box<[u8]>, Box<[u8]>);
@@ -36,6 +38,18 @@ pub trait KeyedState: Send {
     fn put(&mut self, group: KeyGroup, key: &[u8], value: &[u8]) -> Result<()>;
 
     fn delete(&mut self, group: KeyGroup, key: &[u8]) -> Result<()>;
+
+    /// Puts and deletes many keys at once, which costs less than one by one.
+    fn write(&mut self, writes: &Writes) -> Result<()> {
+        for write in writes.iter() {
+            let (group, key) = write.split_key();
+            match write.value {
+                Some(value) => self.put(group, key, value)?,
+                None => self.delete(group, key)?,
+            }
+        }
+        Ok(())
+    }
 
     /// Removes all keys of `group` that start with `prefix`.
     fn delete_prefix(&mut self, group: KeyGroup, prefix: &[u8]) -> Result<()>;

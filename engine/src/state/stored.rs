@@ -7,7 +7,7 @@ use std::sync::Arc;
 use rocksdb::{DB, DBRawIterator, ReadOptions, WriteBatch};
 
 use super::instance::Inner;
-use super::{KeyedState, Visit};
+use super::{KeyedState, Visit, Writes};
 use crate::keys::KeyGroup;
 use crate::{EngineError, Result};
 
@@ -16,6 +16,9 @@ const GROUP_BYTES: usize = 2;
 /// A prefix with more entries than this is deleted as a range. A range deletion is one write, but every later read
 /// in its group looks at it until compaction; single deletions cost their number and are gone sooner.
 const SINGLE_DELETES_MAX: usize = 256;
+
+/// Bytes that go to RocksDB at a time: they are copied once more on the way, so that it should not be much.
+const WRITE_BATCH_BYTES: usize = 256 << 10;
 
 pub(super) struct StoredState {
     inner: Arc<Inner>,
@@ -71,7 +74,7 @@ impl StoredState {
             entries.next();
         }
         entries.status().map_err(|error| self.inner.error(error))?;
-        if batch.is_empty() { Ok(()) } else { self.write(db, batch) }
+        if batch.is_empty() { Ok(()) } else { self.write_batch(db, batch) }
     }
 
     fn scan_stored(&self, db: &DB, prefix: &[u8], visit: &mut Visit<'_>) -> Result<()> {
@@ -86,7 +89,23 @@ impl StoredState {
         entries.status().map_err(|error| self.inner.error(error))
     }
 
-    fn write(&self, db: &DB, batch: WriteBatch) -> Result<()> {
+    /// Sorted, so that each finds its place next to the one before.
+    fn write_sorted(&self, db: &DB, writes: &Writes) -> Result<()> {
+        let mut batch = WriteBatch::default();
+        for write in writes.sorted() {
+            self.check_owned(write.split_key().0)?;
+            match write.value {
+                Some(value) => batch.put(write.key, value),
+                None => batch.delete(write.key),
+            }
+            if batch.size_in_bytes() >= WRITE_BATCH_BYTES {
+                self.write_batch(db, std::mem::take(&mut batch))?;
+            }
+        }
+        if batch.is_empty() { Ok(()) } else { self.write_batch(db, batch) }
+    }
+
+    fn write_batch(&self, db: &DB, batch: WriteBatch) -> Result<()> {
         db.write_opt(batch, &self.inner.backend.write_options).map_err(|error| self.inner.error(error))
     }
 }
@@ -116,6 +135,21 @@ impl KeyedState for StoredState {
                 Ok(())
             }
         })
+    }
+
+    fn write(&mut self, writes: &Writes) -> Result<()> {
+        for write in writes.iter() {
+            // A state may outgrow memory at any of the writes. To repeat those before changes nothing.
+            if let Some(db) = self.inner.db() {
+                return self.write_sorted(db, writes);
+            }
+            let (group, key) = write.split_key();
+            match write.value {
+                Some(value) => self.put(group, key, value)?,
+                None => self.delete(group, key)?,
+            }
+        }
+        Ok(())
     }
 
     fn delete_prefix(&mut self, group: KeyGroup, prefix: &[u8]) -> Result<()> {

@@ -12,7 +12,7 @@ use crate::checkpoint::manifest::tests::manifest;
 use crate::keys::{KeyGroup, KeyGroupRange};
 use crate::operator::Subtask;
 use crate::state::memory::MemoryState;
-use crate::state::{InstanceId, KeyedState, StateBackend, StateInstance};
+use crate::state::{InstanceId, KeyedState, StateBackend, StateInstance, Writes};
 
 mod damage;
 mod power_cut;
@@ -130,9 +130,20 @@ impl Job {
         let group = KeyGroup(random.random_range(0..MAX_PARALLELISM));
         let key = random_key(random);
         match random.random_range(0..100) {
-            0..60 => {
+            0..50 => {
                 let value: Vec<u8> = (0..random.random_range(0..40)).map(|_| random.random()).collect();
                 self.put(group.0, &key, &value);
+            }
+            50..60 => {
+                let mut writes = Writes::default();
+                for _ in 0..random.random_range(0..20) {
+                    match random.random_bool(0.7) {
+                        true => writes.put(group, &[&random_key(random)], &random.random::<u64>().to_le_bytes()),
+                        false => writes.delete(group, &[&random_key(random)]),
+                    }
+                }
+                self.view(group).write(&writes).unwrap();
+                self.twin.write(&writes).unwrap();
             }
             60..75 => {
                 self.view(group).delete(group, &key).unwrap();

@@ -13,6 +13,7 @@ use crate::operators::expiry::ExpirySearch;
 use crate::operators::key_table::{BatchKeys, SlotSet};
 use crate::operators::keyed_aggregates::{KeyedAggregates, NarrowCalls};
 use crate::operators::note::{from_sortable, sortable};
+use crate::state::Writes;
 use crate::{Batch, EngineError, Result};
 
 /// Bytes of the row count and of the time of the last row, before the aggregates of an entry.
@@ -159,6 +160,7 @@ impl GroupCache {
         let (live, gone): (Vec<u32>, Vec<u32>) =
             self.dirty.iter().partition(|slot| self.groups[*slot as usize].rows > 0);
         let values = self.aggregates.values.encode_state(&live)?;
+        let mut writes = Writes::default();
         let mut entry = Vec::new();
         for (row, slot) in live.iter().enumerate() {
             let head = &self.groups[*slot as usize];
@@ -166,11 +168,16 @@ impl GroupCache {
             entry.extend(sortable(head.rows));
             entry.extend(sortable(head.used_at_ms));
             entry.extend_from_slice(values.row(row).data());
-            ctx.state.put(self.aggregates.keys.group(*slot, ctx.key_groups), self.key(*slot), &entry)?;
+            writes.put(self.aggregates.keys.group(*slot, ctx.key_groups), &[self.key(*slot)], &entry);
+            if writes.is_full() {
+                ctx.state.write(&writes)?;
+                writes.clear();
+            }
         }
         for slot in gone {
-            ctx.state.delete(self.aggregates.keys.group(slot, ctx.key_groups), self.key(slot))?;
+            writes.delete(self.aggregates.keys.group(slot, ctx.key_groups), &[self.key(slot)]);
         }
+        ctx.state.write(&writes)?;
         self.dirty.clear();
         Ok(())
     }

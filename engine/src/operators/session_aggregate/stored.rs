@@ -7,9 +7,10 @@
 
 use super::cache::SessionCache;
 use super::journal::Journal;
-use crate::keys::{KeyGroup, hash_key};
+use crate::keys::{KeyGroup, KeyGroupRange, hash_key};
 use crate::operator::OperatorContext;
 use crate::operators::note::{from_sortable, sortable};
+use crate::state::Writes;
 use crate::time::EventTime;
 use crate::{EngineError, Result};
 
@@ -78,35 +79,40 @@ impl StoredSessions {
     }
 
     fn write_entries(&mut self, keys: &[u32], cache: &mut SessionCache, ctx: &mut OperatorContext) -> Result<()> {
-        for_each_entry(keys, cache, |key, entry| self.write_key(key, entry, cache, ctx))?;
+        let mut writes = Writes::default();
+        for_each_entry(keys, cache, |key, entry| {
+            self.write_key(key, entry, cache, ctx.key_groups, &mut writes);
+            if writes.is_full() {
+                ctx.state.write(&writes)?;
+                writes.clear();
+            }
+            Ok(())
+        })?;
+        ctx.state.write(&writes)?;
         keys.iter().for_each(|key| cache.note_stored(*key));
         Ok(())
     }
 
-    fn write_key(&mut self, key: u32, entry: &[u8], cache: &SessionCache, ctx: &mut OperatorContext) -> Result<()> {
-        let group = cache.keys.group(key, ctx.key_groups);
+    fn write_key(&mut self, key: u32, entry: &[u8], cache: &SessionCache, range: KeyGroupRange, writes: &mut Writes) {
+        let group = cache.keys.group(key, range);
         let first_end = cache.first_end(key);
         let stored = cache.entries[key as usize].stored_timer;
         let key_bytes = cache.keys.key(key);
         if let Some(old) = stored.filter(|_| stored != first_end) {
-            ctx.state.delete(group, &timer_key(old, key_bytes))?;
+            writes.delete(group, &[&[TIMER], &sortable(old), key_bytes]);
         }
         match first_end {
-            None => {
-                if stored.is_some() {
-                    ctx.state.delete(group, &entry_key(key_bytes))?;
-                }
-            }
+            None if stored.is_some() => writes.delete(group, &[&[ENTRY], key_bytes]),
+            None => {}
             Some(end) => {
-                ctx.state.put(group, &entry_key(key_bytes), entry)?;
+                writes.put(group, &[&[ENTRY], key_bytes], entry);
                 if stored != first_end {
-                    ctx.state.put(group, &timer_key(end, key_bytes), &[])?;
-                    let first = &mut self.first_timer[usize::from(group.0 - ctx.key_groups.start)];
+                    writes.put(group, &[&[TIMER], &sortable(end), key_bytes], &[]);
+                    let first = &mut self.first_timer[usize::from(group.0 - range.start)];
                     *first = end.min(*first);
                 }
             }
         }
-        Ok(())
     }
 
     /// Up to `count` keys that are not in memory and have a session that is closed when time has passed `passed`.
@@ -188,10 +194,6 @@ pub fn open_entry<'a>(
 
 fn entry_key(key: &[u8]) -> Vec<u8> {
     [&[ENTRY], key].concat()
-}
-
-fn timer_key(end: i64, key: &[u8]) -> Vec<u8> {
-    [&[TIMER], &sortable(end)[..], key].concat()
 }
 
 fn split_timer(timer: &[u8]) -> Result<(i64, &[u8])> {

@@ -14,6 +14,7 @@ use crate::operator::OperatorContext;
 use crate::operators::key_table::{BatchKeys, SlotSet};
 use crate::operators::keyed_aggregates::{KeyedAggregates, NarrowCalls};
 use crate::operators::note::{NoteReader, NoteWriter, from_sortable, sortable};
+use crate::state::Writes;
 use crate::time::EventTime;
 use crate::time::assign::Slice;
 use crate::{EngineError, Result};
@@ -361,15 +362,18 @@ impl LiveSlice {
         }
         let slots: Vec<u32> = self.dirty.iter().collect();
         let values = self.partial.values.encode_state(&slots)?;
-        let mut key = state_prefix(id, self.generation);
-        let prefix = key.len();
+        let prefix = state_prefix(id, self.generation);
+        let mut writes = Writes::default();
         for (row, slot) in slots.iter().enumerate() {
-            key.truncate(prefix);
-            key.extend_from_slice(self.partial.keys.key(*slot));
             let group = self.partial.keys.group(*slot, ctx.key_groups);
-            ctx.state.put(group, &key, values.row(row).data())?;
+            writes.put(group, &[&prefix, self.partial.keys.key(*slot)], values.row(row).data());
             self.written.insert(*slot);
+            if writes.is_full() {
+                ctx.state.write(&writes)?;
+                writes.clear();
+            }
         }
+        ctx.state.write(&writes)?;
         self.dirty.clear();
         Ok(())
     }
