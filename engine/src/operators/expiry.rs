@@ -31,6 +31,11 @@ impl ExpirySearch {
         self.ttl_ms.is_some_and(|ttl| now_ms >= used_at_ms.saturating_add(ttl))
     }
 
+    /// True where the time of the last use that state has is old enough to be written again.
+    pub fn is_worth_noting(&self, used_at_ms: i64, now_ms: i64) -> bool {
+        self.ttl_ms.is_some_and(|ttl| now_ms >= used_at_ms.saturating_add(ttl / SEARCHES_PER_TTL))
+    }
+
     /// The key group to search now, if it is time to.
     pub fn next_group(&mut self, ctx: &OperatorContext) -> Option<KeyGroup> {
         let ttl = self.ttl_ms.filter(|_| ctx.now.0 >= self.due_ms)?;

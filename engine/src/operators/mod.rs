@@ -6,11 +6,15 @@ pub mod current_watermark;
 pub mod drop_update_before;
 pub mod expand;
 pub mod expiry;
+pub mod first_row;
 pub mod group_aggregate;
 pub mod key_table;
 pub mod keyed_aggregates;
 pub mod late;
+pub mod narrow;
 pub mod note;
+pub mod ordering;
+pub mod over;
 pub mod projection;
 pub mod row_codec;
 pub mod row_error;
@@ -19,10 +23,13 @@ pub mod session_aggregate;
 pub mod session_assign;
 #[cfg(test)]
 pub mod testing;
+pub mod top_n;
 pub mod unnest;
 pub mod values_source;
+pub mod waiting_rows;
 pub mod window_aggregate;
 pub mod window_assign;
+pub mod window_rank;
 
 #[cfg(test)]
 mod stateless_tests;

@@ -13,6 +13,7 @@
 //! - `x IS JSON ARRAY` is `is_json(x, 'ARRAY')`; the clauses of the JSON functions are literals, as `json.rs` says.
 //! - `MAP[k, v]` is `map([k], [v])`, `ROW(a, b)` is `named_struct('EXPR$0', a, 'EXPR$1', b)`, `IF(c, a, b)` is a CASE.
 //! - In patterns of LIKE the escape character is the backslash, whatever it was in the text.
+//! - An OVER that names a window has the window's text instead; no SELECT has a WINDOW clause.
 //! - Calls without parentheses (`CURRENT_TIMESTAMP`) have empty argument lists.
 //!
 //! What is refused here never reaches the planner: see `normalize.rs` and, for texts without bounds, `limits.rs`.
@@ -30,6 +31,7 @@ mod json;
 mod like;
 mod limits;
 mod literal;
+mod named_window;
 mod normalize;
 mod operators;
 mod query_parts;

@@ -14,7 +14,7 @@ use sqlparser::tokenizer::Span;
 use super::expression::{bare_function, cast_to, string_literal};
 use super::tokens::{Parsed, strip_path};
 use super::window_kind::Shape;
-use super::{data_type, group_window, like, operators, select_names, unnest, window_table};
+use super::{data_type, group_window, like, named_window, operators, select_names, unnest, window_table};
 use crate::diagnostic::Diagnostic;
 use crate::types::{SqlType, TypeKind};
 
@@ -56,7 +56,9 @@ impl VisitorMut for Normalizer {
     }
 
     fn post_visit_select(&mut self, select: &mut Select) -> ControlFlow<Diagnostic> {
-        let rewritten = refuse_in_select(select).and_then(|()| unnest::rewrite(select));
+        let rewritten = refuse_in_select(select)
+            .and_then(|()| unnest::rewrite(select))
+            .and_then(|()| named_window::rewrite(select));
         select_names::name_columns(select);
         flow(rewritten)
     }
@@ -145,7 +147,6 @@ fn refuse_in_select(select: &Select) -> Parsed<()> {
         ("CLUSTER BY", !select.cluster_by.is_empty()),
         ("DISTRIBUTE BY", !select.distribute_by.is_empty()),
         ("SORT BY", !select.sort_by.is_empty()),
-        ("QUALIFY", select.qualify.is_some()),
     ];
     match refused.iter().find(|(_, present)| *present) {
         Some((what, _)) => Err(Diagnostic::at(select.select_token.0.span, format!("{what} is not supported"))),

@@ -12,13 +12,14 @@ use datafusion_expr::planner::{ContextProvider, ExprPlanner, TypePlanner};
 use datafusion_expr::{
     AggregateUDF, HigherOrderUDF, LogicalPlan, LogicalPlanBuilder, ScalarUDF, TableSource, TableType, WindowUDF, col,
 };
-use datafusion_sql::planner::{ParserOptions, SqlToRel};
+use datafusion_sql::planner::{NullOrdering, ParserOptions, SqlToRel};
 use sqlparser::ast::{Query, Statement};
 
 use super::PlanContext;
 use super::aggregates;
 use super::column_names;
 use super::functions::Functions;
+use super::window_functions;
 use crate::catalog::{Relation, TableDefinition, ViewDefinition};
 use crate::diagnostic::Diagnostic;
 
@@ -95,6 +96,7 @@ impl<'a> NameResolver<'a> {
             .with_parse_float_as_decimal(true)
             .with_enable_ident_normalization(false)
             .with_map_string_types_to_utf8view(false)
+            .with_default_null_ordering(NullOrdering::NullsMin)
             .with_collect_spans(true);
         SqlToRel::new_with_options(self, options)
     }
@@ -184,8 +186,8 @@ impl ContextProvider for NameResolver<'_> {
         aggregates::find(name)
     }
 
-    fn get_window_meta(&self, _name: &str) -> Option<Arc<WindowUDF>> {
-        None
+    fn get_window_meta(&self, name: &str) -> Option<Arc<WindowUDF>> {
+        window_functions::find(name)
     }
 
     fn get_variable_type(&self, _variable_names: &[String]) -> Option<DataType> {
@@ -209,7 +211,7 @@ impl ContextProvider for NameResolver<'_> {
     }
 
     fn udwf_names(&self) -> Vec<String> {
-        Vec::new()
+        window_functions::names()
     }
 }
 

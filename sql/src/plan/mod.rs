@@ -34,10 +34,12 @@ mod markers;
 mod narrow_sums;
 mod nodes;
 mod optimize;
+mod over_window;
 mod physical;
 mod places;
 mod plain_types;
 mod proctime;
+mod rank_filter;
 mod sink_check;
 mod spans;
 mod stream;
@@ -48,6 +50,7 @@ mod traits;
 mod translate;
 mod unnest;
 mod upsert;
+mod window_functions;
 mod windows;
 mod wording;
 
@@ -153,6 +156,7 @@ pub fn function_names(settings: &Settings) -> Vec<String> {
     let functions = functions::Functions::new(flink_functions(settings), options);
     let mut names = functions.names();
     names.extend(aggregates::names());
+    names.extend(window_functions::names());
     names.iter_mut().for_each(|name| *name = name.to_uppercase());
     names.sort_unstable();
     names.dedup();

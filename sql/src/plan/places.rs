@@ -55,7 +55,8 @@ pub(crate) fn of_form(query: &Query, message: &str) -> Span {
         Expr::Function(call) => {
             let name = call.name.to_string();
             let meant = about_aggregates || name.eq_ignore_ascii_case(first_word);
-            (meant && aggregates::find(&name.to_lowercase()).is_some()).then(|| call.name.span())
+            let known = call.over.is_some() || aggregates::find(&name.to_lowercase()).is_some();
+            (meant && known).then(|| call.name.span())
         }
         _ => None,
     })

@@ -9,9 +9,11 @@ use arrow::datatypes::{Schema, SchemaRef};
 use datafusion_common::Result;
 use tidemill_engine::graph::{ChangelogMode, NodeId, Parallelism};
 use tidemill_engine::operator::MAIN_PORT;
+use tidemill_engine::operators::ordering::{RankFunction, SortColumn};
 use tidemill_engine::time::window::{WindowKind, WindowSpec};
 
 use super::nodes::window::PROPERTIES;
+use super::over_window::OverOrder;
 use super::physical::{Physical, column, column_index, columns_read, identity, is_trivial, substitute};
 
 /// A window that is not applied yet. Its three columns stand behind those of the base.
@@ -24,6 +26,17 @@ pub(crate) struct PendingWindow {
     pub partition_by: Vec<usize>,
     /// So many of the stream's conjuncts were there before the window.
     pub conjuncts_below: usize,
+}
+
+/// A number of rows within their partitions that is not computed yet, since the conditions on it decide how. Its column
+/// stands behind those of the base.
+#[derive(Clone)]
+pub(crate) struct PendingRank {
+    pub function: RankFunction,
+    /// Columns of the base.
+    pub partition_by: Vec<usize>,
+    pub order_by: Vec<SortColumn>,
+    pub order: OverOrder,
 }
 
 /// The whole row of a table that has a reader of its late rows, carried along to the window operators.
@@ -49,6 +62,8 @@ pub(crate) struct Stream {
     /// What the node gives.
     pub base: SchemaRef,
     pub window: Option<PendingWindow>,
+    /// Never together with a pending window.
+    pub rank: Option<Box<PendingRank>>,
     /// Over the base and the window's columns; all must be true.
     pub conjuncts: Vec<Physical>,
     /// Over the base and the window's columns.
@@ -78,6 +93,7 @@ impl Stream {
             columns: identity(&schema),
             base: Arc::clone(&schema),
             window: None,
+            rank: None,
             conjuncts: Vec::new(),
             schema,
             whole_row: None,
@@ -98,7 +114,7 @@ impl Stream {
         let given = self.columns.iter().chain(whole_row);
         let same = self.columns.len() + usize::from(self.whole_row.is_some()) == self.base.fields().len()
             && given.enumerate().all(|(index, expr)| column_index(expr) == Some(index));
-        self.window.is_none() && self.conjuncts.is_empty() && same
+        self.window.is_none() && self.rank.is_none() && self.conjuncts.is_empty() && same
     }
 
     /// True when columns that cost something to compute would be computed more than once by these expressions.
@@ -118,6 +134,13 @@ impl Stream {
     /// The expression, given over this stream's columns, over the base.
     pub fn below(&self, expr: &Physical) -> Result<Physical> {
         substitute(expr, &self.columns)
+    }
+
+    /// True when an expression, given over this stream's columns, reads the pending rank.
+    pub fn reads_rank(&self, expr: &Physical) -> bool {
+        let rank = self.base.fields().len();
+        let reads = |index: usize| columns_read(&self.columns[index]).contains(&rank);
+        self.rank.is_some() && columns_read(expr).into_iter().any(reads)
     }
 
     /// True when an expression over the base reads the pending window's columns.

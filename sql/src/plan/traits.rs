@@ -8,6 +8,7 @@ use tidemill_engine::time::window::{TimeDomain, WindowSpec};
 use super::context::{CatalogTable, TableStream};
 use super::nodes::unnest::UnnestNode;
 use super::nodes::window::{PROPERTIES, WindowNode};
+use super::over_window;
 use crate::catalog::{ColumnKind, TableDefinition};
 
 /// Gives the current time; a column made of it is a processing-time attribute.
@@ -32,6 +33,7 @@ pub(crate) fn of_plan(plan: &LogicalPlan) -> Vec<ColumnTraits> {
         LogicalPlan::SubqueryAlias(alias) => of_plan(&alias.input),
         LogicalPlan::Distinct(Distinct::All(input)) => windowed_only(of_plan(input)),
         LogicalPlan::Aggregate(aggregate) => of_aggregate(aggregate),
+        LogicalPlan::Window(window) => over_window::traits_of(window),
         LogicalPlan::Union(union) => {
             let mut inputs = union.inputs.iter().map(|input| of_plan(input));
             let first = inputs.next().unwrap_or_else(unknown);

@@ -318,13 +318,13 @@ fn what_comes_later() {
     check(
         "SELECT ROW_NUMBER() OVER (PARTITION BY bidder ORDER BY ts) FROM bid",
         expect![[r#"
-        error: ROW_NUMBER(...) OVER over a stream is not supported yet
-         --> test.sql:1:8
-          |
-        1 | SELECT ROW_NUMBER() OVER (PARTITION BY bidder ORDER BY ts) FROM bid
-          |        ^^^^^^^^^^
-        hint: OVER windows come later; a window with GROUP BY is there
-    "#]],
+            error: ROW_NUMBER() OVER numbers all rows: each new row would change the numbers of those behind it
+             --> test.sql:1:8
+              |
+            1 | SELECT ROW_NUMBER() OVER (PARTITION BY bidder ORDER BY ts) FROM bid
+              |        ^^^^^^^^^^
+            hint: say how many are wanted: SELECT ... FROM (SELECT ..., ROW_NUMBER() OVER (...) AS n FROM ...) WHERE n <= 10, or QUALIFY
+        "#]],
     );
 }
 

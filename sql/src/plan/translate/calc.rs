@@ -14,21 +14,23 @@ use crate::plan::stream::Stream;
 
 pub(super) fn translate_projection(translator: &mut Translator<'_>, plan: &LogicalPlan) -> Option<Result<Stream>> {
     let LogicalPlan::Projection(projection) = plan else { return None };
-    Some(translator.translate(&projection.input).and_then(|input| {
+    Some(translator.translate_pending(&projection.input).and_then(|input| {
         let exprs = projection.expr.iter().map(|expr| translator.expr(expr, projection.input.schema()));
         let exprs = exprs.collect::<Result<Vec<_>>>()?;
-        let input = if input.repeats_work(&exprs) { translator.settle(input)? } else { input };
+        let input = if input.rank.is_none() && input.repeats_work(&exprs) { translator.settle(input)? } else { input };
         input.project(exprs, plain_schema(&projection.schema))
     }))
 }
 
 pub(super) fn translate_filter(translator: &mut Translator<'_>, plan: &LogicalPlan) -> Option<Result<Stream>> {
     let LogicalPlan::Filter(filter) = plan else { return None };
-    Some(translator.translate(&filter.input).and_then(|input| {
+    Some(translator.translate_pending(&filter.input).and_then(|input| {
         refused::check_expr(&filter.predicate)?;
         let conjuncts = translator.physicals.conjuncts(&filter.predicate, filter.input.schema())?;
+        let (about_rank, conjuncts): (Vec<_>, Vec<_>) = conjuncts.into_iter().partition(|part| input.reads_rank(part));
+        let input = input.filter(&about_rank)?;
         // A computed column that is filtered by stays a column: it is computed once, before the filter.
-        let computed = conjuncts.iter().any(|part| input.reads_computed(part));
+        let computed = input.rank.is_none() && conjuncts.iter().any(|part| input.reads_computed(part));
         let input = if computed { translator.settle(input)? } else { input };
         input.filter(&conjuncts)
     }))
@@ -36,7 +38,9 @@ pub(super) fn translate_filter(translator: &mut Translator<'_>, plan: &LogicalPl
 
 pub(super) fn translate_alias(translator: &mut Translator<'_>, plan: &LogicalPlan) -> Option<Result<Stream>> {
     let LogicalPlan::SubqueryAlias(alias) = plan else { return None };
-    Some(translator.translate(&alias.input).map(|input| Stream { schema: plain_schema(&alias.schema), ..input }))
+    Some(
+        translator.translate_pending(&alias.input).map(|input| Stream { schema: plain_schema(&alias.schema), ..input }),
+    )
 }
 
 impl Translator<'_> {

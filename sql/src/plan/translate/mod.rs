@@ -20,6 +20,8 @@ mod group_by;
 mod grouping_sets;
 mod late;
 mod normalize;
+mod numbered;
+mod ranked;
 mod refused;
 mod scan;
 mod settle;
@@ -46,6 +48,7 @@ const TRANSLATIONS: &[Translation] = &[
     calc::translate_alias,
     window::translate,
     aggregate::translate,
+    numbered::translate,
     union::translate,
     unnest::translate,
     values::translate,
@@ -72,6 +75,12 @@ impl<'a> Translator<'a> {
     }
 
     pub fn translate(&mut self, plan: &LogicalPlan) -> Result<Stream> {
+        let stream = self.translate_pending(plan)?;
+        self.resolve_rank(stream)
+    }
+
+    /// The same, with a rank that is still waiting for conditions.
+    fn translate_pending(&mut self, plan: &LogicalPlan) -> Result<Stream> {
         for translation in TRANSLATIONS {
             if let Some(stream) = translation(self, plan) {
                 return stream;

@@ -6,6 +6,7 @@
 use std::ops::ControlFlow;
 
 use datafusion_common::Result;
+use datafusion_expr::expr::WindowFunction;
 use datafusion_expr::{Expr, JoinType, LogicalPlan};
 use sqlparser::ast::{
     self, Distinct, GroupByExpr, Query, Select, SetExpr, SetOperator, SetQuantifier, Spanned, TableFactor, Visit,
@@ -92,9 +93,6 @@ fn check_select(select: &Select) -> Option<Diagnostic> {
     if let Some(Distinct::On(_)) = &select.distinct {
         return Some(refuse("DISTINCT ON", "Top-N queries come later; SELECT DISTINCT is there", select.span()));
     }
-    if let Some(qualify) = &select.qualify {
-        return Some(refuse("QUALIFY", "OVER windows come later", qualify.span()));
-    }
     if let GroupByExpr::All(_) = &select.group_by {
         return Some(
             Diagnostic::at(select.span(), "GROUP BY ALL does not exist in Flink SQL").with_hint("list the columns"),
@@ -115,15 +113,17 @@ fn is_unnest(relation: &TableFactor) -> bool {
 
 fn check_ast_expr(expr: &ast::Expr) -> Option<Diagnostic> {
     match expr {
-        ast::Expr::Function(call) if call.over.is_some() => {
-            let what = format!("{}(...) OVER", call.name.to_string().to_uppercase());
-            Some(refuse(&what, "OVER windows come later; a window with GROUP BY is there", call.name.span()))
-        }
         ast::Expr::InSubquery { .. } => Some(refuse("IN (SELECT ...)", SUBQUERY_HINT, expr.span())),
         ast::Expr::Exists { .. } => Some(refuse("EXISTS", SUBQUERY_HINT, expr.span())),
         ast::Expr::Subquery(_) => Some(refuse("a subquery in an expression", SUBQUERY_HINT, expr.span())),
         _ => None,
     }
+}
+
+/// A function that cannot be computed over these rows.
+pub(super) fn over(call: &WindowFunction) -> Diagnostic {
+    let what = format!("{}(...) OVER", call.fun.name().to_uppercase());
+    refuse(&what, "OVER windows come later; a window with GROUP BY is there", Span::empty())
 }
 
 /// The last of the translations: every node that none of the others took.
@@ -133,7 +133,6 @@ pub(super) fn translate(_translator: &mut Translator<'_>, plan: &LogicalPlan) ->
             ("a cross join", JOIN_HINT)
         }
         LogicalPlan::Join(_) => ("JOIN", JOIN_HINT),
-        LogicalPlan::Window(_) => ("OVER", "OVER windows come later; a window with GROUP BY is there"),
         LogicalPlan::Sort(_) => ("ORDER BY", ORDER_HINT),
         LogicalPlan::Limit(_) => ("LIMIT", "Top-N queries come later; a stream has no end to count to"),
         LogicalPlan::Distinct(_) => ("DISTINCT ON", "SELECT DISTINCT is there"),

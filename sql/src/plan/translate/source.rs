@@ -25,6 +25,7 @@ use crate::plan::display::display;
 use crate::plan::graph_builder::{NodeDraft, detail};
 use crate::plan::insert::option_diagnostic;
 use crate::plan::nodes::window::{WindowNode, describe_ms};
+use crate::plan::over_window::{self, OverOrder};
 use crate::plan::physical::{Physical, column, columns_read, substitute};
 use crate::plan::stream::{Stream, WholeRow};
 use crate::plan::table::{self, BoundTable};
@@ -83,7 +84,12 @@ fn goes_by_event_time(plan: &LogicalPlan) -> Result<bool> {
                 |part| matches!(part, datafusion_expr::Expr::ScalarFunction(f) if f.name() == "current_watermark"),
             )
         };
-        Ok(window.is_some_and(|window| window.spec.domain == TimeDomain::Event)
+        let over = match node {
+            LogicalPlan::Window(window) => over_window::order_of(window) == OverOrder::Time(TimeDomain::Event),
+            _ => false,
+        };
+        Ok(over
+            || window.is_some_and(|window| window.spec.domain == TimeDomain::Event)
             || node.expressions().iter().any(reads_watermark))
     })
 }

@@ -1,0 +1,140 @@
+//! Top-N: the first rows of each partition by an order, kept up to date as rows come and go.
+//!
+//! Over appended rows only those in the range are kept, since a row that fell out never comes back. Over an updated
+//! input all rows are kept in state, and the first of them in memory. Rows that the order leaves equal are told apart by
+//! their columns, so that the answer depends neither on the order of arrival nor on batches.
+
+mod changes;
+mod partition;
+mod store;
+#[cfg(test)]
+mod tests;
+
+use std::sync::Arc;
+
+use arrow::array::{RecordBatch, UInt32Array};
+use arrow::compute::take_record_batch;
+use arrow::datatypes::SchemaRef;
+
+use self::changes::Changes;
+use self::partition::Limits;
+use self::store::PartitionStore;
+use super::key_table::KeyColumns;
+pub use super::ordering::{RankFunction, RankRange, SortColumn};
+use super::ordering::{SortBytes, SortEncoder};
+use super::row_codec::RowCodec;
+use crate::operator::{Collector, MAIN_PORT, Operator, OperatorContext, OperatorFactory};
+use crate::{Batch, Result};
+
+/// What comes first within a partition.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Order {
+    /// By columns; none means that any row may come first.
+    Columns(Vec<SortColumn>),
+    /// The row that arrived last. Only over appended rows.
+    NewestFirst,
+}
+
+/// Output: the kept columns and, where wanted, the rank as BIGINT.
+#[derive(Clone)]
+pub struct TopN {
+    /// PARTITION BY, as indices into `input`; none means one partition.
+    pub keys: Vec<usize>,
+    pub order: Order,
+    pub function: RankFunction,
+    pub range: RankRange,
+    /// Columns of the input that are kept and given.
+    pub kept: Vec<usize>,
+    pub with_rank: bool,
+    /// The input has rows that take others back.
+    pub updated: bool,
+    /// A partition that had no row for so long (wall time) is forgotten.
+    pub ttl_ms: Option<i64>,
+    pub input: SchemaRef,
+    pub schema: SchemaRef,
+}
+
+impl OperatorFactory for TopN {
+    fn create(&self) -> Result<Box<dyn Operator>> {
+        assert!(self.range.from >= 1 && self.range.from <= self.range.to, "an empty range is no Top-N");
+        assert!(!self.updated || self.order != Order::NewestFirst, "arrival does not order rows that are taken back");
+        let order: &[SortColumn] = match &self.order {
+            Order::Columns(columns) => columns,
+            Order::NewestFirst => &[],
+        };
+        let limits = Limits { function: self.function, range: self.range };
+        Ok(Box::new(TopNOperator {
+            keys: KeyColumns::new(&self.keys, &self.input)?,
+            order: SortEncoder::new(order, &self.input)?,
+            rows: RowCodec::new(&Arc::new(self.input.project(&self.kept)?))?,
+            store: PartitionStore::new(limits, self.updated, self.ttl_ms),
+            plan: self.clone(),
+        }))
+    }
+}
+
+struct TopNOperator {
+    plan: TopN,
+    keys: KeyColumns,
+    order: SortEncoder,
+    rows: RowCodec,
+    store: PartitionStore,
+}
+
+impl TopNOperator {
+    /// Rows that may enter their partition's range; over an updated input all.
+    fn candidates(&self, slots: &[u32], order: &SortBytes) -> Vec<u32> {
+        let rows = 0..slots.len() as u32;
+        if self.plan.updated || self.plan.order == Order::NewestFirst {
+            return rows.collect();
+        }
+        rows.filter(|row| self.store.may_enter(slots[*row as usize], order.of(*row as usize))).collect()
+    }
+
+    fn kept_columns(&self, rows: &RecordBatch, candidates: Vec<u32>) -> Result<RecordBatch> {
+        let kept = rows.project(&self.plan.kept)?;
+        if candidates.len() == rows.num_rows() {
+            return Ok(kept);
+        }
+        Ok(take_record_batch(&kept, &UInt32Array::from(candidates))?)
+    }
+}
+
+impl Operator for TopNOperator {
+    fn on_batch(
+        &mut self,
+        _input: usize,
+        batch: Batch,
+        ctx: &mut OperatorContext,
+        out: &mut dyn Collector,
+    ) -> Result<()> {
+        let keys = self.keys.encode(batch.rows())?;
+        let slots = self.store.slots_of(&keys, batch.num_rows(), ctx)?;
+        let order = self.order.encode(batch.rows())?;
+        let candidates = self.candidates(&slots, &order);
+        let rows = self.rows.encode(&self.kept_columns(batch.rows(), candidates.clone())?)?;
+        for (row, candidate) in rows.iter().zip(candidates) {
+            let number = candidate as usize;
+            let slot = slots[number];
+            match (&self.plan.order, batch.kind(number).is_retraction()) {
+                (Order::NewestFirst, _) => self.store.insert_newest(slot, row),
+                (_, false) => self.store.insert(slot, order.of(number), row, ctx)?,
+                (_, true) => self.store.remove(slot, order.of(number), row, ctx)?,
+            }
+        }
+        let mut changes = Changes::new(self.plan.with_rank);
+        self.store.settle(ctx, |partition, limits| changes.add(partition, limits))?;
+        if !changes.is_empty() {
+            out.emit(MAIN_PORT, changes.into_batch(&self.rows, &self.plan.schema)?)?;
+        }
+        self.store.keep_to_budget(ctx)
+    }
+
+    fn on_time(&mut self, ctx: &mut OperatorContext, _out: &mut dyn Collector) -> Result<()> {
+        self.store.forget_some_expired(ctx)
+    }
+
+    fn wants_time(&self) -> bool {
+        self.plan.ttl_ms.is_some()
+    }
+}

@@ -1,0 +1,303 @@
+//! The partitions: all of them in durable state, those used lately in memory too.
+//!
+//! State has one entry per different row, `r`, partition key, sort bytes, row bytes, with its number and the length of the
+//! sort bytes; and with a time to live, `u` and the partition key, with the wall time of the last row. What a batch
+//! changed is written at its end, so memory can be dropped at any time.
+
+use super::partition::{Entry, Limits, Partition, Place};
+use crate::keys::hash_key;
+use crate::operator::OperatorContext;
+use crate::operators::expiry::ExpirySearch;
+use crate::operators::key_table::{BatchKeys, KeyTable};
+use crate::operators::note::{from_sortable, sortable};
+use crate::{EngineError, Result};
+
+const ROW_TAG: u8 = b'r';
+const USED_TAG: u8 = b'u';
+
+pub struct PartitionStore {
+    limits: Limits,
+    /// Rows may be taken back, so those out of range are kept too.
+    updated: bool,
+    expiry: ExpirySearch,
+    keys: KeyTable,
+    partitions: Vec<Partition>,
+    /// Slots with rows in the current batch.
+    touched: Vec<u32>,
+    batches: u64,
+    /// Reused for keys of state.
+    key_buffer: Vec<u8>,
+}
+
+impl PartitionStore {
+    pub fn new(limits: Limits, updated: bool, ttl_ms: Option<i64>) -> Self {
+        Self {
+            limits,
+            updated,
+            expiry: ExpirySearch::new(ttl_ms),
+            keys: KeyTable::default(),
+            partitions: Vec::new(),
+            touched: Vec::new(),
+            batches: 0,
+            key_buffer: Vec::new(),
+        }
+    }
+
+    /// The slots of a batch's rows; partitions that memory does not have are read from state.
+    pub fn slots_of(&mut self, keys: &BatchKeys, rows: usize, ctx: &mut OperatorContext) -> Result<Vec<u32>> {
+        self.batches += 1;
+        self.touched.clear();
+        let mut slots = Vec::with_capacity(rows);
+        for row in 0..rows {
+            let slot = self.keys.intern(keys.hash(row), keys.key(row));
+            if slot as usize == self.partitions.len() {
+                self.partitions.push(Partition::default());
+                self.partitions[slot as usize] = self.read(slot, ctx)?;
+            }
+            let partition = &mut self.partitions[slot as usize];
+            if partition.used_in_batch != self.batches {
+                partition.used_in_batch = self.batches;
+                self.touched.push(slot);
+                self.touch(slot, ctx)?;
+            }
+            slots.push(slot);
+        }
+        Ok(slots)
+    }
+
+    /// Notes that a partition is in use, and forgets what it had where that is too long ago.
+    fn touch(&mut self, slot: u32, ctx: &mut OperatorContext) -> Result<()> {
+        let group = self.keys.group(slot, ctx.key_groups);
+        let partition = &mut self.partitions[slot as usize];
+        let used_at = partition.used_at_ms;
+        if self.expiry.is_expired(used_at, ctx.now.0) && !partition.entries.is_empty() {
+            write_key(&mut self.key_buffer, ROW_TAG, self.keys.key(slot), &[]);
+            ctx.state.delete_prefix(group, &self.key_buffer)?;
+            let used_in_batch = partition.used_in_batch;
+            *partition = Partition::with_entries(Vec::new(), true);
+            partition.used_in_batch = used_in_batch;
+        }
+        if self.expiry.is_worth_noting(used_at, ctx.now.0) {
+            partition.used_at_ms = ctx.now.0;
+            write_key(&mut self.key_buffer, USED_TAG, self.keys.key(slot), &[]);
+            ctx.state.put(group, &self.key_buffer, &sortable(ctx.now.0))?;
+        }
+        Ok(())
+    }
+
+    fn read(&mut self, slot: u32, ctx: &OperatorContext) -> Result<Partition> {
+        let group = self.keys.group(slot, ctx.key_groups);
+        let mut partition = Partition::with_entries(Vec::new(), false);
+        while !partition.suffices(self.limits) {
+            let mut entries = std::mem::take(&mut partition.entries);
+            let last = entries.last().map(|entry| entry.bytes().to_vec());
+            let complete = self.read_behind(slot, last.as_deref(), &mut entries, ctx)?;
+            partition = Partition::with_entries(entries, complete);
+        }
+        partition.used_at_ms = i64::MIN;
+        if self.expiry.has_ttl() {
+            write_key(&mut self.key_buffer, USED_TAG, self.keys.key(slot), &[]);
+            let used_at = ctx.state.get(group, &self.key_buffer)?;
+            partition.used_at_ms = used_at.map_or(i64::MIN, |bytes| time_of(&bytes));
+        }
+        Ok(partition)
+    }
+
+    /// Reads entries that stand behind `last`; true where there are no more of them.
+    fn read_behind(
+        &mut self,
+        slot: u32,
+        last: Option<&[u8]>,
+        entries: &mut Vec<Entry>,
+        ctx: &OperatorContext,
+    ) -> Result<bool> {
+        write_key(&mut self.key_buffer, ROW_TAG, self.keys.key(slot), &[]);
+        let prefix_length = self.key_buffer.len();
+        let entries_max = if self.updated { self.limits.rows_to_read() } else { usize::MAX };
+        let (mut complete, mut read) = (true, 0);
+        ctx.state.scan(self.keys.group(slot, ctx.key_groups), &self.key_buffer, &mut |key, value| {
+            let bytes = &key[prefix_length..];
+            if last.is_some_and(|last| bytes <= last) {
+                return Ok(true);
+            }
+            complete = read < entries_max;
+            if complete {
+                let (count, sort_length) = split_value(value)?;
+                entries.push(Entry::stored(bytes, sort_length, count));
+                read += 1;
+            }
+            Ok(complete)
+        })?;
+        Ok(complete)
+    }
+
+    /// False for an appended row that cannot be in range, by its sort bytes.
+    pub fn may_enter(&self, slot: u32, sort: &[u8]) -> bool {
+        self.partitions[slot as usize].may_enter(sort, self.limits)
+    }
+
+    pub fn insert_newest(&mut self, slot: u32, row: &[u8]) {
+        self.partitions[slot as usize].append_newest(row, self.limits);
+    }
+
+    pub fn insert(&mut self, slot: u32, sort: &[u8], row: &[u8], ctx: &mut OperatorContext) -> Result<()> {
+        let partition = &mut self.partitions[slot as usize];
+        if !self.updated {
+            partition.append(sort, row, self.limits);
+            return Ok(());
+        }
+        match partition.place(sort, row) {
+            Place::Found(index) => {
+                partition.entries[index].count += 1;
+                partition.changed = true;
+            }
+            Place::Between(index) => partition.insert_at(index, sort, row),
+            Place::Below => self.count_below(slot, sort, row, 1, ctx)?,
+        }
+        Ok(())
+    }
+
+    /// Takes a row back; one that never came changes nothing.
+    pub fn remove(&mut self, slot: u32, sort: &[u8], row: &[u8], ctx: &mut OperatorContext) -> Result<()> {
+        let partition = &mut self.partitions[slot as usize];
+        match partition.place(sort, row) {
+            Place::Found(index) => {
+                let count = &mut partition.entries[index].count;
+                *count = count.saturating_sub(1);
+                partition.changed = true;
+                Ok(())
+            }
+            Place::Between(_) => Ok(()),
+            Place::Below => self.count_below(slot, sort, row, -1, ctx),
+        }
+    }
+
+    /// Changes the number of rows of an entry that only state has.
+    fn count_below(&mut self, slot: u32, sort: &[u8], row: &[u8], by: i64, ctx: &mut OperatorContext) -> Result<()> {
+        let group = self.keys.group(slot, ctx.key_groups);
+        write_key(&mut self.key_buffer, ROW_TAG, self.keys.key(slot), &[sort, row]);
+        let known = ctx.state.get(group, &self.key_buffer)?;
+        let known = known.map(|value| split_value(&value)).transpose()?.map_or(0, |(count, _)| i64::from(count));
+        match u32::try_from(known + by) {
+            Ok(0) => ctx.state.delete(group, &self.key_buffer),
+            Ok(count) => ctx.state.put(group, &self.key_buffer, &value_of(count, sort.len() as u32)),
+            Err(_) => Ok(()),
+        }
+    }
+
+    /// Ends a batch: shows `see` each partition with what it was and is, and writes what changed.
+    pub fn settle(&mut self, ctx: &mut OperatorContext, mut see: impl FnMut(&Partition, Limits)) -> Result<()> {
+        for slot in std::mem::take(&mut self.touched) {
+            if !self.partitions[slot as usize].changed {
+                continue;
+            }
+            self.write(slot, ctx)?;
+            self.refill(slot, ctx)?;
+            let partition = &mut self.partitions[slot as usize];
+            see(partition, self.limits);
+            partition.end_batch(self.limits, self.updated);
+        }
+        Ok(())
+    }
+
+    fn write(&mut self, slot: u32, ctx: &mut OperatorContext) -> Result<()> {
+        let group = self.keys.group(slot, ctx.key_groups);
+        let partition = &mut self.partitions[slot as usize];
+        for entry in partition.entries.iter_mut().filter(|entry| entry.count != entry.stored) {
+            write_key(&mut self.key_buffer, ROW_TAG, self.keys.key(slot), &[entry.bytes()]);
+            match entry.count {
+                0 => ctx.state.delete(group, &self.key_buffer)?,
+                count => ctx.state.put(group, &self.key_buffer, &value_of(count, entry.sort_length()))?,
+            }
+            entry.stored = entry.count;
+        }
+        Ok(())
+    }
+
+    /// Reads further entries of a partition that lost too many.
+    fn refill(&mut self, slot: u32, ctx: &OperatorContext) -> Result<()> {
+        while !self.partitions[slot as usize].suffices(self.limits) {
+            let last = self.partitions[slot as usize].entries.last().map(|entry| entry.bytes().to_vec());
+            let mut further = Vec::new();
+            let complete = self.read_behind(slot, last.as_deref(), &mut further, ctx)?;
+            // They were out of range until now.
+            further.iter_mut().for_each(|entry| entry.before = 0);
+            let partition = &mut self.partitions[slot as usize];
+            partition.entries.extend(further);
+            partition.complete = complete;
+        }
+        Ok(())
+    }
+
+    /// Drops partitions from memory where it holds more than the budget; those used last stay.
+    pub fn keep_to_budget(&mut self, ctx: &mut OperatorContext) -> Result<()> {
+        let size_bytes = self.size_bytes();
+        ctx.metrics.cache_bytes.set(size_bytes as i64);
+        if size_bytes <= ctx.cache_budget_bytes || self.partitions.is_empty() {
+            return Ok(());
+        }
+        let mut by_use: Vec<(u64, u32)> =
+            self.partitions.iter().zip(0u32..).map(|(partition, slot)| (partition.used_in_batch, slot)).collect();
+        by_use.sort_unstable_by(|one, other| other.cmp(one));
+        by_use.truncate(ctx.cache_budget_bytes / 2 / (size_bytes / self.partitions.len() + 1));
+        ctx.metrics.spilled.add(self.partitions.len() - by_use.len());
+        let keys = std::mem::take(&mut self.keys);
+        let mut old = std::mem::take(&mut self.partitions);
+        for (_, slot) in by_use {
+            self.keys.intern(keys.hash(slot), keys.key(slot));
+            self.partitions.push(std::mem::take(&mut old[slot as usize]));
+        }
+        ctx.metrics.cache_bytes.set(self.size_bytes() as i64);
+        Ok(())
+    }
+
+    fn size_bytes(&self) -> usize {
+        let entries: usize = self.partitions.iter().map(|partition| partition.size_bytes).sum();
+        entries + self.keys.size_bytes() + self.partitions.capacity() * size_of::<Partition>()
+    }
+
+    /// Removes expired partitions of one key group, now and then.
+    pub fn forget_some_expired(&mut self, ctx: &mut OperatorContext) -> Result<()> {
+        let Some(group) = self.expiry.next_group(ctx) else { return Ok(()) };
+        let mut expired = Vec::new();
+        ctx.state.scan(group, &[USED_TAG], &mut |key, value| {
+            if self.expiry.is_expired(time_of(value), ctx.now.0) {
+                expired.push(key[1..].to_vec());
+            }
+            Ok(true)
+        })?;
+        for key in expired {
+            if let Some(slot) = self.keys.find(hash_key(&key), &key) {
+                let partition = &mut self.partitions[slot as usize];
+                *partition = Partition::with_entries(Vec::new(), true);
+                partition.used_at_ms = i64::MIN;
+            }
+            for tag in [ROW_TAG, USED_TAG] {
+                write_key(&mut self.key_buffer, tag, &key, &[]);
+                ctx.state.delete_prefix(group, &self.key_buffer)?;
+            }
+        }
+        Ok(())
+    }
+}
+
+fn write_key(buffer: &mut Vec<u8>, tag: u8, key: &[u8], rest: &[&[u8]]) {
+    buffer.clear();
+    buffer.push(tag);
+    buffer.extend_from_slice(key);
+    rest.iter().for_each(|part| buffer.extend_from_slice(part));
+}
+
+fn value_of(count: u32, sort_length: u32) -> [u8; 8] {
+    (u64::from(count) << 32 | u64::from(sort_length)).to_be_bytes()
+}
+
+fn split_value(value: &[u8]) -> Result<(u32, u32)> {
+    let damaged = |_| EngineError::State("an entry of a Top-N is damaged".into());
+    let number = u64::from_be_bytes(value.try_into().map_err(damaged)?);
+    Ok(((number >> 32) as u32, number as u32))
+}
+
+fn time_of(value: &[u8]) -> i64 {
+    value.try_into().map_or(i64::MIN, from_sortable)
+}
