@@ -120,6 +120,25 @@ impl Batch {
         Self { rows, kinds: self.kinds.clone(), watermarks: self.watermarks.clone() }
     }
 
+    /// The rows that are added, as inserts, and those that are taken back, if there are any, without their kinds.
+    pub fn split_by_effect(&self) -> Result<(Self, Option<Self>)> {
+        let plain = |batch: Self| Self { kinds: None, ..batch };
+        let Some(kinds) = &self.kinds else { return Ok((self.clone(), None)) };
+        let adds = |code: &i8| !RowKind::from_code(*code).is_retraction();
+        if kinds.values().iter().all(adds) {
+            return Ok((plain(self.clone()), None));
+        }
+        let added = BooleanArray::from_iter(kinds.values().iter().map(|code| Some(adds(code))));
+        let taken = compute::not(&added)?;
+        Ok((plain(self.filter(&added)?), Some(plain(self.filter(&taken)?))))
+    }
+
+    /// The same rows with other kinds.
+    pub fn replace_kinds(&self, kinds: Int8Array) -> Self {
+        assert_eq!(self.rows.num_rows(), kinds.len(), "one row kind per row");
+        Self { kinds: Some(kinds), ..self.clone() }
+    }
+
     /// Keeps the rows for which `keep` is true (null counts as false).
     pub fn filter(&self, keep: &BooleanArray) -> Result<Self> {
         let rows = compute::filter_record_batch(&self.rows, keep)?;

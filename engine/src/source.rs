@@ -43,6 +43,8 @@ pub struct Rejected {
 }
 
 /// What one call of [`SplitReader::next`] gives.
+// A read is moved once and is nearly always rows: nothing would be won by boxing them.
+#[expect(clippy::large_enum_variant)]
 pub enum Read {
     Rows {
         /// With row kinds where the source's changelog is more than appends.

@@ -15,6 +15,7 @@ mod factory;
 mod float;
 mod logical;
 mod moments;
+mod multiset;
 mod pick;
 mod primitive;
 mod quantile;
@@ -33,7 +34,7 @@ use arrow::array::{ArrayRef, BooleanArray};
 use arrow::datatypes::{DataType, Field};
 
 pub use self::catalogue::{AggregateDoc, names};
-pub use self::resolve::resolve;
+pub use self::resolve::{resolve, resolve_over_updates};
 pub use self::set::AggregateSet;
 use crate::{EngineError, Result};
 

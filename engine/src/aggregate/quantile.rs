@@ -192,7 +192,7 @@ impl Histogram {
 }
 
 /// Where a fraction falls among `count` sorted values: a rank, and how far toward the next one.
-fn position(count: u64, fraction: f64) -> (u64, f64) {
+pub(super) fn position(count: u64, fraction: f64) -> (u64, f64) {
     let place = (count - 1) as f64 * fraction;
     let rank = (place.floor() as u64).min(count - 1);
     (rank, place - rank as f64)
@@ -205,7 +205,7 @@ fn exact_quantile(mut values: Vec<f64>, fraction: f64) -> f64 {
     interpolate(*lower, next, between)
 }
 
-fn interpolate(lower: f64, upper: impl FnOnce() -> f64, between: f64) -> f64 {
+pub(super) fn interpolate(lower: f64, upper: impl FnOnce() -> f64, between: f64) -> f64 {
     if between <= 0.0 {
         return lower;
     }

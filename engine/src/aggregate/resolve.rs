@@ -13,7 +13,8 @@ use super::moments::{relation, spread};
 use super::pick::{self, Choice};
 use super::sum::Finish;
 use super::{
-    AggregateFactory, adapter, collect, count, distinct, extreme, float, logical, quantile, sketch_count, sum, text,
+    AggregateFactory, adapter, collect, count, distinct, extreme, float, logical, multiset, quantile, sketch_count,
+    sum, text,
 };
 use crate::type_name::sql_type_name;
 use crate::{EngineError, Result};
@@ -27,8 +28,20 @@ pub fn resolve(
     literals: &[ScalarValue],
     distinct: bool,
 ) -> Result<Arc<dyn AggregateFactory>> {
-    let function = find(name)?;
-    let call = Call { name, arguments, literals };
+    Call { name, arguments, literals, over_updates: false }.resolve(distinct)
+}
+
+/// As [`resolve`], for an input whose rows may be taken back; the result has the same type.
+pub fn resolve_over_updates(
+    name: &str,
+    arguments: &[DataType],
+    literals: &[ScalarValue],
+    distinct: bool,
+) -> Result<Arc<dyn AggregateFactory>> {
+    Call { name, arguments, literals, over_updates: true }.resolve(distinct)
+}
+
+fn dispatch(call: &Call<'_>, function: Function, distinct: bool) -> Result<Arc<dyn AggregateFactory>> {
     match function {
         Function::Count if distinct => call.count_distinct(),
         _ if distinct && function.counts_repeats() => call.distinct(function),
@@ -41,10 +54,55 @@ struct Call<'a> {
     name: &'a str,
     arguments: &'a [DataType],
     literals: &'a [ScalarValue],
+    /// Rows may be taken back.
+    over_updates: bool,
 }
 
 impl Call<'_> {
+    fn resolve(&self, distinct: bool) -> Result<Arc<dyn AggregateFactory>> {
+        dispatch(self, find(self.name)?, distinct)
+    }
+
     fn plain(&self, function: Function) -> Result<Arc<dyn AggregateFactory>> {
+        let appends = self.over_appends(function)?;
+        if self.over_updates { self.retracting(function, appends) } else { Ok(appends) }
+    }
+
+    /// The function where rows may be taken back; most that do not count or add up need all values for that.
+    fn retracting(&self, function: Function, appends: Arc<dyn AggregateFactory>) -> Result<Arc<dyn AggregateFactory>> {
+        let counted = |answer| Ok(multiset::factory(&self.arguments[0], answer, self.arguments.len() > 1));
+        let collected = |answer| Ok(collect::factory(&self.arguments[0], answer));
+        let timed = self.arguments.len() > 1;
+        match function {
+            Function::Min | Function::And => counted(multiset::Answer::Least),
+            Function::Max | Function::Or => counted(multiset::Answer::Greatest),
+            Function::First if timed => counted(multiset::Answer::Least),
+            Function::Last if timed => counted(multiset::Answer::Greatest),
+            Function::First => collected(collect::Answer::First),
+            Function::Last => collected(collect::Answer::Last),
+            Function::Listagg => collected(collect::Answer::Joined(self.separator()?)),
+            Function::Percentile { approximate: false } => counted(multiset::Answer::Quantile(self.fraction()?)),
+            Function::Median { approximate: false } => counted(multiset::Answer::Quantile(0.5)),
+            Function::BitAnd => counted(multiset::Answer::BitAnd),
+            Function::BitOr => counted(multiset::Answer::BitOr),
+            Function::BitXor => counted(multiset::Answer::BitXor),
+            Function::ApproxCountDistinct => Err(self.cannot_take_back("COUNT(DISTINCT x)")),
+            Function::Percentile { approximate: true } => Err(self.cannot_take_back("PERCENTILE(x, fraction)")),
+            Function::Median { approximate: true } => Err(self.cannot_take_back("MEDIAN(x)")),
+            Function::Count
+            | Function::Sum
+            | Function::Avg
+            | Function::Spread(_)
+            | Function::Relation(_)
+            | Function::Collect { .. } => Ok(appends),
+        }
+    }
+
+    fn cannot_take_back(&self, instead: &str) -> EngineError {
+        self.unsupported("an approximation cannot take rows back that are updated later", &format!("write {instead}"))
+    }
+
+    fn over_appends(&self, function: Function) -> Result<Arc<dyn AggregateFactory>> {
         match function {
             Function::Count => Ok(count::factory()),
             Function::Sum => self.total(Finish::Sum),
@@ -57,10 +115,12 @@ impl Call<'_> {
             Function::Relation(statistic) => self.numbers(2).map(|()| relation(statistic)),
             Function::First => self.by_time(Choice::First),
             Function::Last => self.by_time(Choice::Last),
-            Function::Listagg => self.listagg(),
-            Function::Collect { keep_nulls } => Ok(collect::factory(self.storable()?, keep_nulls)),
+            Function::Listagg => Ok(text::factory(self.separator()?)),
+            Function::Collect { keep_nulls } => {
+                Ok(collect::factory(self.storable()?, collect::Answer::Array { keep_nulls }))
+            }
             Function::ApproxCountDistinct => Ok(sketch_count::factory(self.storable()?)),
-            Function::Percentile { approximate } => self.percentile(approximate),
+            Function::Percentile { approximate } => Ok(quantile::factory(self.fraction()?, approximate)),
             Function::Median { approximate } => self.numbers(1).map(|()| quantile::factory(0.5, approximate)),
             Function::BitAnd => self.bitwise(bit_and_udaf()),
             Function::BitOr => self.bitwise(bit_or_udaf()),
@@ -100,30 +160,29 @@ impl Call<'_> {
         Ok(pick::factory(&self.arguments[0], choice, timed))
     }
 
-    fn listagg(&self) -> Result<Arc<dyn AggregateFactory>> {
+    /// What LISTAGG puts between strings.
+    fn separator(&self) -> Result<String> {
         if self.one()? != &DataType::Utf8 {
             return Err(self.wrong_type("STRING"));
         }
         match self.literals {
-            [] => Ok(text::factory(text::SEPARATOR_DEFAULT.to_owned())),
+            [] => Ok(text::SEPARATOR_DEFAULT.to_owned()),
             [separator] => match separator.try_as_str() {
-                Some(Some(separator)) => Ok(text::factory(separator.to_owned())),
+                Some(Some(separator)) => Ok(separator.to_owned()),
                 _ => Err(self.unsupported("the separator is not a string", "write it as a literal such as ', '")),
             },
             _ => Err(self.unsupported("too many arguments", "write the text and at most a separator")),
         }
     }
 
-    fn percentile(&self, approximate: bool) -> Result<Arc<dyn AggregateFactory>> {
+    fn fraction(&self) -> Result<f64> {
         self.numbers(1)?;
         let hint = "write it as a constant from 0 to 1, such as 0.95";
         let Some(literal) = self.literals.first() else {
             return Err(self.unsupported("the fraction is missing or is not a constant", hint));
         };
         match literal.cast_to(&DataType::Float64) {
-            Ok(ScalarValue::Float64(Some(fraction))) if (0.0..=1.0).contains(&fraction) => {
-                Ok(quantile::factory(fraction, approximate))
-            }
+            Ok(ScalarValue::Float64(Some(fraction))) if (0.0..=1.0).contains(&fraction) => Ok(fraction),
             _ => Err(self.unsupported(&format!("{literal} is no fraction"), hint)),
         }
     }

@@ -14,7 +14,7 @@ use super::current_watermark;
 use super::projection::{Projection, with_schema};
 use super::row_error::{RowErrorPolicy, per_row};
 use crate::operator::{Collector, MAIN_PORT, Operator, OperatorContext, OperatorFactory};
-use crate::{Batch, EngineError, Result};
+use crate::{Batch, EngineError, Result, RowKind};
 
 /// Filter, then columns. With neither it hands rows on, which is what UNION ALL needs.
 #[derive(Clone)]
@@ -130,7 +130,7 @@ impl CalcOperator {
             None => batch.clone(),
         };
         let kept = match &keep {
-            Some(keep) if filtered > 0 => narrowed.filter(keep)?,
+            Some(keep) if filtered > 0 => whole_updates(&narrowed, keep).filter(keep)?,
             _ => narrowed,
         };
         let rows = match &self.projection {
@@ -149,6 +149,21 @@ impl CalcOperator {
         let columns = columns.map(|(column, field)| super::projection::cast_to(column.clone(), field.data_type()));
         with_schema(&self.schema, columns.collect::<Result<_>>()?, rows.num_rows())
     }
+}
+
+/// A row of an update whose other half is left out stands for itself: `-U` becomes `-D`, `+U` becomes `+I`. The halves
+/// of an update stand side by side; where they do not, their kinds stay, and take rows out and in all the same.
+fn whole_updates(batch: &Batch, keep: &BooleanArray) -> Batch {
+    let Some(kinds) = batch.kinds() else { return batch.clone() };
+    let mut codes = kinds.values().to_vec();
+    for before in 0..codes.len().saturating_sub(1) {
+        let is_update = codes[before] == RowKind::UpdateBefore as i8 && codes[before + 1] == RowKind::UpdateAfter as i8;
+        if is_update && keep.value(before) != keep.value(before + 1) {
+            codes[before] = RowKind::Delete as i8;
+            codes[before + 1] = RowKind::Insert as i8;
+        }
+    }
+    batch.replace_kinds(codes.into())
 }
 
 fn evaluate_filter(filter: &Arc<dyn PhysicalExpr>, rows: &RecordBatch) -> Result<BooleanArray> {

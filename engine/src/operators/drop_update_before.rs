@@ -73,11 +73,7 @@ fn with_deletes(batch: &Batch) -> Batch {
         other => other as i8,
     };
     let kinds = Int8Array::from_iter_values((0..batch.num_rows()).map(kind));
-    let output = Batch::with_kinds(batch.rows().clone(), kinds);
-    match batch.watermarks() {
-        Some(watermarks) => output.with_watermarks(watermarks.clone()),
-        None => output,
-    }
+    batch.replace_kinds(kinds)
 }
 
 #[cfg(test)]

@@ -52,6 +52,11 @@ impl AggregateShell {
         aggregate::resolve(&self.name, columns, &self.literals, self.distinct)
     }
 
+    /// As [`Self::resolve`], where rows may be taken back.
+    pub fn resolve_over_updates(&self, columns: &[DataType]) -> tidemill_engine::Result<Arc<dyn AggregateFactory>> {
+        aggregate::resolve_over_updates(&self.name, columns, &self.literals, self.distinct)
+    }
+
     fn resolve_all(&self, arguments: &[DataType]) -> Result<Arc<dyn AggregateFactory>> {
         self.resolve(&arguments[..self.column_count(arguments.len())]).map_err(refused)
     }

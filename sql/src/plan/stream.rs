@@ -108,6 +108,11 @@ impl Stream {
         }
     }
 
+    /// Rows may be taken back.
+    pub fn is_updated(&self) -> bool {
+        self.changelog != ChangelogMode::Append
+    }
+
     /// True when nothing is pending.
     pub fn is_plain(&self) -> bool {
         let whole_row = self.whole_row.iter().map(|whole| &whole.row);

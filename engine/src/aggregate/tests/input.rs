@@ -8,7 +8,7 @@ use datafusion_common::ScalarValue;
 use rand::Rng;
 use rand_chacha::ChaCha8Rng;
 
-use crate::aggregate::{AggregateCall, AggregateSet, resolve};
+use crate::aggregate::{AggregateCall, AggregateSet, resolve, resolve_over_updates};
 
 /// Groups of a random input.
 pub const GROUPS: u32 = 5;
@@ -20,11 +20,13 @@ pub struct Case {
     pub arguments: Vec<DataType>,
     pub literals: Vec<ScalarValue>,
     pub distinct: bool,
+    /// Rows may be taken back.
+    pub over_updates: bool,
 }
 
 impl Case {
     pub fn new(name: &'static str, arguments: &[DataType]) -> Self {
-        Self { name, arguments: arguments.to_vec(), literals: Vec::new(), distinct: false }
+        Self { name, arguments: arguments.to_vec(), literals: Vec::new(), distinct: false, over_updates: false }
     }
 
     pub fn with(mut self, literal: impl Into<ScalarValue>) -> Self {
@@ -37,6 +39,11 @@ impl Case {
         self
     }
 
+    pub fn over_updates(mut self) -> Self {
+        self.over_updates = true;
+        self
+    }
+
     pub fn display(&self) -> String {
         let mut arguments: Vec<String> = self.arguments.iter().map(ToString::to_string).collect();
         arguments.extend(self.literals.iter().map(ToString::to_string));
@@ -46,6 +53,7 @@ impl Case {
 
     /// The call over columns 0.. of [`Input::batch`]; `filter` is the column after the arguments.
     pub fn call(&self, filter: bool) -> AggregateCall {
+        let resolve = if self.over_updates { resolve_over_updates } else { resolve };
         let factory = resolve(self.name, &self.arguments, &self.literals, self.distinct)
             .unwrap_or_else(|error| panic!("{}: {error}", self.display()));
         AggregateCall {

@@ -75,7 +75,21 @@ impl WindowOperator {
         self
     }
 
+    /// Adds rows, or takes them back, as their kinds say.
     fn add_rows(&mut self, batch: &Batch, ctx: &mut OperatorContext, out: &mut dyn Collector) -> Result<()> {
+        let (added, taken) = batch.split_by_effect()?;
+        let sliced = self.slice(&added, ctx)?;
+        ctx.metrics.filtered.add(sliced.outside);
+        emit_late(&added, &sliced.late, ctx, out)?;
+        self.apply_rows(&added, &sliced, SliceStore::update)?;
+        let Some(taken) = taken else { return Ok(()) };
+        // What is late is counted, but not shown: a side table holds rows, and this is none.
+        let sliced = self.slice(&taken, ctx)?;
+        ctx.metrics.late.add(sliced.late.len());
+        self.apply_rows(&taken, &sliced, SliceStore::retract)
+    }
+
+    fn slice(&self, batch: &Batch, ctx: &OperatorContext) -> Result<SlicedRows> {
         let clocks = match self.domain {
             TimeDomain::Event => Clocks { watermark: ctx.watermark.max(self.fired_until), now: ctx.now },
             // The wall clock may go back; windows that have fired stay closed.
@@ -84,12 +98,18 @@ impl WindowOperator {
                 Clocks { watermark: EventTime::MIN, now: ProcessingTime(now) }
             }
         };
-        let sliced = self.slicer.slice(batch, clocks)?;
-        ctx.metrics.filtered.add(sliced.outside);
-        emit_late(batch, &sliced.late, ctx, out)?;
+        self.slicer.slice(batch, clocks)
+    }
+
+    fn apply_rows(
+        &mut self,
+        batch: &Batch,
+        sliced: &SlicedRows,
+        apply: impl Fn(&mut SliceStore, &super::sliced_rows::SlicePart, &BatchKeys) -> Result<bool>,
+    ) -> Result<()> {
         let keys = self.firer.keys().encode(batch.rows())?;
         let columns = self.store.calls().project(batch.rows())?;
-        self.add_parts(&sliced, &columns, &keys, SliceStore::update)
+        self.add_parts(sliced, &columns, &keys, apply)
     }
 
     fn add_partials(&mut self, batch: &Batch, key_columns: usize, ctx: &mut OperatorContext) -> Result<()> {

@@ -73,6 +73,11 @@ impl SliceStore {
         self.change(part.slice, &part.row_numbers, keys, |partial, slots| partial.values.update(slots, &part.rows))
     }
 
+    /// Takes rows back; true where the slice is new.
+    pub fn retract(&mut self, part: &SlicePart, keys: &BatchKeys) -> Result<bool> {
+        self.change(part.slice, &part.row_numbers, keys, |partial, slots| partial.values.retract(slots, &part.rows))
+    }
+
     /// Adds partial aggregates; true where the slice is new.
     pub fn merge_columns(&mut self, part: &SlicePart, keys: &BatchKeys) -> Result<bool> {
         let columns: &[ArrayRef] = part.rows.columns();

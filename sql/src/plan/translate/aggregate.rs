@@ -7,7 +7,6 @@ use datafusion_common::Result;
 use datafusion_expr::expr::AggregateFunction;
 use datafusion_expr::{Aggregate, Expr, LogicalPlan};
 use tidemill_engine::aggregate::AggregateCall;
-use tidemill_engine::graph::ChangelogMode;
 
 use super::calc::plain_schema;
 use super::grouping_sets::Grouping;
@@ -23,22 +22,12 @@ use crate::plan::traits::{self, ColumnTraits};
 pub(super) fn translate(translator: &mut Translator<'_>, plan: &LogicalPlan) -> Option<Result<Stream>> {
     let LogicalPlan::Aggregate(aggregate) = plan else { return None };
     Some(translator.translate(&aggregate.input).and_then(|input| {
-        refuse_updates(&input)?;
         let bound = Bound::new(translator, aggregate, plan, &input)?;
         match traits::window_of(&bound.key_traits) {
             None => group_by::add(translator, input, bound),
             Some(_) => window_group::add(translator, input, bound),
         }
     }))
-}
-
-fn refuse_updates(input: &Stream) -> Result<()> {
-    if input.changelog == ChangelogMode::Append {
-        return Ok(());
-    }
-    let message = "an aggregation over rows that are updated later is not supported yet";
-    let hint = "aggregate in one step, or put a window into the inner query so that its rows are final";
-    Err(external(Diagnostic::new(message).with_hint(hint)))
 }
 
 /// An aggregation with its expressions over the base of its input.
@@ -51,6 +40,8 @@ pub(super) struct Bound {
     /// Of the keys as columns of the input.
     pub key_columns: Vec<ColumnTraits>,
     pub calls: Vec<Call>,
+    /// The last call counts rows and is no column of the plan's output.
+    pub counts_rows: bool,
     /// Of the plan's output: keys, the grouping id if there is one, aggregates.
     pub schema: Arc<Schema>,
 }
@@ -86,7 +77,15 @@ impl Bound {
         let calls = calls.map(|(expr, field)| bind_call(translator, expr, field, aggregate, input));
         let key_traits = traits::of_plan(plan).into_iter().take(keys.len()).collect();
         let key_columns = traits::of_keys(aggregate);
-        Ok(Self { keys, key_traits, key_columns, calls: calls.collect::<Result<_>>()?, schema, grouping })
+        Ok(Self {
+            keys,
+            key_traits,
+            key_columns,
+            calls: calls.collect::<Result<_>>()?,
+            counts_rows: false,
+            schema,
+            grouping,
+        })
     }
 }
 
@@ -108,7 +107,8 @@ fn bind_call(
     let columns = if is_star && !call.params.distinct { &[] } else { columns };
     let args = columns.iter().map(over_input).collect::<Result<Vec<_>>>()?;
     let types = args.iter().map(|arg| arg.data_type(&input.schema)).collect::<Result<Vec<_>>>()?;
-    let resolved = shell.resolve(&types).map_err(|error| external(Diagnostic::new(error.to_string())))?;
+    let resolved = if input.is_updated() { shell.resolve_over_updates(&types) } else { shell.resolve(&types) };
+    let resolved = resolved.map_err(|error| external(Diagnostic::new(error.to_string())))?;
     let filter = call.params.filter.as_deref().map(over_input).transpose()?;
     let display = display_call(call, &args, filter.as_ref());
     let output = Field::new(&display, resolved.output_type(), field.is_nullable());

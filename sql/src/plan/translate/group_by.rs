@@ -63,8 +63,11 @@ fn add_node(
         details.push(detail("aggregates", display_calls(&calls)));
     }
     details.push(detail("state", state_note(&keys, ttl_ms)));
-    let signature = format!("keys [{}]; {}", typed_names(&input.base, &keys), calls_signature(&calls, &input.base));
-    let changelog = if calls.is_empty() { ChangelogMode::Append } else { ChangelogMode::Retract };
+    let over = if input.is_updated() { "; over updates" } else { "" };
+    let signature =
+        format!("keys [{}]; {}{over}", typed_names(&input.base, &keys), calls_signature(&calls, &input.base));
+    let appends = calls.is_empty() && !input.is_updated();
+    let changelog = if appends { ChangelogMode::Append } else { ChangelogMode::Retract };
     let operator =
         GroupAggregate { keys, aggregates: calls, ttl_ms, input: Arc::clone(&input.base), schema: Arc::clone(&schema) };
     let mut draft = operator_draft("GroupAggregate", Arc::new(operator), input, Arc::clone(&schema), details);

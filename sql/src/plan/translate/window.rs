@@ -4,8 +4,7 @@ use std::sync::Arc;
 
 use datafusion_common::Result;
 use datafusion_expr::LogicalPlan;
-use tidemill_engine::graph::ChangelogMode;
-use tidemill_engine::time::window::TimeDomain;
+use tidemill_engine::time::window::{TimeDomain, WindowKind};
 
 use super::Translator;
 use super::calc::plain_schema;
@@ -22,9 +21,9 @@ pub(super) fn translate(translator: &mut Translator<'_>, plan: &LogicalPlan) -> 
 }
 
 fn put_over(translator: &mut Translator<'_>, node: &WindowNode, input: Stream) -> Result<Stream> {
-    if input.changelog != ChangelogMode::Append {
-        let message = "a window cannot be put over rows that are updated later";
-        let hint = "the input of a window must not be grouped without a window";
+    if input.is_updated() && matches!(node.spec.kind, WindowKind::Session { .. }) {
+        let message = "a SESSION window cannot be put over rows that are updated later: a row that is taken back may split a session";
+        let hint = "use TUMBLE, HOP or CUMULATE, or a table whose rows are appended only";
         return Err(external(Diagnostic::new(message).with_hint(hint)));
     }
     let schema = node.input.schema();

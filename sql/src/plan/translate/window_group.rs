@@ -2,16 +2,18 @@
 
 use std::sync::Arc;
 
-use arrow::datatypes::Schema;
-use datafusion_common::Result;
+use arrow::datatypes::{DataType, Field, Schema};
+use datafusion_common::{Result, ScalarValue};
+use datafusion_expr::Operator;
+use datafusion_physical_expr::expressions::{BinaryExpr, Literal};
 use tidemill_engine::aggregate::AggregateCall;
-use tidemill_engine::graph::{Exchange, Parallelism};
+use tidemill_engine::graph::{ChangelogMode, Exchange, Parallelism};
 use tidemill_engine::operator::OperatorFactory;
 use tidemill_engine::operators::session_aggregate::SessionAggregate;
 use tidemill_engine::operators::window_aggregate::{WindowAggregate, WindowInput, WindowProperty};
 use tidemill_engine::time::window::{TimeDomain, WindowSpec};
 
-use super::aggregate::{Bound, Key, Prepared, calls_signature, display_calls};
+use super::aggregate::{Bound, Call, Key, Prepared, calls_signature, display_calls};
 use super::settle::{Details, by_key, names, operator_draft, reachable, typed_names};
 use super::{Translator, grouping_sets, late};
 use crate::diagnostic::Diagnostic;
@@ -23,7 +25,13 @@ use crate::plan::stream::{PendingWindow, Stream};
 use crate::plan::traits;
 use crate::settings::AggregatePhases;
 
-pub(super) fn add(translator: &mut Translator<'_>, mut input: Stream, bound: Bound) -> Result<Stream> {
+/// The count of rows that an aggregation over updates keeps beside its own calls.
+const ROW_COUNT: &str = "COUNT(*) of rows";
+
+pub(super) fn add(translator: &mut Translator<'_>, mut input: Stream, mut bound: Bound) -> Result<Stream> {
+    if input.is_updated() {
+        bound.count_rows()?;
+    }
     let Some(spec) = traits::window_of(&bound.key_traits).cloned() else {
         return Err(external(Diagnostic::new("the window of this aggregation was lost in planning")));
     };
@@ -283,8 +291,27 @@ impl Bound {
         }
         places.extend(given.keys.get(other).map(|_| other));
         places.extend(given.keys.len()..first_property);
+        let mut conjuncts = output.conjuncts;
+        if self.counts_rows {
+            // All rows of the window were taken back: it has no result.
+            let count = places.pop().unwrap_or_default();
+            let some: Physical = Arc::new(Literal::new(ScalarValue::from(0_i64)));
+            let count: Physical = column(output.base.field(count).name(), count);
+            conjuncts.push(Arc::new(BinaryExpr::new(count, Operator::Gt, some)));
+        }
         let columns = places.into_iter().map(|place| column(output.base.field(place).name(), place)).collect();
-        Ok(Stream { columns, schema: Arc::clone(&self.schema), ..output })
+        Ok(Stream { columns, conjuncts, schema: Arc::clone(&self.schema), ..output })
+    }
+
+    /// Adds a count of the rows behind the other calls, by which windows are known that have lost all of theirs.
+    fn count_rows(&mut self) -> Result<()> {
+        let refused = |error: tidemill_engine::EngineError| external(Diagnostic::new(error.to_string()));
+        let factory = tidemill_engine::aggregate::resolve_over_updates("count", &[], &[], false).map_err(refused)?;
+        let output = Field::new(ROW_COUNT, DataType::Int64, false);
+        let display = ROW_COUNT.to_owned();
+        self.calls.push(Call { display, output, factory, distinct: false, args: Vec::new(), filter: None });
+        self.counts_rows = true;
+        Ok(())
     }
 }
 
@@ -297,7 +324,8 @@ enum Phases {
 /// Aggregating before the exchange is sound when nothing depends on single rows any more: lateness is decided per row
 /// from its own split's watermark, which a partial result no longer has.
 fn phases(translator: &Translator<'_>, given: &Given, spec: &WindowSpec, bound: &Bound) -> Phases {
-    let sound = spec.domain == TimeDomain::Event && given.input.whole_row.is_none() && given.input.steady;
+    let appended = !given.input.is_updated() && given.input.whole_row.is_none();
+    let sound = spec.domain == TimeDomain::Event && appended && given.input.steady;
     let worthwhile = match translator.resolver.context.settings.aggregate_phases() {
         AggregatePhases::One => false,
         AggregatePhases::Two => true,
@@ -377,6 +405,8 @@ fn add_keyed(
     draft.inputs[0].exchange = reachable(exchange, given.input.parallelism);
     draft.parallelism = parallelism;
     draft.state_signature = Some(signature);
+    // A window's result is final, whatever became of its rows before.
+    draft.changelog = ChangelogMode::Append;
     let changelog = draft.changelog;
     let node = translator.graph.add(draft);
     late::register(translator, &given.input, node, parallelism);
