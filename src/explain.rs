@@ -24,6 +24,7 @@ pub fn check(args: &ScriptArgs) -> Exit {
         Ok(script) => script,
         Err(exit) => return exit,
     };
+    script.warnings().iter().for_each(|warning| eprintln!("warning: {warning}"));
     let jobs = script.jobs().count();
     println!("{}: right, {jobs} job{}", args.script.display(), if jobs == 1 { "" } else { "s" });
     Exit::Success

@@ -58,6 +58,7 @@ pub fn run(args: &RunArgs) -> Exit {
             return Exit::WrongInput;
         }
     };
+    planned.warnings().iter().for_each(|warning| screen.say(&format!("warning: {warning}")));
     let signals = match Signals::install() {
         Ok(signals) => signals,
         Err(error) => {

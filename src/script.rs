@@ -141,6 +141,17 @@ fn changes_meaning(kind: &StatementKind) -> bool {
 }
 
 impl PlannedScript {
+    /// What the user should know before the jobs run, each said once.
+    pub fn warnings(&self) -> Vec<&str> {
+        let mut warnings: Vec<&str> = Vec::new();
+        for warning in self.jobs().flat_map(|job| &job.planned.warnings) {
+            if !warnings.contains(&warning.as_str()) {
+                warnings.push(warning);
+            }
+        }
+        warnings
+    }
+
     pub fn jobs(&self) -> impl Iterator<Item = &ScriptJob> {
         self.steps.iter().filter_map(|step| match step {
             Step::Job(job) => Some(job.as_ref()),

@@ -22,6 +22,14 @@ pub enum AggregatePhases {
     Two,
 }
 
+/// What becomes of a plan whose state nothing ever frees.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum UnboundedState {
+    Allow,
+    Warn,
+    Forbid,
+}
+
 /// What a row does whose expressions fail (a cast of `abc` to INT, a division by zero).
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum RowErrors {
@@ -122,7 +130,7 @@ impl Settings {
         self.integer(keys::RETAINED_CHECKPOINTS).unwrap_or(2) as usize
     }
 
-    /// How long the state of an unwindowed aggregation is kept after its last update; `None`: for ever.
+    /// How long the state of joins and unwindowed aggregations is kept after its last update; `None`: for ever.
     pub fn state_ttl(&self) -> Option<Duration> {
         self.duration(keys::STATE_TTL).filter(|ttl| !ttl.is_zero())
     }
@@ -155,6 +163,15 @@ impl Settings {
             Some("ONE_PHASE") => AggregatePhases::One,
             Some("TWO_PHASE") => AggregatePhases::Two,
             _ => AggregatePhases::Auto,
+        }
+    }
+
+    /// What becomes of a plan whose state nothing ever frees.
+    pub fn unbounded_state(&self) -> UnboundedState {
+        match self.get(keys::UNBOUNDED_STATE) {
+            Some("allow") => UnboundedState::Allow,
+            Some("forbid") => UnboundedState::Forbid,
+            _ => UnboundedState::Warn,
         }
     }
 

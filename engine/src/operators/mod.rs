@@ -8,6 +8,7 @@ pub mod expand;
 pub mod expiry;
 pub mod first_row;
 pub mod group_aggregate;
+pub mod join;
 pub mod key_table;
 pub mod keyed_aggregates;
 pub mod late;
@@ -21,6 +22,8 @@ pub mod row_error;
 pub mod row_times;
 pub mod session_aggregate;
 pub mod session_assign;
+pub mod set_operation;
+pub mod single_row;
 #[cfg(test)]
 pub mod testing;
 pub mod top_n;

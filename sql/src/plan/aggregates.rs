@@ -93,6 +93,14 @@ impl AggregateUDFImpl for AggregateShell {
         !matches!(self.name.as_str(), "count" | GROUPING)
     }
 
+    /// What the aggregate gives over no rows: a correlated COUNT that finds nothing is 0.
+    fn default_value(&self, data_type: &DataType) -> Result<ScalarValue> {
+        match self.name.as_str() {
+            "count" => ScalarValue::new_zero(data_type),
+            _ => ScalarValue::try_from(data_type),
+        }
+    }
+
     fn accumulator(&self, _args: AccumulatorArgs) -> Result<Box<dyn Accumulator>> {
         exec_err!("{} is run by the engine", self.name)
     }

@@ -4,6 +4,8 @@
 use std::collections::HashSet;
 use std::ops::ControlFlow;
 
+use datafusion_common::Result;
+use datafusion_expr::{LogicalPlan, LogicalPlanBuilder, col};
 use sqlparser::ast::{Expr, Ident, Query, Select, SelectItem, VisitMut, VisitorMut};
 
 /// Names the columns of every SELECT in the query.
@@ -31,6 +33,27 @@ impl VisitorMut for Names {
         }
         ControlFlow::Continue(())
     }
+}
+
+/// `SELECT *` over a join may give a name twice: the query's own columns are numbered likewise.
+pub(crate) fn number_repeated(plan: LogicalPlan) -> Result<LogicalPlan> {
+    let fields = plan.schema().fields();
+    let mut free: HashSet<String> = fields.iter().map(|field| field.name().clone()).collect();
+    if free.len() == fields.len() {
+        return Ok(plan);
+    }
+    let mut seen = HashSet::new();
+    let columns = plan.schema().columns().into_iter().map(|column| {
+        let name = column.name.clone();
+        if seen.insert(name.clone()) {
+            return col(column);
+        }
+        let numbered = free_name(name, &free);
+        free.insert(numbered.clone());
+        col(column).alias(numbered)
+    });
+    let columns: Vec<_> = columns.collect();
+    LogicalPlanBuilder::from(plan).project(columns)?.build()
 }
 
 fn written_alias(item: &SelectItem) -> Option<String> {

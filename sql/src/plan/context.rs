@@ -88,7 +88,7 @@ impl<'a> NameResolver<'a> {
         let mut query = Box::new(query.clone());
         column_names::apply(&mut query);
         let statement = Statement::Query(query);
-        self.planner().sql_statement_to_plan(statement)
+        column_names::number_repeated(self.planner().sql_statement_to_plan(statement)?)
     }
 
     pub fn planner(&self) -> SqlToRel<'_, Self> {

@@ -29,6 +29,7 @@ mod functions;
 mod graph_builder;
 mod insert;
 mod intervals;
+mod joins;
 mod literals;
 mod markers;
 mod narrow_sums;
@@ -40,14 +41,17 @@ mod places;
 mod plain_types;
 mod proctime;
 mod rank_filter;
+mod set_operations;
 mod sink_check;
 mod spans;
 mod stream;
+mod subqueries;
 mod table;
 #[cfg(test)]
 mod tests;
 mod traits;
 mod translate;
+mod unbounded;
 mod unnest;
 mod upsert;
 mod window_functions;
@@ -95,6 +99,8 @@ impl Output<'_> {
 pub struct PlannedJob {
     pub graph: JobGraph,
     pub outputs: Vec<PlannedOutput>,
+    /// What the user should know before the job runs, a sentence each.
+    pub warnings: Vec<String>,
 }
 
 /// The plans of one statement, as text.
@@ -138,7 +144,7 @@ fn plan_outputs(context: &PlanContext<'_>, outputs: &[Output<'_>]) -> Result<Pla
     let name = context.settings.job_name().map_or_else(|| default_name(outputs), str::to_owned);
     let texts = outputs.iter().zip(&plans).map(|(output, plans)| plans.describe(output.target()));
     let outputs = texts.collect();
-    Ok(PlannedJob { graph: translator.graph.build(name), outputs })
+    Ok(PlannedJob { graph: translator.graph.build(name), outputs, warnings: translator.warnings })
 }
 
 /// The columns that a query gives, without planning what runs it: for views and DESCRIBE.

@@ -2,7 +2,8 @@
 //!
 //! Of DataFusion's optimizer only rules that hold for unbounded input run here. Left out on purpose: rules that turn
 //! DISTINCT into nested groupings (their inner result would be a changelog), that drop inputs they know to be empty
-//! (a job would end that should wait), and everything about joins, limits and subqueries, which are refused anyway.
+//! (a job would end that should wait), and everything about limits. What joins and subqueries need in any case is done
+//! before, in [`joins`].
 
 use std::sync::Arc;
 
@@ -19,12 +20,13 @@ use datafusion_optimizer::simplify_expressions::SimplifyExpressions;
 use datafusion_optimizer::{Optimizer, OptimizerContext, OptimizerRule};
 
 use super::context::NameResolver;
-use super::{casts, event_time, exact, literals, plain_types, unnest, windows};
+use super::{casts, event_time, exact, joins, literals, plain_types, set_operations, unnest, windows};
 
 /// Makes a plan of SQL's nodes and ours, with every type coerced. What must always run.
 pub(crate) fn analyze(plan: LogicalPlan, resolver: &NameResolver<'_>) -> Result<LogicalPlan> {
     // Top down: the inside of a lateral UNNEST means nothing without the join that it stands in.
     let plan = plan.transform_down_with_subqueries(unnest::resolve)?.data;
+    let plan = plan.transform_up_with_subqueries(set_operations::resolve)?.data;
     let plan = plan.transform_up_with_subqueries(|node| resolve_node(node, resolver))?.data;
     let coerced = Analyzer::new().execute_and_check(plan, &resolver.options, |_, _| {})?;
     let plain = plain_types::apply(coerced)?;
@@ -34,7 +36,8 @@ pub(crate) fn analyze(plan: LogicalPlan, resolver: &NameResolver<'_>) -> Result<
         false => plain.data,
     };
     let finish = |node| casts::finish(node, &resolver.options)?.transform_data(exact::coalesce);
-    Ok(plain.transform_up_with_subqueries(finish)?.data)
+    let finished = plain.transform_up_with_subqueries(finish)?.data;
+    joins::prepare(finished, &resolver.options)
 }
 
 fn resolve_node(node: LogicalPlan, resolver: &NameResolver<'_>) -> Result<Transformed<LogicalPlan>> {

@@ -84,6 +84,7 @@ pub mod keys {
     pub const CHECKPOINT_DIR: &str = "execution.checkpointing.dir";
     pub const RETAINED_CHECKPOINTS: &str = "execution.checkpointing.num-retained";
     pub const STATE_TTL: &str = "table.exec.state.ttl";
+    pub const UNBOUNDED_STATE: &str = "table.exec.state.unbounded";
     pub const IDLE_TIMEOUT: &str = "table.exec.source.idle-timeout";
     pub const CDC_EVENTS_DUPLICATE: &str = "table.exec.source.cdc-events-duplicate";
     pub const RESTART_TYPE: &str = "restart-strategy.type";
@@ -164,7 +165,13 @@ pub const OPTIONS: &[OptionSpec] = &[
         keys::STATE_TTL,
         ValueKind::Duration,
         Some("0 ms"),
-        "How long the state of an unwindowed aggregation is kept after its last update; 0 keeps it for ever.",
+        "How long the state of joins and unwindowed aggregations is kept after its last update; 0 keeps it for ever.",
+    ),
+    own(
+        keys::UNBOUNDED_STATE,
+        ValueKind::Choice(&["allow", "warn", "forbid"]),
+        Some("warn"),
+        "What becomes of a query whose state nothing ever frees: it runs, runs with a warning, or is refused.",
     ),
     own(
         keys::IDLE_TIMEOUT,

@@ -272,28 +272,6 @@ fn windows_without_length_and_late_rows_without_window() {
 #[test]
 fn what_comes_later() {
     check(
-        "SELECT * FROM bid JOIN click ON bidder = who",
-        expect![[r#"
-        error: JOIN over a stream is not supported yet
-         --> test.sql:1:24
-          |
-        1 | SELECT * FROM bid JOIN click ON bidder = who
-          |                        ^^^^^
-        hint: joins come later; until then prepare both sides as separate queries
-    "#]],
-    );
-    check(
-        "SELECT * FROM bid, click",
-        expect![[r#"
-        error: a join over a stream is not supported yet
-         --> test.sql:1:20
-          |
-        1 | SELECT * FROM bid, click
-          |                    ^^^^^
-        hint: joins come later; until then prepare both sides as separate queries
-    "#]],
-    );
-    check(
         "SELECT * FROM bid ORDER BY price",
         expect![[r#"
         error: ORDER BY over a stream is not supported yet
@@ -329,38 +307,48 @@ fn what_comes_later() {
 }
 
 #[test]
-fn subqueries_and_sets_that_come_later() {
+fn subqueries_and_aggregations_that_cannot_run() {
     check(
-        "SELECT bidder FROM bid INTERSECT SELECT who FROM click",
+        "SELECT * FROM bid, LATERAL (SELECT at FROM click WHERE who = bidder) AS c",
         expect![[r#"
-        error: INTERSECT over a stream is not supported yet
-         --> test.sql:1:34
+        error: a lateral subquery over a stream is not supported yet
+         --> test.sql:1:29
           |
-        1 | SELECT bidder FROM bid INTERSECT SELECT who FROM click
-          |                                  ^^^^^^^^^^^^^^^^^^^^^
-        hint: INTERSECT and EXCEPT come later, with joins; UNION and UNION ALL are there
+        1 | SELECT * FROM bid, LATERAL (SELECT at FROM click WHERE who = bidder) AS c
+          |                             ^^^^^^^^^^^^^^^^^^^^^^^^^^^^^^^^^^^^^^^^^^^^^
+        hint: write it as a subquery of its own and join it by what it compares
     "#]],
     );
     check(
-        "SELECT bidder FROM bid WHERE bidder IN (SELECT who FROM click)",
+        "SELECT bidder FROM bid WHERE price > 3 OR bidder IN (SELECT who FROM click)",
         expect![[r#"
-        error: IN (SELECT ...) over a stream is not supported yet
-         --> test.sql:1:30
+        error: IN (SELECT ...) and EXISTS can only be parts of a WHERE that are joined by AND
+         --> test.sql:1:1
           |
-        1 | SELECT bidder FROM bid WHERE bidder IN (SELECT who FROM click)
-          |                              ^^^^^^^^^^^^^^^^^^^^^^^^^^^^^^^^
-        hint: subqueries in expressions come later, with joins; put constants into the query
+        1 | SELECT bidder FROM bid WHERE price > 3 OR bidder IN (SELECT who FROM click)
+          | ^
+        hint: write the alternatives as queries of their own and put UNION ALL between them
     "#]],
     );
     check(
-        "SELECT (SELECT MAX(price) FROM bid) FROM click",
+        "SELECT bidder, SUM(price - (SELECT COUNT(*) FROM click)) FROM bid GROUP BY bidder",
         expect![[r#"
         error: a subquery in an expression over a stream is not supported yet
-         --> test.sql:1:9
+         --> test.sql:1:1
           |
-        1 | SELECT (SELECT MAX(price) FROM bid) FROM click
-          |         ^^^^^^^^^^^^^^^^^^^^^^^^^^
-        hint: subqueries in expressions come later, with joins; put constants into the query
+        1 | SELECT bidder, SUM(price - (SELECT COUNT(*) FROM click)) FROM bid GROUP BY bidder
+          | ^
+        hint: subqueries can stand in WHERE, HAVING and SELECT; write others as a join
+    "#]],
+    );
+    check(
+        "SELECT bidder, (SELECT at FROM click WHERE who = bidder) FROM bid",
+        expect![[r#"
+        error: Correlated scalar subquery must be aggregated to return at most one row
+         --> test.sql:1:1
+          |
+        1 | SELECT bidder, (SELECT at FROM click WHERE who = bidder) FROM bid
+          | ^
     "#]],
     );
 }

@@ -54,6 +54,9 @@ fn add_node(
     schema: arrow::datatypes::SchemaRef,
 ) -> Result<Stream> {
     let ttl_ms = translator.resolver.context.settings.state_ttl().map(|ttl| ttl.as_millis() as i64);
+    if !keys.is_empty() {
+        translator.note_unbounded_state("an aggregation without a window", "every key", input.bounded)?;
+    }
     let (exchange, parallelism) = by_key(&keys);
     let mut details = Vec::new();
     if !keys.is_empty() {

@@ -18,13 +18,16 @@ mod aggregate;
 mod calc;
 mod group_by;
 mod grouping_sets;
+mod join;
 mod late;
 mod normalize;
 mod numbered;
 mod ranked;
 mod refused;
 mod scan;
+mod set_operation;
 mod settle;
+mod single_row;
 pub(crate) mod source;
 mod union;
 mod unnest;
@@ -50,6 +53,9 @@ const TRANSLATIONS: &[Translation] = &[
     aggregate::translate,
     numbered::translate,
     union::translate,
+    join::translate,
+    set_operation::translate,
+    single_row::translate,
     unnest::translate,
     values::translate,
     refused::translate,
@@ -65,13 +71,15 @@ pub(crate) struct Translator<'a> {
     pub sources: BTreeMap<String, source::TableStreams>,
     /// The side outputs of window operators so far, by table.
     pub late: BTreeMap<String, Vec<late::LateRows>>,
+    pub warnings: Vec<String>,
 }
 
 impl<'a> Translator<'a> {
     pub fn new(resolver: &'a NameResolver<'a>, uses: source::TableUses) -> Self {
         let physicals = Physicals::new(Arc::clone(&resolver.options));
         let graph = GraphBuilder::default();
-        Self { resolver, physicals, graph, uses, sources: BTreeMap::new(), late: BTreeMap::new() }
+        let (sources, late, warnings) = (BTreeMap::new(), BTreeMap::new(), Vec::new());
+        Self { resolver, physicals, graph, uses, sources, late, warnings }
     }
 
     pub fn translate(&mut self, plan: &LogicalPlan) -> Result<Stream> {

@@ -7,10 +7,10 @@ use std::ops::ControlFlow;
 
 use datafusion_common::Result;
 use datafusion_expr::expr::WindowFunction;
-use datafusion_expr::{Expr, JoinType, LogicalPlan};
+use datafusion_expr::{Expr, LogicalPlan};
 use sqlparser::ast::{
-    self, Distinct, GroupByExpr, Query, Select, SetExpr, SetOperator, SetQuantifier, Spanned, TableFactor, Visit,
-    Visitor,
+    Distinct, GroupByExpr, JoinConstraint, JoinOperator, Query, Select, SetExpr, SetOperator, SetQuantifier, Spanned,
+    TableFactor, Visit, Visitor,
 };
 use sqlparser::tokenizer::Span;
 
@@ -39,13 +39,6 @@ impl Visitor for Refusals {
         let found = check_clauses(query).or_else(|| check_body(&query.body));
         found.map_or(ControlFlow::Continue(()), |diagnostic| ControlFlow::Break(Box::new(diagnostic)))
     }
-
-    fn pre_visit_expr(&mut self, expr: &ast::Expr) -> ControlFlow<Self::Break> {
-        match check_ast_expr(expr) {
-            None => ControlFlow::Continue(()),
-            Some(diagnostic) => ControlFlow::Break(Box::new(diagnostic)),
-        }
-    }
 }
 
 fn refuse(what: &str, hint: &str, span: Span) -> Diagnostic {
@@ -53,8 +46,8 @@ fn refuse(what: &str, hint: &str, span: Span) -> Diagnostic {
 }
 
 const ORDER_HINT: &str = "a stream has no end: take the rows as they come, and sort where they are read";
-const JOIN_HINT: &str = "joins come later; until then prepare both sides as separate queries";
-const SUBQUERY_HINT: &str = "subqueries in expressions come later, with joins; put constants into the query";
+const LATERAL_HINT: &str = "write it as a subquery of its own and join it by what it compares";
+const SUBQUERY_HINT: &str = "subqueries can stand in WHERE, HAVING and SELECT; write others as a join";
 
 fn check_clauses(query: &Query) -> Option<Diagnostic> {
     if let Some(with) = query.with.as_ref().filter(|with| with.recursive) {
@@ -79,8 +72,8 @@ fn check_body(body: &SetExpr) -> Option<Diagnostic> {
                 set_quantifier,
                 SetQuantifier::ByName | SetQuantifier::AllByName | SetQuantifier::DistinctByName
             );
-            if *op != SetOperator::Union || by_name {
-                let hint = "INTERSECT and EXCEPT come later, with joins; UNION and UNION ALL are there";
+            if by_name || *op == SetOperator::Minus {
+                let hint = "UNION, INTERSECT and EXCEPT are there, each with and without ALL";
                 return Some(refuse(format!("{op} {set_quantifier}").trim(), hint, right.span()));
             }
             check_body(left).or_else(|| check_body(right))
@@ -98,26 +91,36 @@ fn check_select(select: &Select) -> Option<Diagnostic> {
             Diagnostic::at(select.span(), "GROUP BY ALL does not exist in Flink SQL").with_hint("list the columns"),
         );
     }
-    if let Some(second) = select.from.get(1) {
-        return (!is_unnest(&second.relation)).then(|| refuse("a join", JOIN_HINT, second.relation.span()));
+    let mut joins = select.from.iter().flat_map(|from| &from.joins);
+    if let Some(join) = joins.find(|join| is_coalescing(&join.join_operator)) {
+        let hint = "write ON a.k = b.k, and COALESCE(a.k, b.k) for the column";
+        return Some(refuse("USING or NATURAL in a RIGHT or FULL JOIN", hint, join.relation.span()));
     }
-    let joins = select.from.iter().flat_map(|from| &from.joins);
-    let join = joins.into_iter().find(|join| !is_unnest(&join.relation))?;
-    Some(refuse("JOIN", JOIN_HINT, join.relation.span()))
+    let joined = select.from.iter().flat_map(|from| from.joins.iter().map(|join| &join.relation));
+    let relations = select.from.iter().map(|from| &from.relation).chain(joined);
+    let lateral = relations.filter(|relation| is_lateral(relation)).find(|relation| !is_unnest(relation))?;
+    Some(refuse("a lateral subquery", LATERAL_HINT, lateral.span()))
+}
+
+/// The common column is that of whichever side has a row; planning would take the left one's.
+fn is_coalescing(operator: &JoinOperator) -> bool {
+    match operator {
+        JoinOperator::Right(constraint)
+        | JoinOperator::RightOuter(constraint)
+        | JoinOperator::FullOuter(constraint) => {
+            matches!(constraint, JoinConstraint::Using(_) | JoinConstraint::Natural)
+        }
+        _ => false,
+    }
+}
+
+fn is_lateral(relation: &TableFactor) -> bool {
+    matches!(relation, TableFactor::Derived { lateral: true, .. } | TableFactor::Function { lateral: true, .. })
 }
 
 /// `LATERAL (SELECT markers)`, which the parser makes of UNNEST.
 fn is_unnest(relation: &TableFactor) -> bool {
     matches!(relation, TableFactor::Derived { lateral: true, subquery, .. } if subquery.to_string().contains(UNNEST_MARKER))
-}
-
-fn check_ast_expr(expr: &ast::Expr) -> Option<Diagnostic> {
-    match expr {
-        ast::Expr::InSubquery { .. } => Some(refuse("IN (SELECT ...)", SUBQUERY_HINT, expr.span())),
-        ast::Expr::Exists { .. } => Some(refuse("EXISTS", SUBQUERY_HINT, expr.span())),
-        ast::Expr::Subquery(_) => Some(refuse("a subquery in an expression", SUBQUERY_HINT, expr.span())),
-        _ => None,
-    }
 }
 
 /// A function that cannot be computed over these rows.
@@ -129,14 +132,10 @@ pub(super) fn over(call: &WindowFunction) -> Diagnostic {
 /// The last of the translations: every node that none of the others took.
 pub(super) fn translate(_translator: &mut Translator<'_>, plan: &LogicalPlan) -> Option<Result<Stream>> {
     let (what, hint) = match plan {
-        LogicalPlan::Join(join) if join.join_type == JoinType::Inner && join.on.is_empty() => {
-            ("a cross join", JOIN_HINT)
-        }
-        LogicalPlan::Join(_) => ("JOIN", JOIN_HINT),
         LogicalPlan::Sort(_) => ("ORDER BY", ORDER_HINT),
         LogicalPlan::Limit(_) => ("LIMIT", "Top-N queries come later; a stream has no end to count to"),
         LogicalPlan::Distinct(_) => ("DISTINCT ON", "SELECT DISTINCT is there"),
-        LogicalPlan::Subquery(_) => ("a lateral subquery", SUBQUERY_HINT),
+        LogicalPlan::Subquery(_) => ("a lateral subquery", LATERAL_HINT),
         LogicalPlan::RecursiveQuery(_) => ("WITH RECURSIVE", "write the steps as separate queries"),
         _ => ("this kind of query", "SELECT, WHERE, GROUP BY, UNION ALL, UNNEST and window functions are there"),
     };

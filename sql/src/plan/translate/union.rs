@@ -51,7 +51,7 @@ pub(crate) fn reads_late_rows(plan: &LogicalPlan) -> bool {
 }
 
 /// The stream with its columns in the types of the schema.
-fn cast(stream: Stream, schema: &SchemaRef, options: &Arc<ConfigOptions>) -> Result<Stream> {
+pub(super) fn cast(stream: Stream, schema: &SchemaRef, options: &Arc<ConfigOptions>) -> Result<Stream> {
     let own = stream.extended_base();
     let columns = stream.columns.iter().zip(schema.fields());
     let columns = columns.map(|(expr, field)| casts::implicit(Arc::clone(expr), &own, field.data_type(), options));

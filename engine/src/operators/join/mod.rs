@@ -1,0 +1,75 @@
+//! Regular joins: every row of one input with every row of the other that it fits, for as long as both are there.
+//!
+//! Inner, outer, semi and anti joins are one operator. Each side keeps its rows by join key with the number of times
+//! that they were given and, where it matters, the number of rows of the other side that each fits: from the changes of
+//! that number between zero and more follows when a row stands alone.
+
+mod condition;
+mod emit;
+mod operator;
+mod side_rows;
+mod store;
+#[cfg(test)]
+mod tests;
+
+use std::sync::Arc;
+
+use arrow::datatypes::SchemaRef;
+use datafusion_physical_expr::PhysicalExpr;
+
+use self::operator::JoinOperator;
+use crate::Result;
+use crate::operator::{Operator, OperatorFactory};
+use crate::operators::row_error::RowErrorPolicy;
+
+/// Output: the columns of the left input, then those of the right one; without `pairs`, only of the side that may
+/// stand alone. Retractions are `-D`, all other rows `+I`.
+#[derive(Clone)]
+pub struct RegularJoin {
+    /// Left and right.
+    pub inputs: [JoinInput; 2],
+    /// Per key column: NULL fits NULL (`IS NOT DISTINCT FROM`), and not nothing.
+    pub null_fits_null: Vec<bool>,
+    /// BOOLEAN over the columns of the left, then of the right input; what must hold beside the equality of the keys.
+    pub condition: Option<Arc<dyn PhysicalExpr>>,
+    /// Rows that fit each other are given side by side.
+    pub pairs: bool,
+    /// A row that was not changed for so long (wall time) is forgotten.
+    pub ttl_ms: Option<i64>,
+    pub on_error: RowErrorPolicy,
+    pub schema: SchemaRef,
+}
+
+#[derive(Clone)]
+pub struct JoinInput {
+    /// Columns of `schema`, as many as the other input has; none means that every row is tried with every other.
+    pub keys: Vec<usize>,
+    pub schema: SchemaRef,
+    pub alone: Option<Alone>,
+}
+
+/// When a row of one input is given without one of the other: with NULLs in its place, where there are pairs.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Alone {
+    /// While it fits no row: outer and anti joins.
+    Unmatched,
+    /// Once, while it fits at least one row: semi joins.
+    Matched,
+}
+
+impl Alone {
+    /// True when a row that fits so many others is given alone.
+    fn applies(self, matches: i64) -> bool {
+        debug_assert!(matches >= 0, "rows are counted, not owed");
+        match self {
+            Self::Unmatched => matches == 0,
+            Self::Matched => matches > 0,
+        }
+    }
+}
+
+impl OperatorFactory for RegularJoin {
+    fn create(&self) -> Result<Box<dyn Operator>> {
+        Ok(Box::new(JoinOperator::new(self)?))
+    }
+}

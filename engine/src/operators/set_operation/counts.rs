@@ -1,0 +1,212 @@
+//! How often each side has a row: a write-back cache over durable state, one entry per distinct row.
+
+use std::collections::VecDeque;
+
+use crate::Result;
+use crate::keys::{KeyGroup, hash_key};
+use crate::operator::OperatorContext;
+use crate::operators::key_table::{BatchKeys, KeyTable, SlotSet};
+use crate::operators::note::{NoteReader, NoteWriter};
+
+/// Within one time to live, every key group is searched this often for expired rows.
+const SEARCHES_PER_TTL: i64 = 4;
+
+#[derive(Clone, Copy, Default)]
+struct Counts {
+    sides: [i64; 2],
+    /// Wall time when the row came last.
+    used_at_ms: i64,
+    used_in_batch: u64,
+}
+
+/// The rows of a batch.
+pub struct Touched {
+    /// Number of each row.
+    pub of_row: Vec<u32>,
+    /// Each number once, in order of first appearance.
+    pub distinct: Vec<u32>,
+}
+
+pub struct RowCounts {
+    rows: KeyTable,
+    counts: Vec<Counts>,
+    /// Rows that differ from state.
+    dirty: SlotSet,
+    ttl_ms: Option<i64>,
+    /// Memory has every row that state has.
+    is_complete: bool,
+    batches: u64,
+    searches: VecDeque<u16>,
+    search_at_ms: i64,
+}
+
+impl RowCounts {
+    pub fn new(ttl_ms: Option<i64>) -> Self {
+        Self {
+            rows: KeyTable::default(),
+            counts: Vec::new(),
+            dirty: SlotSet::default(),
+            ttl_ms,
+            is_complete: false,
+            batches: 0,
+            searches: VecDeque::new(),
+            search_at_ms: i64::MIN,
+        }
+    }
+
+    pub fn open(&mut self, ctx: &OperatorContext) -> Result<()> {
+        let mut is_empty = true;
+        for group in ctx.key_groups.groups() {
+            ctx.state.scan(KeyGroup(group), &[], &mut |_, _| {
+                is_empty = false;
+                Ok(false)
+            })?;
+        }
+        self.is_complete = is_empty;
+        Ok(())
+    }
+
+    pub fn row(&self, number: u32) -> &[u8] {
+        self.rows.key(number)
+    }
+
+    /// How often left and right have a row.
+    pub fn sides(&self, number: u32) -> [i64; 2] {
+        self.counts[number as usize].sides
+    }
+
+    /// Numbers for the rows of a batch, read from state where memory does not have them.
+    pub fn touch(&mut self, keys: &BatchKeys, rows: usize, ctx: &OperatorContext) -> Result<Touched> {
+        self.batches += 1;
+        let known = self.counts.len();
+        let of_row: Vec<u32> = (0..rows).map(|row| self.rows.intern(keys.hash(row), keys.key(row))).collect();
+        self.counts.resize(self.rows.len(), Counts::default());
+        if !self.is_complete {
+            (known..self.counts.len()).try_for_each(|number| self.load(number as u32, ctx))?;
+        }
+        let mut distinct = Vec::new();
+        for number in &of_row {
+            let counts = &mut self.counts[*number as usize];
+            if counts.used_in_batch != self.batches {
+                if is_expired(self.ttl_ms, counts.used_at_ms, ctx.now.0) {
+                    counts.sides = [0, 0];
+                }
+                (counts.used_in_batch, counts.used_at_ms) = (self.batches, ctx.now.0);
+                distinct.push(*number);
+                self.dirty.insert(*number);
+            }
+        }
+        Ok(Touched { of_row, distinct })
+    }
+
+    fn load(&mut self, number: u32, ctx: &OperatorContext) -> Result<()> {
+        let group = self.rows.group(number, ctx.key_groups);
+        if let Some(entry) = ctx.state.get(group, self.rows.key(number))? {
+            self.counts[number as usize] = decode(&entry)?;
+        }
+        Ok(())
+    }
+
+    pub fn add(&mut self, number: u32, side: usize, delta: i64) {
+        self.counts[number as usize].sides[side] += delta;
+    }
+
+    /// A retraction of what never came leaves no debt behind.
+    pub fn settle(&mut self, numbers: &[u32]) {
+        for number in numbers {
+            let sides = &mut self.counts[*number as usize].sides;
+            *sides = sides.map(|count| count.max(0));
+        }
+    }
+
+    /// Writes what changed since the last barrier.
+    pub fn write_back(&mut self, ctx: &mut OperatorContext) -> Result<()> {
+        for number in self.dirty.iter() {
+            let (group, row) = (self.rows.group(number, ctx.key_groups), self.rows.key(number));
+            match &self.counts[number as usize] {
+                Counts { sides: [0, 0], .. } => ctx.state.delete(group, row)?,
+                counts => ctx.state.put(group, row, &encode(counts))?,
+            }
+        }
+        self.dirty.clear();
+        Ok(())
+    }
+
+    /// Drops rows from memory where it holds more than the budget; those used last stay.
+    pub fn keep_to_budget(&mut self, ctx: &mut OperatorContext) -> Result<()> {
+        let size_bytes = self.size_bytes();
+        ctx.metrics.cache_bytes.set(size_bytes as i64);
+        if size_bytes <= ctx.cache_budget_bytes || self.rows.is_empty() {
+            return Ok(());
+        }
+        self.write_back(ctx)?;
+        let keep = ctx.cache_budget_bytes / 2 / (size_bytes / self.rows.len() + 1);
+        let mut by_use: Vec<(u64, u32)> =
+            self.counts.iter().zip(0u32..).map(|(counts, number)| (counts.used_in_batch, number)).collect();
+        by_use.sort_unstable_by(|one, other| other.cmp(one));
+        by_use.truncate(keep);
+        ctx.metrics.spilled.add(self.rows.len() - by_use.len());
+        self.retain(&by_use);
+        ctx.metrics.cache_bytes.set(self.size_bytes() as i64);
+        Ok(())
+    }
+
+    /// Keeps only some rows; all must be written.
+    fn retain(&mut self, kept: &[(u64, u32)]) {
+        assert!(self.dirty.is_empty(), "write_back comes first");
+        let mut rows = KeyTable::default();
+        let mut counts = Vec::with_capacity(kept.len());
+        for (_, number) in kept {
+            rows.intern(self.rows.hash(*number), self.rows.key(*number));
+            counts.push(self.counts[*number as usize]);
+        }
+        (self.rows, self.counts, self.is_complete) = (rows, counts, false);
+    }
+
+    fn size_bytes(&self) -> usize {
+        self.rows.size_bytes() + self.counts.capacity() * size_of::<Counts>()
+    }
+
+    /// Removes expired rows of one key group, now and then.
+    pub fn forget_some_expired(&mut self, ctx: &mut OperatorContext) -> Result<()> {
+        let Some(ttl) = self.ttl_ms.filter(|_| ctx.now.0 >= self.search_at_ms) else { return Ok(()) };
+        if self.searches.is_empty() {
+            self.searches = ctx.key_groups.groups().collect();
+        }
+        let Some(group) = self.searches.pop_front().map(KeyGroup) else { return Ok(()) };
+        self.search_at_ms = ctx.now.0 + ttl / SEARCHES_PER_TTL / ctx.key_groups.groups().len() as i64;
+        let mut expired = Vec::new();
+        ctx.state.scan(group, &[], &mut |row, entry| {
+            // Memory knows better where it has the row.
+            let cached = self.rows.find(hash_key(row), row).map(|number| self.counts[number as usize].used_at_ms);
+            let used_at_ms = cached.map_or_else(|| decode(entry).map(|counts| counts.used_at_ms), Ok)?;
+            if is_expired(self.ttl_ms, used_at_ms, ctx.now.0) {
+                expired.push(row.to_vec());
+            }
+            Ok(true)
+        })?;
+        for row in expired {
+            if let Some(number) = self.rows.find(hash_key(&row), &row) {
+                self.counts[number as usize].sides = [0, 0];
+            }
+            ctx.state.delete(group, &row)?;
+        }
+        Ok(())
+    }
+}
+
+fn is_expired(ttl_ms: Option<i64>, used_at_ms: i64, now_ms: i64) -> bool {
+    ttl_ms.is_some_and(|ttl| now_ms >= used_at_ms.saturating_add(ttl))
+}
+
+fn encode(counts: &Counts) -> Vec<u8> {
+    let mut writer = NoteWriter::default();
+    [counts.sides[0], counts.sides[1], counts.used_at_ms].iter().for_each(|number| writer.push(*number));
+    writer.finish()
+}
+
+fn decode(entry: &[u8]) -> Result<Counts> {
+    let mut reader = NoteReader::new(entry);
+    let sides = [reader.read()?, reader.read()?];
+    Ok(Counts { sides, used_at_ms: reader.read()?, used_in_batch: 0 })
+}

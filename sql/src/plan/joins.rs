@@ -1,0 +1,84 @@
+//! What joins and subqueries need before they can be translated, with or without the optimizer: subqueries in
+//! conditions and SELECT lists become joins, and conditions between two relations move to where these meet.
+
+use std::sync::Arc;
+
+use datafusion_common::config::ConfigOptions;
+use datafusion_common::tree_node::{Transformed, TreeNode};
+use datafusion_common::{JoinType, Result};
+use datafusion_expr::utils::{conjunction, split_conjunction_owned};
+use datafusion_expr::{Expr, Filter, Join, LogicalPlan};
+use datafusion_optimizer::decorrelate_predicate_subquery::DecorrelatePredicateSubquery;
+use datafusion_optimizer::extract_equijoin_predicate::ExtractEquijoinPredicate;
+use datafusion_optimizer::scalar_subquery_to_join::ScalarSubqueryToJoin;
+use datafusion_optimizer::{Optimizer, OptimizerContext, OptimizerRule};
+
+use super::{set_operations, subqueries};
+
+/// Rewrites a plan whose types are settled.
+pub(crate) fn prepare(plan: LogicalPlan, options: &Arc<ConfigOptions>) -> Result<LogicalPlan> {
+    let has_joins = plan.exists(|node| Ok(matches!(node, LogicalPlan::Join(_)) || has_subquery(node)))?;
+    let plan = plan.transform_up_with_subqueries(set_operations::separate)?.data;
+    if !has_joins {
+        return Ok(plan);
+    }
+    let plan = plan.transform_up_with_subqueries(subqueries::resolve)?.data;
+    let mut options = options.as_ref().clone();
+    // A scalar subquery over a stream is a table of one changing row, not a constant.
+    options.optimizer.enable_physical_uncorrelated_scalar_subquery = false;
+    let context = OptimizerContext::new_with_config_options(Arc::new(options)).without_query_execution_start_time();
+    let rules: Vec<Arc<dyn OptimizerRule + Send + Sync>> =
+        vec![Arc::new(DecorrelatePredicateSubquery::new()), Arc::new(ScalarSubqueryToJoin::new())];
+    let plan = Optimizer::with_rules(rules).optimize(plan, &context, |_, _| {})?;
+    let plan = plan.transform_down(conditions_to_joins)?.data;
+    Optimizer::with_rules(vec![Arc::new(ExtractEquijoinPredicate::new())]).optimize(plan, &context, |_, _| {})
+}
+
+fn has_subquery(node: &LogicalPlan) -> bool {
+    let is_subquery = |part: &Expr| Ok(matches!(part, Expr::InSubquery(_) | Expr::Exists(_) | Expr::ScalarSubquery(_)));
+    node.expressions().iter().any(|expr| expr.exists(is_subquery).unwrap_or(true))
+}
+
+/// `FROM a, b WHERE a.x = b.x`: what reads both sides of a join becomes its condition.
+fn conditions_to_joins(node: LogicalPlan) -> Result<Transformed<LogicalPlan>> {
+    let LogicalPlan::Filter(filter) = node else { return Ok(Transformed::no(node)) };
+    let LogicalPlan::Join(join) = filter.input.as_ref() else {
+        return Ok(Transformed::no(LogicalPlan::Filter(filter)));
+    };
+    if join.join_type != JoinType::Inner {
+        return Ok(Transformed::no(LogicalPlan::Filter(filter)));
+    }
+    let mut join = join.clone();
+    let mut above = Vec::new();
+    for part in split_conjunction_owned(filter.predicate) {
+        above.extend(sink(part, &mut join)?);
+    }
+    let join = LogicalPlan::Join(join);
+    Ok(Transformed::yes(match conjunction(above) {
+        Some(predicate) => LogicalPlan::Filter(Filter::try_new(predicate, Arc::new(join))?),
+        None => join,
+    }))
+}
+
+/// Moves a condition to the lowest join that has all its columns, on both sides. What reads one relation comes back.
+fn sink(condition: Expr, join: &mut Join) -> Result<Option<Expr>> {
+    let columns = condition.column_refs();
+    let within = |plan: &LogicalPlan| columns.iter().all(|column| plan.schema().has_column(column));
+    for side in [&mut join.left, &mut join.right] {
+        if !columns.is_empty() && within(side) {
+            let LogicalPlan::Join(inner) = side.as_ref() else { return Ok(Some(condition)) };
+            if inner.join_type != JoinType::Inner {
+                return Ok(Some(condition));
+            }
+            let mut inner = inner.clone();
+            let back = sink(condition, &mut inner)?;
+            *side = Arc::new(LogicalPlan::Join(inner));
+            return Ok(back);
+        }
+    }
+    if columns.is_empty() || condition.is_volatile() {
+        return Ok(Some(condition));
+    }
+    join.filter = conjunction(join.filter.take().into_iter().chain([condition]));
+    Ok(None)
+}

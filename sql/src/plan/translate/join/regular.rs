@@ -1,0 +1,272 @@
+//! Joins whose rows wait for each other without end: inner, outer, semi, anti and cross joins.
+
+use std::sync::Arc;
+
+use arrow::datatypes::{Field, Fields, Schema, SchemaRef};
+use datafusion_common::{DFSchema, Result};
+use datafusion_expr::expr::Case;
+use datafusion_expr::{Expr, Join, JoinType, lit};
+use tidemill_engine::graph::{ChangelogMode, NodeKind, Parallelism};
+use tidemill_engine::operators::join::{Alone, JoinInput, RegularJoin};
+
+use super::condition::{JoinCondition, JoinKey, reads_only};
+use crate::diagnostic::Diagnostic;
+use crate::plan::context::external;
+use crate::plan::display::display;
+use crate::plan::graph_builder::{NodeDraft, detail};
+use crate::plan::nodes::window::describe_ms;
+use crate::plan::physical::{self, Physical, column, column_index, substitute};
+use crate::plan::stream::Stream;
+use crate::plan::translate::settle::{Details, by_key, names, reachable, typed_names};
+use crate::plan::translate::{Translator, plain_schema};
+
+pub(super) fn translate(
+    translator: &mut Translator<'_>,
+    join: &Join,
+    condition: &JoinCondition,
+) -> Option<Result<Stream>> {
+    let condition = one_sided_as_keys(condition, join);
+    Some(Shape::of(join.join_type).and_then(|shape| regular(translator, join, &condition, shape)))
+}
+
+/// What one side alone decides becomes a key that is NULL where it does not hold: such rows fit nothing, and need
+/// neither be tried with others nor kept.
+fn one_sided_as_keys(condition: &JoinCondition, join: &Join) -> JoinCondition {
+    let mut keys = condition.keys.clone();
+    let mut rest = Vec::new();
+    for part in &condition.rest {
+        let holds = Expr::Case(Case::new(None, vec![(Box::new(part.clone()), Box::new(lit(true)))], None));
+        let key = match (reads_only(part, join.left.schema()), reads_only(part, join.right.schema())) {
+            (true, _) => JoinKey { left: holds, right: lit(true), null_fits_null: false },
+            (_, true) => JoinKey { left: lit(true), right: holds, null_fits_null: false },
+            _ => {
+                rest.push(part.clone());
+                continue;
+            }
+        };
+        keys.push(key);
+    }
+    JoinCondition { keys, rest }
+}
+
+/// What a type of join gives.
+struct Shape {
+    name: &'static str,
+    alone: [Option<Alone>; 2],
+    pairs: bool,
+}
+
+impl Shape {
+    fn of(join_type: JoinType) -> Result<Self> {
+        let shape = |name, left, right, pairs| Ok(Self { name, alone: [left, right], pairs });
+        let (unmatched, matched) = (Some(Alone::Unmatched), Some(Alone::Matched));
+        match join_type {
+            JoinType::Inner => shape("inner", None, None, true),
+            JoinType::Left => shape("left", unmatched, None, true),
+            JoinType::Right => shape("right", None, unmatched, true),
+            JoinType::Full => shape("full", unmatched, unmatched, true),
+            JoinType::LeftSemi => shape("semi", matched, None, false),
+            JoinType::LeftAnti => shape("anti", unmatched, None, false),
+            JoinType::RightSemi => shape("right semi", None, matched, false),
+            JoinType::RightAnti => shape("right anti", None, unmatched, false),
+            JoinType::LeftMark | JoinType::RightMark => {
+                let message = "IN (SELECT ...) and EXISTS can only be parts of a WHERE that are joined by AND";
+                let hint = "write the alternatives as queries of their own and put UNION ALL between them";
+                Err(external(Diagnostic::new(message).with_hint(hint)))
+            }
+        }
+    }
+
+    /// Which sides' columns are given.
+    fn gives(&self) -> [bool; 2] {
+        self.alone.map(|alone| self.pairs || alone.is_some())
+    }
+
+    fn changelog(&self, inputs: &[Side; 2]) -> ChangelogMode {
+        let appends = inputs.iter().all(|side| side.stream.changelog == ChangelogMode::Append);
+        let adds_only = !self.alone.contains(&Some(Alone::Unmatched));
+        if appends && adds_only { ChangelogMode::Append } else { ChangelogMode::Retract }
+    }
+}
+
+/// One input, settled: its columns, then those of its keys that had to be computed.
+struct Side {
+    stream: Stream,
+    keys: Vec<usize>,
+    /// Columns that the logical plan knows.
+    width: usize,
+}
+
+impl Side {
+    fn of(translator: &mut Translator<'_>, input: Stream, keys: &[&Expr], schema: &DFSchema) -> Result<Self> {
+        let width = input.schema.fields().len();
+        let mut columns = physical::identity(&input.schema);
+        let mut fields: Vec<Arc<Field>> = input.schema.fields().iter().cloned().collect();
+        let mut places = Vec::new();
+        for key in keys {
+            let key = translator.expr(key, schema)?;
+            places.push(match column_index(&key) {
+                Some(index) => index,
+                None => {
+                    fields.push(Arc::new(Field::new(display(&key), key.data_type(&input.schema)?, true)));
+                    columns.push(key);
+                    columns.len() - 1
+                }
+            });
+        }
+        let input = if input.repeats_work(&columns) { translator.settle(input)? } else { input };
+        let schema = Arc::new(Schema::new(fields));
+        let stream = translator.settle(Stream { whole_row: None, ..input }.project(columns, schema)?)?;
+        Ok(Self { stream, keys: places, width })
+    }
+
+    fn base(&self) -> &SchemaRef {
+        &self.stream.base
+    }
+}
+
+fn regular(translator: &mut Translator<'_>, join: &Join, condition: &JoinCondition, shape: Shape) -> Result<Stream> {
+    let (left, right) = (translator.translate(&join.left)?, translator.translate(&join.right)?);
+    let left_keys: Vec<&Expr> = condition.keys.iter().map(|key| &key.left).collect();
+    let right_keys: Vec<&Expr> = condition.keys.iter().map(|key| &key.right).collect();
+    let sides = [
+        Side::of(translator, left, &left_keys, join.left.schema())?,
+        Side::of(translator, right, &right_keys, join.right.schema())?,
+    ];
+    let is_bounded = sides.iter().all(|side| side.stream.bounded);
+    translator.note_unbounded_state("a join", "the rows of both inputs", is_bounded)?;
+    let rest = rest_of(translator, join, condition, &sides)?;
+    let null_fits_null = condition.keys.iter().map(|key| key.null_fits_null).collect();
+    let output = add_node(translator, &sides, shape, null_fits_null, rest)?;
+    Ok(Stream { schema: plain_schema(&join.schema), ..output })
+}
+
+/// What must hold beside the keys, over the columns of both inputs as the operator sees them.
+fn rest_of(
+    translator: &Translator<'_>,
+    join: &Join,
+    condition: &JoinCondition,
+    sides: &[Side; 2],
+) -> Result<Option<Physical>> {
+    let schema = join.left.schema().join(join.right.schema())?;
+    let parts = condition.rest.iter().map(|part| translator.expr(part, &schema)).collect::<Result<Vec<_>>>()?;
+    let [left, right] = sides;
+    let left_columns = (0..left.width).map(|index| (left, index, index));
+    let right_columns = (0..right.width).map(|index| (right, index, left.base().fields().len() + index));
+    let place = |(side, own, joined): (&Side, usize, usize)| column(side.base().field(own).name(), joined);
+    let places: Vec<Physical> = left_columns.chain(right_columns).map(place).collect();
+    let parts = parts.iter().map(|part| substitute(part, &places)).collect::<Result<Vec<_>>>()?;
+    Ok(physical::all_of(&parts))
+}
+
+fn add_node(
+    translator: &mut Translator<'_>,
+    sides: &[Side; 2],
+    shape: Shape,
+    null_fits_null: Vec<bool>,
+    condition: Option<Physical>,
+) -> Result<Stream> {
+    let ttl_ms = translator.resolver.context.settings.state_ttl().map(|ttl| ttl.as_millis() as i64);
+    let schema = output_schema(&shape, sides);
+    let details = details(&shape, sides, condition.as_ref(), ttl_ms);
+    let changelog = shape.changelog(sides);
+    let parallelism = by_key(&sides[0].keys).1;
+    let inputs = sides.iter().map(|side| tidemill_engine::graph::Input {
+        from: side.stream.node,
+        port: side.stream.port,
+        exchange: reachable(by_key(&side.keys).0, side.stream.parallelism),
+    });
+    let inputs = inputs.collect();
+    let signature = signature(&shape, sides, &null_fits_null, condition.as_ref());
+    let input = |number: usize| JoinInput {
+        keys: sides[number].keys.clone(),
+        schema: Arc::clone(sides[number].base()),
+        alone: shape.alone[number],
+    };
+    let operator = RegularJoin {
+        inputs: [input(0), input(1)],
+        null_fits_null,
+        condition,
+        pairs: shape.pairs,
+        ttl_ms,
+        on_error: translator.row_errors(),
+        schema: Arc::clone(&schema),
+    };
+    let node = translator.graph.add(NodeDraft {
+        uid: "join".into(),
+        name: "Join".into(),
+        kind: NodeKind::Operator(Arc::new(operator)),
+        inputs,
+        parallelism,
+        schema: Arc::clone(&schema),
+        changelog,
+        details,
+        state_signature: Some(signature),
+    });
+    Ok(output(node, schema, &shape, sides, parallelism, changelog))
+}
+
+/// The columns of the sides that are given; those of a side that may be missing can be NULL.
+fn output_schema(shape: &Shape, sides: &[Side; 2]) -> SchemaRef {
+    let mut fields = Vec::new();
+    for number in (0..2).filter(|number| shape.gives()[*number]) {
+        let may_miss = shape.pairs && shape.alone[1 - number].is_some();
+        let own = sides[number].base().fields().iter();
+        fields.extend(own.map(|field| field.as_ref().clone().with_nullable(field.is_nullable() || may_miss)));
+    }
+    Arc::new(Schema::new(Fields::from(fields)))
+}
+
+/// The node's columns without the computed keys.
+fn output(
+    node: tidemill_engine::graph::NodeId,
+    schema: SchemaRef,
+    shape: &Shape,
+    sides: &[Side; 2],
+    parallelism: Parallelism,
+    changelog: ChangelogMode,
+) -> Stream {
+    let mut columns = Vec::new();
+    let mut first = 0;
+    for number in (0..2).filter(|number| shape.gives()[*number]) {
+        columns.extend((first..first + sides[number].width).map(|index| column(schema.field(index).name(), index)));
+        first += sides[number].base().fields().len();
+    }
+    let bounded = sides.iter().all(|side| side.stream.bounded);
+    let steady = sides.iter().all(|side| side.stream.steady);
+    Stream { columns, steady, ..Stream::of(node, schema, parallelism, changelog, bounded) }
+}
+
+fn details(shape: &Shape, sides: &[Side; 2], condition: Option<&Physical>, ttl_ms: Option<i64>) -> Details {
+    let [left, right] = sides;
+    let mut details = vec![detail("type", shape.name)];
+    match left.keys.is_empty() {
+        true => details.push(detail("on", "no equality: one instance tries every row with every other")),
+        false => {
+            let keys = [left, right].map(|side| names(side.base(), &side.keys));
+            details.push(detail("on", format!("{} = {}", keys[0], keys[1])));
+        }
+    }
+    details.extend(condition.map(|condition| detail("where", display(condition))));
+    let freed = match ttl_ms {
+        Some(ttl) => format!("a row is forgotten {} after its last change", describe_ms(ttl)),
+        None => "it is never freed: set table.exec.state.ttl to bound it".into(),
+    };
+    details.push(detail("state", format!("the rows of both inputs by key; {freed}")));
+    details
+}
+
+fn signature(shape: &Shape, sides: &[Side; 2], null_fits_null: &[bool], condition: Option<&Physical>) -> String {
+    let side = |side: &Side| {
+        let all: Vec<usize> = (0..side.base().fields().len()).collect();
+        format!("rows of {}; keys [{}]", typed_names(side.base(), &all), names(side.base(), &side.keys))
+    };
+    let condition = condition.map(display).unwrap_or_default();
+    let [left, right] = sides;
+    format!(
+        "{} join; left {}; right {}; NULL fits {null_fits_null:?}; {condition}",
+        shape.name,
+        side(left),
+        side(right)
+    )
+}
