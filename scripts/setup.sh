@@ -1,6 +1,6 @@
 #!/usr/bin/env bash
 # Installs what a build needs beyond a Rust toolchain and a C/C++ compiler: libclang, for the bindings to RocksDB.
-# With --for-tests also what the tests need: Python's venv (for DuckDB) and strace (kills at system calls).
+# With --for-tests also what the tests need: Python's venv (for DuckDB).
 # Where it may not install, it prints the exact command and ends with an error.
 set -euo pipefail
 
@@ -26,7 +26,6 @@ command -v make >/dev/null || missing+=(make)
 have_libclang || missing+=(libclang-dev)
 if [ "${1:-}" = "--for-tests" ]; then
   python3 -c 'import venv, ensurepip' 2>/dev/null || missing+=(python3-venv)
-  command -v strace >/dev/null || missing+=(strace)
 fi
 
 [ ${#missing[@]} -eq 0 ] && exit 0

@@ -1,7 +1,9 @@
 //! From a session's settings and the command line to the options of a job.
 
 use std::path::PathBuf;
+use std::time::Duration;
 
+use tidemill_engine::runtime::options::FRUITLESS_RESTARTS_DEFAULT;
 use tidemill_engine::runtime::{JobOptions, RestartStrategy, Restore};
 use tidemill_sql::settings::{self, Settings};
 
@@ -20,6 +22,9 @@ pub fn job_options(name: &str, settings: &Settings, state_dir: PathBuf) -> JobOp
         max_parallelism: settings.max_parallelism().map_or(defaults.max_parallelism, |max| max as u16),
         batch_rows: settings.batch_rows(),
         checkpoint_interval: settings.checkpoint_interval(),
+        checkpoint_min_pause: settings.checkpoint_min_pause(),
+        checkpoint_timeout: settings.checkpoint_timeout(),
+        tolerated_timeouts: settings.tolerated_checkpoint_failures(),
         retained_checkpoints: settings.retained_checkpoints().max(RETAINED_CHECKPOINTS_MIN),
         memory_budget_bytes: settings.memory_budget_bytes(),
         restart: restart_strategy(settings),
@@ -41,6 +46,13 @@ fn processors() -> usize {
 }
 
 fn restart_strategy(settings: &Settings) -> RestartStrategy {
+    let flink = flink_strategy(settings);
+    let asked = if flink.attempts_max == ATTEMPTS_UNLIMITED { 0 } else { flink.attempts_max };
+    let default = FRUITLESS_RESTARTS_DEFAULT.max(asked);
+    RestartStrategy { fruitless_max: settings.restarts_without_progress().unwrap_or(default), ..flink }
+}
+
+fn flink_strategy(settings: &Settings) -> RestartStrategy {
     match settings.restart_strategy() {
         settings::RestartStrategy::None => RestartStrategy::never(),
         settings::RestartStrategy::FixedDelay { attempts, delay } => RestartStrategy {
@@ -48,6 +60,7 @@ fn restart_strategy(settings: &Settings) -> RestartStrategy {
             initial_backoff: delay,
             max_backoff: delay,
             multiplier: 1.0,
+            reset_after: Duration::MAX,
             ..RestartStrategy::default()
         },
         settings::RestartStrategy::ExponentialDelay { initial, max, multiplier, reset_after, attempts } => {
@@ -57,6 +70,7 @@ fn restart_strategy(settings: &Settings) -> RestartStrategy {
                 max_backoff: max,
                 multiplier,
                 reset_after,
+                ..RestartStrategy::default()
             }
         }
     }

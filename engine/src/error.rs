@@ -1,6 +1,7 @@
 //! What can go wrong while a job runs, named after what the user can do about it.
 
 use std::path::PathBuf;
+use std::time::Duration;
 
 use arrow::error::ArrowError;
 use datafusion_common::DataFusionError;
@@ -40,6 +41,12 @@ pub enum EngineError {
     Connector { connector: String, reason: String },
     #[error("{0}")]
     Compute(String),
+    /// A checkpoint took longer than it may; `waiting` names the tasks that had not come to its barrier.
+    #[error("checkpoint {epoch} was not taken within {timeout:?}: waiting for {}\n  hint: {CHECKPOINT_TIMEOUT_HINT}", waiting.join(", "))]
+    CheckpointTimeout { epoch: u64, timeout: Duration, waiting: Vec<String> },
+    /// The job failed again and again; `cause` is the last failure.
+    #[error("gave up after {restarts} restarts{}; the last failure:\n{cause}\n  hint: {hint}", fruitless_note(*fruitless))]
+    GaveUp { restarts: u32, fruitless: bool, cause: Box<EngineError>, hint: String },
     /// Whoever read the output is gone (a closed pipe, as after `| head`): a reason to stop, not a failure.
     #[error("nobody reads {output} any more")]
     OutputClosed { output: String },
@@ -57,11 +64,31 @@ impl EngineError {
         Self::Io { action, path: path.into(), source, hint }
     }
 
+    /// `cause` has come back after every one of `restarts`; `fruitless`: at the same place of the input.
+    pub fn gave_up(restarts: u32, fruitless: bool, cause: EngineError) -> Self {
+        let advice = match cause {
+            Self::Internal { .. } => {
+                "this is a defect of the program: please report it with the SQL and the text above"
+            }
+            _ => "remove the cause of the failure",
+        };
+        let hint = format!(
+            "{advice}. The last checkpoint stands: with --state-dir the same command goes on from it. {}",
+            if fruitless {
+                "SET 'tidemill.restart.attempts-without-progress' allows more restarts."
+            } else {
+                "The options 'restart-strategy.*' allow more restarts."
+            }
+        );
+        Self::GaveUp { restarts, fruitless, cause: Box::new(cause), hint }
+    }
+
     /// True where trying again from the last checkpoint may help; false where the same input must fail again.
     pub fn is_transient(&self) -> bool {
         match self {
             Self::Io { source, .. } => !needs_a_person(source.kind()),
-            other => matches!(other, Self::State(_) | Self::Connector { .. } | Self::Internal { .. }),
+            Self::State(_) | Self::Connector { .. } | Self::Internal { .. } | Self::CheckpointTimeout { .. } => true,
+            _ => false,
         }
     }
 }
@@ -96,11 +123,28 @@ impl EngineError {
                 Self::Connector { connector: text(connector), reason: text(reason) }
             }
             Self::Compute(reason) => Self::Compute(text(reason)),
+            Self::CheckpointTimeout { epoch, timeout, waiting } => {
+                Self::CheckpointTimeout { epoch: *epoch, timeout: *timeout, waiting: waiting.clone() }
+            }
+            Self::GaveUp { restarts, fruitless, cause, hint } => Self::GaveUp {
+                restarts: *restarts,
+                fruitless: *fruitless,
+                cause: Box::new(cause.duplicate()),
+                hint: text(hint),
+            },
             Self::OutputClosed { output } => Self::OutputClosed { output: text(output) },
             Self::Cancelled => Self::Cancelled,
             Self::Internal { place, reason } => Self::Internal { place: text(place), reason: text(reason) },
         }
     }
+}
+
+/// Why a task may not come to a barrier.
+const CHECKPOINT_TIMEOUT_HINT: &str = "a sink that nobody reads, a slow disk or a batch that takes very long holds \
+the job back; 'execution.checkpointing.timeout' allows more time";
+
+fn fruitless_note(fruitless: bool) -> &'static str {
+    if fruitless { " in a row after which no checkpoint covered a further row" } else { "" }
 }
 
 /// What is missing, forbidden or in the way stays so until somebody changes it.

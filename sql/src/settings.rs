@@ -122,6 +122,26 @@ impl Settings {
         self.duration(keys::CHECKPOINT_INTERVAL).filter(|interval| !interval.is_zero())
     }
 
+    /// Rest between the end of a checkpoint and the start of the next periodic one.
+    pub fn checkpoint_min_pause(&self) -> Duration {
+        self.duration(keys::CHECKPOINT_MIN_PAUSE).unwrap_or_default()
+    }
+
+    /// From the barrier until every task has taken its snapshot.
+    pub fn checkpoint_timeout(&self) -> Duration {
+        self.duration(keys::CHECKPOINT_TIMEOUT).unwrap_or(Duration::from_secs(600))
+    }
+
+    /// How many times over a checkpoint may exceed its timeout before the job fails.
+    pub fn tolerated_checkpoint_failures(&self) -> u32 {
+        self.integer(keys::TOLERABLE_CHECKPOINTS).unwrap_or(0) as u32
+    }
+
+    /// Restarts in a row that bring a job no further, before it fails for good; `None`: not set.
+    pub fn restarts_without_progress(&self) -> Option<u32> {
+        self.integer(keys::FRUITLESS_ATTEMPTS).map(|n| n as u32)
+    }
+
     pub fn checkpoint_dir(&self) -> Option<&str> {
         self.get(keys::CHECKPOINT_DIR)
     }

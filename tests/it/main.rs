@@ -3,8 +3,10 @@
 
 mod corpus;
 mod crash;
+mod crash_calls;
 mod duckdb;
 mod examples;
+mod giving_up;
 mod nexmark;
 mod process;
 mod temperature;

@@ -3,6 +3,7 @@
 //! On disk it is a sealed file ([`super::sealed`]) with a JSON body.
 
 use std::fmt;
+use std::ops::AddAssign;
 use std::path::Path;
 
 use serde::{Deserialize, Deserializer, Serialize, Serializer};
@@ -86,6 +87,18 @@ pub struct SplitState {
     pub position: Option<Position>,
     pub finished: bool,
     pub watermark: EventTime,
+    /// What was read of it up to the position.
+    #[serde(default)]
+    pub counts: SplitCounts,
+}
+
+/// The records of one split, each counted once over all attempts (I1): read = given + rejected.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Serialize, Deserialize)]
+pub struct SplitCounts {
+    /// Rows that went on to the source's readers.
+    pub given: u64,
+    /// Records that could not be decoded and were left out.
+    pub rejected: u64,
 }
 
 /// Keyed state of one operator instance.
@@ -130,6 +143,19 @@ pub struct SinkEntry {
     pub uid: String,
     pub subtask: usize,
     pub prepared: Prepared,
+}
+
+impl SplitCounts {
+    pub fn read(self) -> u64 {
+        self.given + self.rejected
+    }
+}
+
+impl AddAssign for SplitCounts {
+    fn add_assign(&mut self, other: Self) {
+        self.given += other.given;
+        self.rejected += other.rejected;
+    }
 }
 
 impl FileEntry {
@@ -220,6 +246,12 @@ impl Manifest {
     /// Every file entry of every instance.
     pub fn files(&self) -> impl Iterator<Item = &FileEntry> {
         self.operators.iter().flat_map(|instance| &instance.files)
+    }
+
+    /// Records that all sources had read, rejected ones included.
+    pub fn records_read(&self) -> u64 {
+        let splits = self.sources.iter().flat_map(|source| &source.splits);
+        splits.map(|split| split.counts.read()).sum()
     }
 
     /// Bytes of keyed state in this checkpoint, shared files included.

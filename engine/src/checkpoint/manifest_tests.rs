@@ -22,7 +22,8 @@ pub(in crate::checkpoint) fn manifest_with_files(epoch: u64, hashes: &[u128]) ->
 pub(in crate::checkpoint) fn manifest(epoch: u64) -> Manifest {
     let split = Split { id: "a.json".into(), payload: json!({"path": "/in/a.json", "bytes": 12}) };
     let position = Some(json!({"offset": 18446744073709551615u64}));
-    let split = SplitState { split, position, finished: false, watermark: EventTime(1_000) };
+    let counts = SplitCounts { given: 7, rejected: 1 };
+    let split = SplitState { split, position, finished: false, watermark: EventTime(1_000), counts };
     let prepared = Prepared { committables: vec![Committable(json!("part-1"))], state: Some(json!([1, 2.5, null])) };
     let pack =
         FileEntry { name: "CURRENT".into(), object: PACK_NAME.into(), offset: 0, length: 16, hash: ContentHash(7) };

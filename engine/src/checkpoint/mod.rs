@@ -34,7 +34,7 @@ mod verify;
 
 pub use manifest::{
     ContentHash, FileEntry, InstanceEntry, Manifest, NodeCounts, NodeFingerprint, Note, SinkEntry, SourceState,
-    SplitState,
+    SplitCounts, SplitState,
 };
 pub use recovery::{PlanNode, RestoreRequest, check_fit};
 pub use savepoint::Checkpoint;

@@ -83,6 +83,9 @@ struct Schedule {
 /// The checkpoint that is under way.
 struct Running {
     barrier: Barrier,
+    started: Instant,
+    /// How often it has exceeded its timeout.
+    timeouts: u32,
     /// All sources had ended before the barrier.
     finished: bool,
     /// Tasks whose snapshot is still to come.
@@ -120,6 +123,7 @@ impl<'a> Coordinator<'a> {
             if self.requests.cancelled.load(Ordering::Relaxed) {
                 return Ok(AttemptEnd::Cancelled);
             }
+            self.check_timeout()?;
             if let Some(kind) = self.due_now() {
                 self.start_checkpoint(kind);
             }
@@ -162,6 +166,25 @@ impl<'a> Coordinator<'a> {
         self.schedule.due(input_ended, options.checkpoint_interval, options.checkpoint_min_pause, Instant::now())
     }
 
+    /// A checkpoint that only takes long stays sound: while that is tolerated, it is waited for.
+    fn check_timeout(&mut self) -> Result<()> {
+        let (options, names) = (&self.plan.options, &self.tasks.names);
+        let Some(running) = &mut self.running else { return Ok(()) };
+        let timeout = options.checkpoint_timeout;
+        if running.started.elapsed() < timeout.saturating_mul(running.timeouts.saturating_add(1)) {
+            return Ok(());
+        }
+        running.timeouts += 1;
+        let waiting = running.waiting.iter().map(|task| names[task.0].clone()).collect();
+        let error = EngineError::CheckpointTimeout { epoch: running.barrier.epoch.0, timeout, waiting };
+        if running.timeouts > options.tolerated_timeouts {
+            return Err(error);
+        }
+        tracing::warn!(job = options.job_name, %error, "a checkpoint takes long");
+        self.plan.monitor.note(format!("a checkpoint took longer than it may, which was tolerated: {error}"));
+        Ok(())
+    }
+
     fn start_checkpoint(&mut self, kind: BarrierKind) {
         let barrier = Barrier { epoch: *self.next_epoch, kind };
         *self.next_epoch = self.next_epoch.next();
@@ -169,6 +192,8 @@ impl<'a> Coordinator<'a> {
         self.schedule.last_started = Some(Instant::now());
         self.running = Some(Running {
             barrier,
+            started: Instant::now(),
+            timeouts: 0,
             finished: self.ended_sources.len() == self.tasks.barriers.len(),
             waiting: (0..self.tasks.task_count).map(TaskId).collect(),
             snapshots: Vec::with_capacity(self.tasks.task_count),
@@ -229,7 +254,7 @@ impl<'a> Coordinator<'a> {
         let (manifest, snapshots) = draft(&self.plan, epoch, running.finished, running.snapshots, now);
         let written = self.plan.store.write(manifest, &snapshots)?;
         self.publishers.commit(epoch, &written.checkpoint.manifest.sinks)?;
-        self.plan.monitor.checkpoint_completed(epoch, written.total_bytes);
+        self.plan.monitor.checkpoint_completed(&written.checkpoint.manifest, written.total_bytes);
         self.schedule.last_completed = Some(Instant::now());
         tracing::debug!(epoch = epoch.0, new_bytes = written.new_bytes, "checkpoint completed");
         for (target, reply) in running.savepoints {

@@ -7,7 +7,7 @@ use super::launch::Plan;
 use super::source::pool::NumberedSplit;
 use crate::Epoch;
 use crate::checkpoint::manifest::FORMAT;
-use crate::checkpoint::{Manifest, NodeCounts, NodeFingerprint, SinkEntry, SourceState};
+use crate::checkpoint::{Manifest, NodeCounts, NodeFingerprint, SinkEntry, SourceState, SplitCounts};
 use crate::graph::{JobGraph, Node};
 use crate::metrics::Counts;
 use crate::state::InstanceSnapshot;
@@ -34,6 +34,8 @@ pub fn draft(
             sources.entry(source.uid.clone()).or_default().push(source);
         }
     }
+    let sources: Vec<SourceState> = sources.into_iter().map(|(uid, subtasks)| merge_subtasks(uid, subtasks)).collect();
+    sources.iter().for_each(|source| check_conservation(plan, source, &counts));
     let manifest = Manifest {
         format: FORMAT,
         job_id: plan.job_id.clone(),
@@ -44,12 +46,30 @@ pub fn draft(
         max_parallelism: plan.max_parallelism,
         created_at_ms: now.0,
         nodes: fingerprints(&plan.graph),
-        sources: sources.into_iter().map(|(uid, subtasks)| merge_subtasks(uid, subtasks)).collect(),
+        sources,
         operators: Vec::new(),
         sinks,
         counts: graph_counts(&plan.graph, counts),
     };
     (manifest, operators)
+}
+
+/// I1 at a source: what its splits gave and rejected since the restored checkpoint is what its instances counted, so no
+/// split was read twice or passed over.
+fn check_conservation(plan: &Plan, source: &SourceState, counts: &[Counts]) {
+    let node = plan.graph.nodes().iter().position(|node| node.uid == source.uid).expect("a source is of the graph");
+    let before = plan.monitor.nodes[node].restored();
+    let (splits, restored) = (total(source), plan.source_state(&source.uid).map(total).unwrap_or_default());
+    let counted = (counts[node].rows_out - before.rows_out, counts[node].errors - before.errors);
+    let read = (splits.given - restored.given, splits.rejected - restored.rejected);
+    assert_eq!(read, counted, "I1: rows given and rejected by the splits of {}, and by its instances", source.uid);
+}
+
+fn total(source: &SourceState) -> SplitCounts {
+    source.splits.iter().fold(SplitCounts::default(), |mut sum, split| {
+        sum += split.counts;
+        sum
+    })
 }
 
 fn fingerprints(graph: &JobGraph) -> Vec<NodeFingerprint> {

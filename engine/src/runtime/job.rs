@@ -12,7 +12,7 @@ use super::layout::{Layout, instances};
 use super::monitor::Monitor;
 use super::options::{JobOptions, Restore};
 use super::publish::Publishers;
-use super::restart::{Restarts, Verdict};
+use super::restart::{Gained, Reason, Restarts, Verdict};
 use super::status::{JobState, JobSummary, Outcome};
 use crate::checkpoint::{CheckpointStore, PlanNode, Recovery, RestoreRequest, check_fit};
 use crate::graph::JobGraph;
@@ -45,6 +45,8 @@ struct Course {
     /// The number for the next checkpoint, as far as this run knows: above every one that it ever began.
     next_epoch: Epoch,
     restarts: Restarts,
+    /// Records of the input that a completed checkpoint covers, at most so far.
+    covered: u64,
 }
 
 impl Job {
@@ -55,14 +57,21 @@ impl Job {
             request: request_of(&self.options.restore),
             next_epoch: Epoch::ZERO.next(),
             restarts: Restarts::new(self.options.restart.clone()),
+            covered: 0,
         };
         loop {
             let (began, completed) = (Instant::now(), self.monitor.checkpoints());
             let outcome = match self.attempt(&backend, &mut course) {
                 Ok(outcome) => self.outcome_of(outcome),
                 Err(error) => {
-                    let progressed = self.monitor.checkpoints() > completed;
-                    self.after_failure(error, &mut course.restarts, progressed, began.elapsed())?
+                    let covered = self.monitor.records_covered();
+                    let gained = Gained {
+                        input: covered > course.covered,
+                        checkpoint: self.monitor.checkpoints() > completed,
+                        ran: began.elapsed(),
+                    };
+                    course.covered = course.covered.max(covered);
+                    self.after_failure(error, &mut course.restarts, gained)?
                 }
             };
             if let Some(outcome) = outcome {
@@ -89,15 +98,11 @@ impl Job {
     }
 
     /// Waits before the next attempt, or gives the error back where there is to be none.
-    fn after_failure(
-        &self,
-        error: EngineError,
-        restarts: &mut Restarts,
-        progressed: bool,
-        ran: Duration,
-    ) -> Result<Option<Outcome>> {
-        match restarts.after(&error, progressed, ran) {
-            Verdict::GiveUp => Err(error),
+    fn after_failure(&self, error: EngineError, restarts: &mut Restarts, gained: Gained) -> Result<Option<Outcome>> {
+        match restarts.after(&error, gained) {
+            Verdict::GiveUp(Reason::Hopeless) => Err(error),
+            Verdict::GiveUp(Reason::OutOfRestarts) => Err(EngineError::gave_up(restarts.attempt(), false, error)),
+            Verdict::GiveUp(Reason::NoProgress) => Err(EngineError::gave_up(restarts.fruitless(), true, error)),
             Verdict::RestartAfter(pause) => Ok(self.back_off(&error, restarts.attempt(), pause)),
         }
     }

@@ -59,6 +59,8 @@ pub struct RunningTasks {
     /// To every source task.
     pub barriers: Vec<(TaskId, Sender<Barrier>)>,
     pub task_count: usize,
+    /// By task: its head and subtask, for people.
+    pub names: Vec<String>,
     cancelled: Arc<AtomicBool>,
     threads: Vec<JoinHandle<()>>,
 }
@@ -89,6 +91,7 @@ impl RunningTasks {
             events,
             barriers: Vec::new(),
             task_count: 0,
+            names: Vec::new(),
             cancelled: Arc::clone(&cancelled),
             threads: Vec::new(),
         };
@@ -110,6 +113,7 @@ impl RunningTasks {
                 };
                 let outlets = task.nodes.iter().map(|node| wiring.take_outlets(*node, subtask)).collect();
                 let seat = Seat { plan: Arc::clone(&plan), task: index, subtask, outlets, world, end };
+                running.names.push(seat.place());
                 running.threads.push(seat.start()?);
             }
         }
@@ -153,7 +157,8 @@ impl Plan {
         Ok(Some(Arc::new(pool)))
     }
 
-    fn source_state(&self, uid: &str) -> Option<&SourceState> {
+    /// Where a source stood in the restored checkpoint.
+    pub fn source_state(&self, uid: &str) -> Option<&SourceState> {
         let manifest = &self.checkpoint.as_ref()?.manifest;
         manifest.sources.iter().find(|source| source.uid == uid)
     }
@@ -229,8 +234,12 @@ impl Seat {
         self.plan.graph.node(self.layout().nodes[0])
     }
 
+    fn place(&self) -> String {
+        format!("{}[{}]", self.head().name, self.subtask)
+    }
+
     fn start(self) -> Result<JoinHandle<()>> {
-        let place = format!("{}[{}]", self.head().name, self.subtask);
+        let place = self.place();
         let reporter = self.world.reporter.clone();
         let run = move || {
             let outcome = catch_unwind(AssertUnwindSafe(|| self.run()));

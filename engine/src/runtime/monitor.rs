@@ -29,6 +29,7 @@ struct Live {
     job_id: String,
     epoch: Epoch,
     checkpoints: u64,
+    records_covered: u64,
     last_checkpoint: Option<CompletedCheckpoint>,
     running_since: Option<Instant>,
     attempts: u32,
@@ -52,6 +53,7 @@ impl Monitor {
             job_id: String::new(),
             epoch: Epoch::ZERO,
             checkpoints: 0,
+            records_covered: 0,
             last_checkpoint: None,
             running_since: None,
             attempts: 0,
@@ -80,6 +82,7 @@ impl Monitor {
         live.state = JobState::Starting;
         live.job_id = job_id.to_string();
         live.epoch = restored.map_or(Epoch::ZERO, |manifest| manifest.epoch);
+        live.records_covered = restored.map_or(0, Manifest::records_read);
         live.holders.clear();
         for node in &self.nodes {
             let counted = restored.and_then(|manifest| manifest.counts.iter().find(|one| one.uid == node.uid));
@@ -114,19 +117,26 @@ impl Monitor {
         self.live.lock().running_since = Some(Instant::now());
     }
 
-    pub fn checkpoint_completed(&self, epoch: Epoch, bytes: u64) {
+    pub fn checkpoint_completed(&self, manifest: &Manifest, bytes: u64) {
+        let epoch = manifest.epoch;
         let mut live = self.live.lock();
         let at = Instant::now();
         let duration = live.running_since.take().map_or(Duration::ZERO, |since| at - since);
         assert!(epoch > live.epoch, "I5: epoch {epoch} comes after {}", live.epoch);
         live.epoch = epoch;
         live.checkpoints += 1;
+        live.records_covered = manifest.records_read();
         live.last_checkpoint = Some(CompletedCheckpoint { at, duration, bytes });
     }
 
     /// Completed in this run.
     pub fn checkpoints(&self) -> u64 {
         self.live.lock().checkpoints
+    }
+
+    /// Records of the input that the last completed checkpoint covers, those of earlier runs included.
+    pub fn records_covered(&self) -> u64 {
+        self.live.lock().records_covered
     }
 
     pub fn set_holder(&self, node: usize, subtask: usize, holder: Option<(String, EventTime)>) {

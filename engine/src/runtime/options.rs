@@ -16,6 +16,11 @@ pub const BATCH_BYTES_DEFAULT: usize = 4 << 20;
 pub const CHANNEL_BATCHES_DEFAULT: usize = 4;
 /// Checkpoints kept: the newest and two to fall back to.
 pub const RETAINED_CHECKPOINTS_DEFAULT: usize = 3;
+/// With the program's back-off these take about two minutes: longer than a service that restarts, a disk that is
+/// cleared or a network that comes back, and short enough that a defect shows on the same day.
+pub const FRUITLESS_RESTARTS_DEFAULT: u32 = 10;
+/// As in Flink.
+pub const CHECKPOINT_TIMEOUT_DEFAULT: Duration = Duration::from_secs(600);
 /// Memory for state caches and RocksDB of a job, in bytes.
 pub const MEMORY_BUDGET_DEFAULT: usize = 256 << 20;
 
@@ -33,22 +38,26 @@ pub enum Restore {
 
 /// When a failed job is started again from its last completed checkpoint.
 ///
-/// Only failures that may pass are retried; a bad record or state that does not fit fails the job at once.
+/// Only failures that may pass are retried; a bad record or state that does not fit fails the job at once. A failure
+/// that comes again and again at the same place ends the job however many restarts are allowed (I8).
 #[derive(Debug, Clone, PartialEq)]
 pub struct RestartStrategy {
-    /// Restarts without progress before the job fails for good; 0: never restart.
+    /// Restarts since the back-off was last short, before the job fails for good; 0: never restart.
     pub attempts_max: u32,
+    /// Restarts in a row after which no checkpoint covers more input than before, before the job fails for good.
+    pub fruitless_max: u32,
     pub initial_backoff: Duration,
     pub max_backoff: Duration,
     pub multiplier: f64,
-    /// A run of at least this long that completed a checkpoint makes the counter and the back-off start over.
+    /// A run of at least this long makes the count of restarts and the back-off start over.
     pub reset_after: Duration,
 }
 
 impl Default for RestartStrategy {
     fn default() -> Self {
         Self {
-            attempts_max: 10,
+            attempts_max: u32::MAX,
+            fruitless_max: FRUITLESS_RESTARTS_DEFAULT,
             initial_backoff: Duration::from_millis(100),
             max_backoff: Duration::from_secs(30),
             multiplier: 2.0,
@@ -89,6 +98,10 @@ pub struct JobOptions {
     pub checkpoint_interval: Option<Duration>,
     /// Rest between the end of a checkpoint and the start of the next periodic one.
     pub checkpoint_min_pause: Duration,
+    /// From the barrier until every task has taken its snapshot; a checkpoint that takes longer counts as failed.
+    pub checkpoint_timeout: Duration,
+    /// A checkpoint may exceed its timeout so many times over before the job fails and starts again.
+    pub tolerated_timeouts: u32,
     /// For tests: a source asks for a checkpoint after so many batches, and waits for its barrier.
     pub checkpoint_every_batches: Option<u64>,
     /// For tests: after each completed and committed checkpoint the job is torn down and recovers from it.
@@ -114,6 +127,8 @@ impl JobOptions {
             channel_batches: CHANNEL_BATCHES_DEFAULT,
             checkpoint_interval: Some(Duration::from_secs(10)),
             checkpoint_min_pause: Duration::ZERO,
+            checkpoint_timeout: CHECKPOINT_TIMEOUT_DEFAULT,
+            tolerated_timeouts: 0,
             checkpoint_every_batches: None,
             crash_after_checkpoint: false,
             state_dir: state_dir.into(),

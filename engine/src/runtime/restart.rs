@@ -8,18 +8,40 @@ use crate::EngineError;
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Verdict {
     RestartAfter(Duration),
-    GiveUp,
+    GiveUp(Reason),
 }
 
-/// Counts restarts since the last progress.
+/// Why a job is not started again.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Reason {
+    /// The same input must fail again, or the strategy allows no restart at all.
+    Hopeless,
+    /// The strategy's restarts are used up.
+    OutOfRestarts,
+    /// So many restarts in a row have brought the job no further (I8).
+    NoProgress,
+}
+
+/// What an attempt had come to when it failed.
+#[derive(Debug, Clone, Copy)]
+pub struct Gained {
+    /// It completed a checkpoint that covers more input than any before.
+    pub input: bool,
+    /// It completed a checkpoint.
+    pub checkpoint: bool,
+    pub ran: Duration,
+}
+
+/// Counts restarts: those since the back-off was last short, and those since the job last came further.
 pub struct Restarts {
     strategy: RestartStrategy,
     attempt: u32,
+    fruitless: u32,
 }
 
 impl Restarts {
     pub fn new(strategy: RestartStrategy) -> Self {
-        Self { strategy, attempt: 0 }
+        Self { strategy, attempt: 0, fruitless: 0 }
     }
 
     /// Number of the restart that was last granted, from 1.
@@ -27,19 +49,31 @@ impl Restarts {
         self.attempt
     }
 
-    /// An attempt failed after running for `ran`; `progressed`: it completed a checkpoint.
-    pub fn after(&mut self, error: &EngineError, progressed: bool, ran: Duration) -> Verdict {
-        if !error.is_transient() {
-            return Verdict::GiveUp;
+    /// Restarts in a row that brought the job no further.
+    pub fn fruitless(&self) -> u32 {
+        self.fruitless
+    }
+
+    pub fn after(&mut self, error: &EngineError, gained: Gained) -> Verdict {
+        if !error.is_transient() || self.strategy.attempts_max == 0 {
+            return Verdict::GiveUp(Reason::Hopeless);
         }
-        // Without a completed checkpoint nothing was gained: the same failure could go on for ever (I8).
-        if progressed && ran >= self.strategy.reset_after {
+        let long = gained.ran >= self.strategy.reset_after;
+        if long {
             self.attempt = 0;
         }
+        // A quiet input gives nothing to advance over: then a long healthy run counts as progress.
+        if gained.input || (gained.checkpoint && long) {
+            self.fruitless = 0;
+        }
+        if self.fruitless >= self.strategy.fruitless_max {
+            return Verdict::GiveUp(Reason::NoProgress);
+        }
         if self.attempt >= self.strategy.attempts_max {
-            return Verdict::GiveUp;
+            return Verdict::GiveUp(Reason::OutOfRestarts);
         }
         self.attempt += 1;
+        self.fruitless += 1;
         Verdict::RestartAfter(self.strategy.backoff(self.attempt))
     }
 }
@@ -50,32 +84,58 @@ mod tests {
 
     use super::*;
 
+    const SHORT: Duration = Duration::from_secs(1);
+    const LONG: Duration = Duration::from_secs(3600);
+
     fn transient() -> EngineError {
         EngineError::io("write", "/data", ErrorKind::StorageFull.into())
     }
 
-    fn strategy() -> RestartStrategy {
-        RestartStrategy { attempts_max: 2, ..RestartStrategy::default() }
+    fn gained(input: bool, checkpoint: bool, ran: Duration) -> Gained {
+        Gained { input, checkpoint, ran }
+    }
+
+    fn strategy(attempts_max: u32, fruitless_max: u32) -> Restarts {
+        Restarts::new(RestartStrategy { attempts_max, fruitless_max, ..RestartStrategy::default() })
+    }
+
+    fn pause_ms(verdict: Verdict) -> u128 {
+        let Verdict::RestartAfter(pause) = verdict else { panic!("{verdict:?}") };
+        pause.as_millis()
     }
 
     #[test]
     fn restarts_end_where_no_progress_is_made() {
-        let mut restarts = Restarts::new(strategy());
-        let long = Duration::from_secs(3600);
-        assert_eq!(restarts.after(&transient(), false, long), Verdict::RestartAfter(Duration::from_millis(100)));
-        assert_eq!(restarts.after(&transient(), false, long), Verdict::RestartAfter(Duration::from_millis(200)));
-        assert_eq!(restarts.after(&transient(), false, long), Verdict::GiveUp);
+        for (checkpoint, ran) in [(false, SHORT), (false, LONG), (true, SHORT)] {
+            let mut restarts = strategy(u32::MAX, 2);
+            let none = gained(false, checkpoint, ran);
+            assert!(matches!(restarts.after(&transient(), none), Verdict::RestartAfter(_)));
+            assert!(matches!(restarts.after(&transient(), none), Verdict::RestartAfter(_)));
+            assert_eq!(restarts.after(&transient(), none), Verdict::GiveUp(Reason::NoProgress));
+        }
     }
 
     #[test]
-    fn progress_over_some_time_starts_the_count_anew() {
-        let mut restarts = Restarts::new(strategy());
+    fn a_job_that_comes_further_goes_on_for_ever_with_longer_pauses() {
+        let mut restarts = strategy(u32::MAX, 2);
+        let pauses = [(); 12].map(|()| pause_ms(restarts.after(&transient(), gained(true, true, SHORT))));
+        assert_eq!(pauses, [100, 200, 400, 800, 1600, 3200, 6400, 12800, 25600, 30000, 30000, 30000]);
+    }
+
+    #[test]
+    fn a_long_healthy_run_over_quiet_input_starts_both_counts_anew() {
+        let mut restarts = strategy(2, 2);
         for _ in 0..10 {
-            let verdict = restarts.after(&transient(), true, Duration::from_secs(60));
-            assert_eq!(verdict, Verdict::RestartAfter(Duration::from_millis(100)));
+            assert_eq!(pause_ms(restarts.after(&transient(), gained(false, true, LONG))), 100);
         }
-        restarts.after(&transient(), true, Duration::from_secs(1));
-        assert_eq!(restarts.after(&transient(), true, Duration::from_secs(1)), Verdict::GiveUp, "it fails too soon");
+    }
+
+    #[test]
+    fn restarts_that_are_used_up_end_the_job_though_it_came_further() {
+        let mut restarts = strategy(1, 9);
+        assert_eq!(pause_ms(restarts.after(&transient(), gained(true, true, SHORT))), 100);
+        let verdict = restarts.after(&transient(), gained(true, true, SHORT));
+        assert_eq!(verdict, Verdict::GiveUp(Reason::OutOfRestarts));
     }
 
     #[test]
@@ -86,7 +146,9 @@ mod tests {
             EngineError::io("open", "/missing", ErrorKind::NotFound.into()),
         ];
         for error in permanent {
-            assert_eq!(Restarts::new(strategy()).after(&error, true, Duration::MAX), Verdict::GiveUp, "{error}");
+            let verdict = strategy(5, 5).after(&error, gained(true, true, LONG));
+            assert_eq!(verdict, Verdict::GiveUp(Reason::Hopeless), "{error}");
         }
+        assert_eq!(strategy(0, 5).after(&transient(), gained(true, true, LONG)), Verdict::GiveUp(Reason::Hopeless));
     }
 }

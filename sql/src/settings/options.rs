@@ -81,6 +81,9 @@ pub mod keys {
     pub const MAX_PARALLELISM: &str = "pipeline.max-parallelism";
     pub const PIPELINE_NAME: &str = "pipeline.name";
     pub const CHECKPOINT_INTERVAL: &str = "execution.checkpointing.interval";
+    pub const CHECKPOINT_MIN_PAUSE: &str = "execution.checkpointing.min-pause";
+    pub const CHECKPOINT_TIMEOUT: &str = "execution.checkpointing.timeout";
+    pub const TOLERABLE_CHECKPOINTS: &str = "execution.checkpointing.tolerable-failed-checkpoints";
     pub const CHECKPOINT_DIR: &str = "execution.checkpointing.dir";
     pub const RETAINED_CHECKPOINTS: &str = "execution.checkpointing.num-retained";
     pub const STATE_TTL: &str = "table.exec.state.ttl";
@@ -95,6 +98,7 @@ pub mod keys {
     pub const EXPONENTIAL_MULTIPLIER: &str = "restart-strategy.exponential-delay.backoff-multiplier";
     pub const EXPONENTIAL_RESET: &str = "restart-strategy.exponential-delay.reset-backoff-threshold";
     pub const EXPONENTIAL_ATTEMPTS: &str = "restart-strategy.exponential-delay.attempts-before-reset-backoff";
+    pub const FRUITLESS_ATTEMPTS: &str = "tidemill.restart.attempts-without-progress";
     pub const AGG_PHASE_STRATEGY: &str = "table.optimizer.agg-phase-strategy";
     pub const ROW_ERRORS: &str = "table.exec.row-errors";
     pub const NOT_NULL_ENFORCER: &str = "table.exec.sink.not-null-enforcer";
@@ -152,6 +156,24 @@ pub const OPTIONS: &[OptionSpec] = &[
         Some("10 s"),
         "Time between checkpoints, and so between results in files; 0 turns them off.",
     ),
+    own(
+        keys::CHECKPOINT_MIN_PAUSE,
+        ValueKind::Duration,
+        Some("0 ms"),
+        "Rest between the end of a checkpoint and the start of the next.",
+    ),
+    own(
+        keys::CHECKPOINT_TIMEOUT,
+        ValueKind::Duration,
+        Some("10 min"),
+        "How long the operators may take until all have come to a checkpoint; after that it has failed.",
+    ),
+    own(
+        keys::TOLERABLE_CHECKPOINTS,
+        ValueKind::Integer { min: 0, max: u32::MAX as u64 },
+        Some("0"),
+        "How often a checkpoint may exceed its timeout, and be waited for, before the job fails and restarts.",
+    ),
     own(keys::CHECKPOINT_DIR, ValueKind::Text, None, "Folder for checkpoints; `--state-dir` goes first."),
     alias("state.checkpoints.dir", keys::CHECKPOINT_DIR, ValueKind::Text),
     own(
@@ -208,7 +230,7 @@ pub const OPTIONS: &[OptionSpec] = &[
         keys::FIXED_ATTEMPTS,
         ValueKind::Integer { min: 0, max: u32::MAX as u64 },
         Some("1"),
-        "Restarts before the job fails for good.",
+        "Restarts in all before the job fails for good.",
     ),
     own(keys::FIXED_DELAY, ValueKind::Duration, Some("1 s"), "Time between failure and restart."),
     own(keys::EXPONENTIAL_INITIAL, ValueKind::Duration, Some("1 s"), "Time before the first restart."),
@@ -229,7 +251,13 @@ pub const OPTIONS: &[OptionSpec] = &[
         keys::EXPONENTIAL_ATTEMPTS,
         ValueKind::Integer { min: 1, max: u32::MAX as u64 },
         None,
-        "Restarts in a row before the job fails for good. Default: no limit.",
+        "Restarts since the time was last short, before the job fails for good. Default: no limit.",
+    ),
+    own(
+        keys::FRUITLESS_ATTEMPTS,
+        ValueKind::Integer { min: 0, max: u32::MAX as u64 },
+        None,
+        "Restarts in a row, none of which led to a checkpoint over a further row, before the job fails for good. Default: 10, or what the strategy's own option of attempts says where that is more.",
     ),
     own(
         keys::AGG_PHASE_STRATEGY,
@@ -287,7 +315,5 @@ pub const OPTIONS: &[OptionSpec] = &[
     nothing("state.backend", ValueKind::Text),
     nothing("state.backend.incremental", ValueKind::Bool),
     nothing("execution.checkpointing.incremental", ValueKind::Bool),
-    nothing("execution.checkpointing.timeout", ValueKind::Duration),
-    nothing("execution.checkpointing.min-pause", ValueKind::Duration),
     nothing("pipeline.object-reuse", ValueKind::Bool),
 ];

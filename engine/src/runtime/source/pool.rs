@@ -9,7 +9,7 @@ use std::time::{Duration, Instant};
 use parking_lot::Mutex;
 
 use crate::Result;
-use crate::checkpoint::{SourceState, SplitState};
+use crate::checkpoint::{SourceState, SplitCounts, SplitState};
 use crate::source::{Boundedness, Source};
 use crate::time::EventTime;
 
@@ -74,7 +74,13 @@ impl SplitPool {
         let found = self.source.discover()?;
         let mut dealt = self.dealt.lock();
         dealt.discovered_at = Instant::now();
-        let unread = |split| SplitState { split, position: None, finished: false, watermark: EventTime::MIN };
+        let unread = |split| SplitState {
+            split,
+            position: None,
+            finished: false,
+            watermark: EventTime::MIN,
+            counts: SplitCounts::default(),
+        };
         dealt.deal(found.into_iter().map(unread));
         Ok(())
     }

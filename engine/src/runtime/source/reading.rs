@@ -176,20 +176,24 @@ impl Reading {
     }
 
     fn give_out(&mut self, index: usize, rows: Batch, now: ProcessingTime) -> Result<Vec<Batch>> {
-        self.metrics.rows_in.add(rows.num_rows());
+        let read = rows.num_rows();
+        self.metrics.rows_in.add(read);
         self.metrics.bytes_in.add(rows.size_bytes());
         let split = &mut self.splits[index];
         let (batch, reached) = self.maker.make(rows)?.stamp(split.watermark, self.told);
         split.advance(reached, now);
+        split.counts.given += batch.num_rows() as u64;
+        split.counts.rejected += (read - batch.num_rows()) as u64;
         let starts = (0..batch.num_rows()).step_by(self.batch_rows);
         Ok(starts.map(|start| batch.slice(start, self.batch_rows.min(batch.num_rows() - start))).collect())
     }
 
-    fn rejected(&self, index: usize, rejected: &[Rejected], now: ProcessingTime) -> Result<Option<Batch>> {
+    fn rejected(&mut self, index: usize, rejected: &[Rejected], now: ProcessingTime) -> Result<Option<Batch>> {
         if rejected.is_empty() {
             return Ok(None);
         }
         self.metrics.errors.add(rejected.len());
+        self.splits[index].counts.rejected += rejected.len() as u64;
         rejected_rows(&self.splits[index].split.id, rejected, now).map(Some)
     }
 

@@ -4,7 +4,7 @@ use std::time::{Duration, Instant};
 
 use super::pool::NumberedSplit;
 use super::rows::RowMaker;
-use crate::checkpoint::SplitState;
+use crate::checkpoint::{SplitCounts, SplitState};
 use crate::source::{Position, Read, Rejected, Source, Split, SplitReader};
 use crate::time::{EventTime, ProcessingTime};
 use crate::{Batch, Result};
@@ -34,6 +34,8 @@ pub struct SplitRun {
     /// When a row last came, or when reading began.
     active_at: ProcessingTime,
     pub idle: bool,
+    /// Of the records up to the position.
+    pub counts: SplitCounts,
 }
 
 /// What a reader gave, still in the connector's columns.
@@ -63,7 +65,7 @@ impl Chunk {
 
 impl SplitRun {
     pub fn new(numbered: NumberedSplit, now: ProcessingTime) -> Self {
-        let SplitState { split, position, finished, watermark } = numbered.state;
+        let SplitState { split, position, finished, watermark, counts } = numbered.state;
         Self {
             number: numbered.number,
             split,
@@ -76,6 +78,7 @@ impl SplitRun {
             waits_until: None,
             active_at: now,
             idle: false,
+            counts,
         }
     }
 
@@ -183,6 +186,7 @@ impl SplitRun {
             position: self.current_position(),
             finished: self.finished,
             watermark: self.watermark,
+            counts: self.counts,
         }
     }
 

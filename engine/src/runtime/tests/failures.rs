@@ -5,6 +5,7 @@ use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::{Duration, Instant};
 
 use super::kit::*;
+use crate::checkpoint::{Manifest, SplitCounts};
 use crate::graph::{ChangelogMode, Exchange, NodeKind};
 use crate::operator::{MAIN_PORT, SIDE_PORT};
 use crate::runtime::testing::CollectSink;
@@ -52,14 +53,72 @@ fn a_job_without_progress_gives_up_with_the_cause() {
     let source = Arc::new(SplitsSource::new(random_splits(23, 2, 60)));
     let pipeline = pipeline_with(source, failing(3, true, u64::MAX), None);
     let restart =
-        RestartStrategy { attempts_max: 3, initial_backoff: Duration::from_millis(1), ..RestartStrategy::default() };
+        RestartStrategy { fruitless_max: 3, initial_backoff: Duration::from_millis(1), ..RestartStrategy::default() };
     let job = start(pipeline.graph.clone(), JobOptions { parallelism: 2, restart, ..options(folder.path()) }).unwrap();
     let error = job.wait().unwrap_err();
-    assert!(matches!(&error, EngineError::Internal { reason, .. } if reason.contains("told to panic")), "{error}");
+    let EngineError::GaveUp { restarts: 3, fruitless: true, cause, .. } = &error else { panic!("{error}") };
+    assert!(matches!(&**cause, EngineError::Internal { reason, .. } if reason.contains("told to panic")), "{error}");
+    assert!(error.to_string().contains("gave up after 3 restarts in a row"), "{error}");
     let status = job.status();
     assert_eq!((status.state, status.restarts), (JobState::Failed, 3));
     assert!(status.last_error.unwrap().contains("told to panic"));
     assert!(pipeline.results.rows().is_empty());
+}
+
+#[test]
+fn a_job_that_comes_further_with_every_attempt_is_restarted_as_often_as_it_takes() {
+    let splits = random_splits(28, 1, 300);
+    let folder = tempfile::tempdir().unwrap();
+    let mischief =
+        Mischief { fail_after_rows: Some(9), failures_left: AtomicU64::new(u64::MAX), ..Mischief::default() };
+    let pipeline = pipeline(SplitsSource::with(splits.clone(), mischief));
+    let mut options = JobOptions { batch_rows: 4, checkpoint_every_batches: Some(1), ..options(folder.path()) };
+    options.restart = RestartStrategy { fruitless_max: 2, max_backoff: Duration::from_millis(1), ..options.restart };
+    let summary = finish(&pipeline.graph, options);
+    assert!(summary.restarts > 20, "{} restarts", summary.restarts);
+    assert_eq!(pipeline.results.sorted_rows(), expected(&splits).0);
+}
+
+#[test]
+fn a_checkpoint_that_takes_too_long_fails_the_job_and_names_who_is_waited_for() {
+    let slow = || Mischief { slow: Some(Duration::from_millis(150)), ..Mischief::default() };
+    let job = |tolerated_timeouts| {
+        let folder = tempfile::tempdir().unwrap();
+        let pipeline = pipeline(SplitsSource::with(random_splits(29, 1, 12), slow()));
+        let options = JobOptions {
+            checkpoint_interval: Some(Duration::from_millis(10)),
+            checkpoint_timeout: Duration::from_millis(20),
+            tolerated_timeouts,
+            restart: RestartStrategy::never(),
+            batch_rows: 6,
+            ..options(folder.path())
+        };
+        run(&pipeline.graph, options)
+    };
+    let error = job(0).unwrap_err();
+    assert!(matches!(&error, EngineError::CheckpointTimeout { .. }), "{error}");
+    assert!(error.to_string().contains("waiting for Source[0]"), "{error}");
+    let summary = job(1000).unwrap();
+    assert!(summary.notes.iter().any(|note| note.contains("tolerated")), "{:?}", summary.notes);
+}
+
+#[test]
+fn every_split_accounts_for_its_records_through_failures() {
+    let splits = random_splits(30, 3, 80);
+    let folder = tempfile::tempdir().unwrap();
+    let failures_left = AtomicU64::new(6);
+    let mischief = Mischief { fail_after_rows: Some(30), failures_left, rejected_key: Some(4), ..Mischief::default() };
+    let pipeline = pipeline(SplitsSource::with(splits.clone(), mischief));
+    let options =
+        JobOptions { parallelism: 2, batch_rows: 4, checkpoint_every_batches: Some(3), ..options(folder.path()) };
+    let epoch = finish(&pipeline.graph, options).epoch;
+    let path = folder.path().join(format!("checkpoints/{:08}/MANIFEST", epoch.0));
+    let manifest = Manifest::decode(&path, &std::fs::read(&path).unwrap()).unwrap();
+    for (split, state) in splits.iter().zip(&manifest.sources[0].splits) {
+        let rejected = split.iter().filter(|row| row.0 == 4).count() as u64;
+        let expected = SplitCounts { given: split.len() as u64 - rejected, rejected };
+        assert_eq!(state.counts, expected, "{}", state.split.id);
+    }
 }
 
 #[test]
