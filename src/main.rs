@@ -1,5 +1,6 @@
 //! The `tidemill` program: the only place that knows the command line.
 
+use std::io::IsTerminal;
 use std::process::ExitCode;
 
 use clap::Parser;
@@ -21,7 +22,8 @@ use cli::{Cli, Command};
 
 fn main() -> ExitCode {
     let filter = tracing_subscriber::EnvFilter::try_from_env("TIDEMILL_LOG").unwrap_or_else(|_| "warn".into());
-    tracing_subscriber::fmt().with_env_filter(filter).with_writer(std::io::stderr).without_time().init();
+    let log = tracing_subscriber::fmt().with_env_filter(filter).with_writer(std::io::stderr).without_time();
+    log.with_ansi(std::io::stderr().is_terminal()).init();
     let exit = match Cli::parse().command {
         Command::Run(args) => run::run(&args),
         Command::Check(args) => explain::check(&args),

@@ -95,6 +95,12 @@ const COMMON_OPTIONS: &[OptionDef] = &[
         "a split that gives no row for so long stops holding time back",
     )
     .source(),
+    OptionDef::new(
+        "sink.parallelism",
+        OptionType::Integer { min: 1 },
+        "how many instances write; the job's parallelism unless given",
+    )
+    .sink(),
 ];
 
 /// All connectors of this program.

@@ -42,6 +42,8 @@ pub enum Parallelism {
     Job,
     /// One, whatever the job's parallelism: global aggregates, ordered output.
     One,
+    /// So many, whatever the job's parallelism: a sink that says so.
+    Fixed(usize),
 }
 
 /// What a node's rows mean together.

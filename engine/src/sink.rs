@@ -6,7 +6,7 @@ use serde::{Deserialize, Serialize};
 
 use crate::graph::ChangelogMode;
 use crate::operator::Subtask;
-use crate::time::ProcessingTime;
+use crate::time::{EventTime, ProcessingTime};
 use crate::{Batch, Epoch, Result};
 
 /// What a sink promises about each row; shown by EXPLAIN.
@@ -49,6 +49,9 @@ pub trait SinkWriter: Send {
     /// Everything written so far must survive a power cut before this returns; what is returned goes into the
     /// manifest of `epoch` and is committed once that is durable. `last`: no row will follow.
     fn prepare(&mut self, epoch: Epoch, last: bool) -> Result<Prepared>;
+
+    /// No row at or before `watermark` will follow, unless it is late. Comes before the barrier behind it.
+    fn on_watermark(&mut self, _watermark: EventTime) {}
 
     /// Called now and then (about every 50 ms) so that rows do not wait in a buffer for ever.
     fn on_time(&mut self, _now: ProcessingTime) -> Result<()> {

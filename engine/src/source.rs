@@ -81,6 +81,12 @@ pub trait Source: Send + Sync + Debug {
     /// All splits that exist now, in the order in which they are best read.
     fn discover(&self) -> Result<Vec<Split>>;
 
+    /// What a split is a part of, such as a file that is read in ranges. The parts of one whole are those of its first
+    /// discovery: where it has grown since, other parts of it are not read.
+    fn whole(&self, split: &Split) -> String {
+        split.id.clone()
+    }
+
     /// How often to look for new splits; `None` where the first discovery is final.
     fn discovery_interval(&self) -> Option<Duration> {
         None

@@ -3,6 +3,7 @@
 use std::collections::{BTreeMap, BTreeSet};
 use std::fs;
 use std::path::{Path, PathBuf};
+use std::time::UNIX_EPOCH;
 
 use serde::Deserialize;
 use tidemill_engine::sink::{Committable, Committer};
@@ -11,17 +12,23 @@ use tidemill_engine::{EngineError, Epoch, Result};
 use super::durable;
 use super::names::{PartName, owner_tag};
 use super::part::lost;
+use super::partition_commit::{Moment, PartitionCommit};
 use super::writer::{HiddenFile, KeptFiles, folder_path};
 
 pub struct FileCommitter {
     pub root: PathBuf,
     pub owner: String,
     pub success_file: Option<String>,
+    pub partition_commit: PartitionCommit,
+    /// Partitions with visible rows that are not marked as complete; since when, in epoch milliseconds.
+    pub pending: BTreeMap<String, i64>,
 }
 
 impl Committer for FileCommitter {
     fn commit(&mut self, epoch: Epoch, committables: &[Committable]) -> Result<()> {
-        let mut files = committables.iter().map(hidden_file).collect::<Result<Vec<_>>>()?;
+        let moment = committables.iter().filter_map(Moment::of).reduce(Moment::together);
+        let files = committables.iter().filter(|committable| Moment::of(committable).is_none());
+        let mut files = files.map(hidden_file).collect::<Result<Vec<_>>>()?;
         files.retain(|file| self.committed(file.owner().unwrap_or(&self.owner)) < Some(epoch));
         let mut folders = BTreeSet::new();
         for file in &files {
@@ -30,7 +37,10 @@ impl Committer for FileCommitter {
             folders.insert(folder);
         }
         folders.iter().try_for_each(|folder| durable::sync_folder(folder))?;
-        if files.is_empty() { Ok(()) } else { self.remember(epoch) }
+        if !files.is_empty() {
+            self.remember(epoch)?;
+        }
+        moment.map_or(Ok(()), |moment| self.mark_complete(files, moment))
     }
 
     fn discard_unknown(&mut self, job_id: &str, restored: Epoch, kept: &[serde_json::Value]) -> Result<()> {
@@ -52,6 +62,8 @@ impl Committer for FileCommitter {
         for (path, (name, epoch)) in own.published {
             if epoch > restored {
                 withdraw(&path, &name, epoch, restored, known.contains(&name.hidden()))?;
+            } else {
+                self.expect_marker(&path);
             }
         }
         Ok(())
@@ -71,6 +83,39 @@ impl Committer for FileCommitter {
 }
 
 impl FileCommitter {
+    /// Marks the partitions that are complete now, those of `files` among them. A partition that gets further rows is
+    /// marked again.
+    fn mark_complete(&mut self, files: Vec<HiddenFile>, moment: Moment) -> Result<()> {
+        let Some(success) = &self.success_file else { return Ok(()) };
+        for file in files.into_iter().filter(|file| !file.folder.is_empty()) {
+            self.pending.entry(file.folder).or_insert(moment.now_ms);
+        }
+        let (commit, root) = (&self.partition_commit, &self.root);
+        let complete =
+            |(folder, since): (&String, &i64)| commit.is_complete(folder, *since, moment).then(|| folder.clone());
+        let complete: Vec<String> = self.pending.iter().filter_map(complete).collect();
+        for folder in complete {
+            durable::mark(&folder_path(root, &folder).join(success))?;
+            self.pending.remove(&folder);
+        }
+        Ok(())
+    }
+
+    /// At a start: a partition with visible rows and no marker is still to be marked.
+    fn expect_marker(&mut self, path: &Path) {
+        let Some(success) = self.success_file.as_ref().filter(|_| self.partition_commit.needs_moments()) else {
+            return;
+        };
+        let Some(folder) = path.parent().filter(|folder| !folder.join(success).exists()) else { return };
+        let below = folder.strip_prefix(&self.root).ok().and_then(Path::to_str).filter(|below| !below.is_empty());
+        let Some(below) = below else { return };
+        let written = fs::metadata(path).and_then(|metadata| metadata.modified()).ok();
+        let since =
+            written.and_then(|time| time.duration_since(UNIX_EPOCH).ok()).map_or(0, |age| age.as_millis() as i64);
+        let known = self.pending.entry(below.to_string()).or_insert(since);
+        *known = since.min(*known);
+    }
+
     /// The newest epoch whose files were all published by `owner` (another one where the job began from a savepoint).
     /// Redoing its commit is not needed, so files that somebody took away since then are not missed. An unreadable note
     /// counts as none.

@@ -22,6 +22,7 @@ mod names;
 mod options;
 mod part;
 mod partition;
+mod partition_commit;
 mod sink;
 mod source;
 #[cfg(test)]

@@ -7,6 +7,7 @@ use std::time::Duration;
 use arrow::datatypes::{Schema, SchemaRef};
 use regex::Regex;
 
+use super::partition_commit::{PartitionCommit, TimeExtractor, Trigger};
 use crate::compression::Compression;
 use crate::format::{FORMATS, Format, FormatOption, FormatProblem};
 use crate::options::{OptionDef, OptionProblem, OptionType};
@@ -77,10 +78,42 @@ const ON_CHECKPOINT: OptionDef = OptionDef::new(
 .sink();
 const POLICY: OptionDef = OptionDef::new(
     "sink.partition-commit.policy.kind",
-    OptionType::Choice(&["success-file", "none"]),
-    "what marks the output, and each partition, as complete when a bounded input has ended",
+    OptionType::Described("'success-file' or 'none'"),
+    "what marks a partition as complete; where neither this nor a trigger is given, success files are written when a bounded input has ended, and only then",
 )
-.default("success-file")
+.sink();
+const TRIGGER: OptionDef = OptionDef::new(
+    "sink.partition-commit.trigger",
+    OptionType::Choice(&["process-time", "partition-time"]),
+    "when a partition is complete: so long after its first row by the machine's clock, or when the watermark has passed its own time ('process-time' unless given)",
+)
+.sink();
+const DELAY: OptionDef = OptionDef::new(
+    "sink.partition-commit.delay",
+    OptionType::Duration,
+    "how long after that moment; for hourly partitions and 'partition-time', one hour",
+)
+.default("0 s")
+.sink();
+const WATERMARK_ZONE: OptionDef = OptionDef::new(
+    "sink.partition-commit.watermark-time-zone",
+    OptionType::Text,
+    "zone of the partitions' times, where the watermark is on a TIMESTAMP_LTZ",
+)
+.default("UTC")
+.sink();
+const TIME_PATTERN: OptionDef = OptionDef::new(
+    "partition.time-extractor.timestamp-pattern",
+    OptionType::Text,
+    "a partition's time from its values, such as '$day $hour:00:00'; otherwise the first value is the time",
+)
+.sink();
+const TIME_EXTRACTOR: OptionDef = OptionDef::new(
+    "partition.time-extractor.kind",
+    OptionType::Choice(&["default"]),
+    "how a partition's values tell its time",
+)
+.default("default")
 .sink();
 const SUCCESS_FILE: OptionDef =
     OptionDef::new("sink.partition-commit.success-file.name", OptionType::Text, "name of the file that marks the end")
@@ -101,6 +134,11 @@ const OPTIONS: &[OptionDef] = &[
     CHECK_INTERVAL,
     ON_CHECKPOINT,
     POLICY,
+    TRIGGER,
+    DELAY,
+    WATERMARK_ZONE,
+    TIME_EXTRACTOR,
+    TIME_PATTERN,
     SUCCESS_FILE,
 ];
 
@@ -146,8 +184,9 @@ pub struct SinkOptions {
     pub inactivity_interval: Duration,
     pub check_interval: Duration,
     pub roll_on_checkpoint: bool,
-    /// `None`: the end is not marked.
+    /// `None`: nothing is marked as complete.
     pub success_file: Option<String>,
+    pub partition_commit: PartitionCommit,
 }
 
 impl FileTable {
@@ -206,6 +245,7 @@ impl SinkOptions {
             return Err(problem.hint("leave the option out, or use a format of lines such as 'json'"));
         }
         let success_file = spec.text(&SUCCESS_FILE).filter(|_| spec.text(&POLICY) != Some("none"));
+        check_policy(spec.text(&POLICY))?;
         if success_file.is_some_and(|name| name.is_empty() || name.contains('/')) {
             return Err(OptionProblem::at(SUCCESS_FILE.key, "a file name without folders is needed"));
         }
@@ -216,8 +256,40 @@ impl SinkOptions {
             check_interval: interval(&CHECK_INTERVAL)?,
             roll_on_checkpoint,
             success_file: success_file.map(str::to_string),
+            partition_commit: partition_commit(spec)?,
         })
     }
+}
+
+fn check_policy(policy: Option<&str>) -> Result<(), OptionProblem> {
+    let Some(policy) = policy.filter(|policy| !["success-file", "none"].contains(policy)) else { return Ok(()) };
+    let problem = OptionProblem::at(POLICY.key, format!("there is no partition commit policy '{policy}'"));
+    Err(match policy {
+        _ if policy.contains("metastore") => {
+            problem.hint("no metastore is kept here: 'success-file' marks complete partitions with a file")
+        }
+        _ => problem.hint("write 'success-file' or 'none'"),
+    })
+}
+
+fn partition_commit(spec: &TableSpec) -> Result<PartitionCommit, OptionProblem> {
+    let asked = [&POLICY, &TRIGGER, &DELAY].iter().any(|option| spec.options.contains_key(option.key));
+    let zone_name = spec.text(&WATERMARK_ZONE).unwrap_or_default();
+    let zone = zone_name.parse().map_err(|_| {
+        let message = format!("option '{}': there is no time zone '{zone_name}'", WATERMARK_ZONE.key);
+        OptionProblem::at(WATERMARK_ZONE.key, message).hint("write a name such as 'Europe/Berlin' or 'UTC'")
+    })?;
+    let pattern = spec.text(&TIME_PATTERN).map(str::to_string);
+    let trigger = match spec.text(&TRIGGER) {
+        Some("partition-time") if spec.partition_keys.is_empty() => {
+            let problem = OptionProblem::at(TRIGGER.key, "'partition-time' needs PARTITIONED BY columns");
+            return Err(problem.hint("declare PARTITIONED BY (...), or leave the option out"));
+        }
+        Some("partition-time") => Trigger::PartitionTime(TimeExtractor { pattern, zone }),
+        _ if asked => Trigger::ProcessTime,
+        _ => Trigger::AtEnd,
+    };
+    Ok(PartitionCommit { trigger, delay: spec.duration(&DELAY)?.unwrap_or_default() })
 }
 
 /// A local path from a path or a `file:` URI.

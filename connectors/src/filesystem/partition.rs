@@ -65,6 +65,12 @@ fn write_text(out: &mut String, column: &dyn Array, row: usize) -> Result<()> {
     Ok(())
 }
 
+/// Keys and values of a folder below the table's path.
+pub fn folder_values(folder: &str) -> Vec<(String, String)> {
+    let parts = folder.split('/').filter_map(|part| part.split_once('='));
+    parts.map(|(key, value)| (unescape(key), unescape(value))).collect()
+}
+
 fn escape(out: &mut String, text: &str) {
     for c in text.chars() {
         if c.is_ascii_control() || ESCAPED.contains(c) {

@@ -1,5 +1,7 @@
 //! The sink as the engine sees it: makes writers and the committer.
 
+use std::collections::BTreeMap;
+
 use arrow::datatypes::SchemaRef;
 use tidemill_engine::Result;
 use tidemill_engine::graph::ChangelogMode;
@@ -49,6 +51,8 @@ impl Sink for FileSink {
             root: self.target.root.clone(),
             owner: owner_tag(job_id),
             success_file: self.target.options.success_file.clone(),
+            partition_commit: self.target.options.partition_commit.clone(),
+            pending: BTreeMap::new(),
         })))
     }
 }

@@ -82,6 +82,10 @@ impl Source for FileSource {
         Ok(files.into_iter().flat_map(|file| self.cut(file)).collect())
     }
 
+    fn whole(&self, split: &Split) -> String {
+        FileSplit::deserialize(&split.payload).map_or_else(|_| split.id.clone(), |payload| payload.file.path)
+    }
+
     fn discovery_interval(&self) -> Option<Duration> {
         self.options.monitor_interval
     }
@@ -114,12 +118,11 @@ impl FileSource {
         self.table.format.splits_at_newlines() && self.compression(path) == Compression::None
     }
 
-    /// The splits of a file: ranges depend on its size alone. A file that is found while monitoring may grow later and
-    /// must not be cut differently then, so it is one split, up to the size that it has now.
+    /// The splits of a file: ranges depend on its size alone. One that is found while monitoring is read up to the size
+    /// that it has then; what it grows by later is not part of it.
     fn cut(&self, file: FoundFile) -> Vec<Split> {
         let lines = self.has_plain_lines(Path::new(&file.path));
-        let monitors = self.options.monitor_interval.is_some();
-        let step = if lines && !monitors { self.options.split_size } else { u64::MAX };
+        let step = if lines { self.options.split_size } else { u64::MAX };
         let starts = (0..).map(|n: u64| n.saturating_mul(step)).take_while(|start| *start < file.size_bytes);
         let split = |start: u64| {
             let end = start.saturating_add(step).min(file.size_bytes);

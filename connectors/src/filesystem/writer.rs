@@ -10,12 +10,13 @@ use arrow::error::ArrowError;
 use serde::{Deserialize, Serialize};
 use serde_json::json;
 use tidemill_engine::sink::{Committable, Prepared, SinkWriter, WriterContext};
-use tidemill_engine::time::ProcessingTime;
+use tidemill_engine::time::{EventTime, ProcessingTime};
 use tidemill_engine::{Batch, EngineError, Epoch, Result, RowKind};
 
 use super::names::{PartName, owner_tag};
 use super::options::SinkOptions;
 use super::part::{PartFile, PartFormat};
+use super::partition_commit::Moment;
 use super::{durable, partition};
 
 /// Files that one writer keeps open; with more partitions than that, the one written longest ago is closed.
@@ -95,6 +96,8 @@ pub struct PartWriter {
     /// Folders with names that are not durable yet.
     unsynced: Vec<PathBuf>,
     checked: ProcessingTime,
+    now: ProcessingTime,
+    watermark: EventTime,
 }
 
 impl PartWriter {
@@ -110,6 +113,8 @@ impl PartWriter {
             closed: Vec::new(),
             unsynced: Vec::new(),
             checked: context.now,
+            now: context.now,
+            watermark: EventTime::MIN,
         };
         for kept in restored.into_iter().flat_map(|kept| kept.open) {
             writer.resume(kept, context.now)?;
@@ -177,6 +182,7 @@ impl PartWriter {
             let oldest = self.open.iter().min_by_key(|(_, part)| part.written).map(|(folder, _)| folder.clone());
             self.close(&oldest.expect("some file is open"))?;
         }
+        self.target.options.partition_commit.check(folder).map_err(|text| self.without_time(folder, text))?;
         let name = self.next_name();
         let path = self.folder(folder);
         durable::create_folders(&path)?;
@@ -236,6 +242,16 @@ impl PartWriter {
         }
     }
 
+    fn without_time(&self, folder: &str, text: String) -> EngineError {
+        EngineError::BadRow {
+            operator: format!("files in {}", self.target.root.display()),
+            reason: format!("the partition {folder} tells no time: '{text}' is not like '2024-12-31 23:59:59'"),
+            row: "(the partition's first)".to_string(),
+            hint: "let 'partition.time-extractor.timestamp-pattern' make such a text, and filter other rows out"
+                .to_string(),
+        }
+    }
+
     fn sync_folders(&mut self) -> Result<()> {
         self.unsynced.drain(..).try_for_each(|folder| durable::sync_folder(&folder))
     }
@@ -254,6 +270,7 @@ impl PartWriter {
 impl SinkWriter for PartWriter {
     fn write(&mut self, batch: &Batch, now: ProcessingTime) -> Result<()> {
         let appends = batch.kinds().is_none() || (0..batch.num_rows()).all(|row| batch.kind(row) == RowKind::Insert);
+        self.now = self.now.max(now);
         assert!(appends, "files take appends only, so no plan sends them other changes");
         // The table's own column names, whatever the query called them.
         let rows = RecordBatch::try_new(self.target.schema.clone(), batch.rows().columns().to_vec())
@@ -271,15 +288,22 @@ impl SinkWriter for PartWriter {
         let state = self.keep_open()?;
         self.sync_folders()?;
         let ending = self.target.part.ending();
-        let committables = self.closed.drain(..).map(|part| {
+        let files = self.closed.drain(..).map(|part| {
             let ClosedPart { folder, name, length } = part;
             let file = HiddenFile { folder, hidden: name.hidden(), published: name.published(epoch, &ending), length };
             Committable(json!(file))
         });
-        Ok(Prepared { committables: committables.collect(), state })
+        let moment = Moment::new(self.now, self.watermark).committable();
+        let moment = self.target.options.partition_commit.needs_moments().then_some(moment);
+        Ok(Prepared { committables: files.chain(moment).collect(), state })
+    }
+
+    fn on_watermark(&mut self, watermark: EventTime) {
+        self.watermark = self.watermark.max(watermark);
     }
 
     fn on_time(&mut self, now: ProcessingTime) -> Result<()> {
+        self.now = self.now.max(now);
         let options = &self.target.options;
         let age_ms = |then: ProcessingTime| u128::try_from(now.0.saturating_sub(then.0)).unwrap_or(0);
         if age_ms(self.checked) < options.check_interval.as_millis() {

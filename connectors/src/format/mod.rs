@@ -6,6 +6,7 @@ use arrow::datatypes::SchemaRef;
 use tidemill_engine::source::Rejected;
 use tidemill_engine::{Batch, Result};
 
+mod charset;
 mod column;
 pub mod csv;
 mod flaw;

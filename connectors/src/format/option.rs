@@ -69,6 +69,15 @@ impl<'a> OptionReader<'a> {
         }
     }
 
+    /// What `parse` makes of the value; its error says what to write instead.
+    pub(crate) fn parsed<T: Default>(&mut self, key: &str, parse: impl Fn(&str) -> Result<T, String>) -> T {
+        let Some(value) = self.text(key) else { return T::default() };
+        parse(value).unwrap_or_else(|hint| {
+            self.problems.push(FormatProblem::value(key, value, hint));
+            T::default()
+        })
+    }
+
     /// One of the given words, in any case.
     pub(crate) fn choice<T: Copy>(&mut self, key: &str, default: T, choices: &[(&str, T)]) -> T {
         let Some(value) = self.text(key) else { return default };

@@ -10,6 +10,7 @@ use arrow::datatypes::{
 };
 use tidemill_engine::{EngineError, Result};
 
+use super::charset::Charset;
 use super::column::{Column, Values, finish};
 use super::flaw::{Flaw, Parsed, type_name};
 use super::option::OptionReader;
@@ -19,15 +20,16 @@ use crate::framing::next_line;
 
 #[derive(Debug, Clone, PartialEq, Default)]
 pub struct RawOptions {
+    pub charset: Charset,
     pub little_endian: bool,
 }
 
 pub const OPTIONS: &[FormatOption] = &[
     FormatOption {
         key: "raw.charset",
-        value_type: "UTF-8",
+        value_type: "a name such as UTF-8, ISO-8859-1, windows-1252, GBK, Shift_JIS",
         default: Some("UTF-8"),
-        description: "of STRING columns; only UTF-8 is supported, and what is not UTF-8 is replaced by U+FFFD",
+        description: "of a STRING column; bytes that are no text become U+FFFD, characters that the charset lacks become ?",
     },
     FormatOption {
         key: "raw.endianness",
@@ -39,9 +41,9 @@ pub const OPTIONS: &[FormatOption] = &[
 
 impl RawOptions {
     pub(super) fn read(reader: &mut OptionReader<'_>) -> Self {
-        reader.choice("raw.charset", (), &[("UTF-8", ()), ("UTF8", ())]);
+        let charset = reader.parsed("raw.charset", Charset::of_name);
         let endianness = &[("big-endian", false), ("little-endian", true)];
-        Self { little_endian: reader.choice("raw.endianness", false, endianness) }
+        Self { charset, little_endian: reader.choice("raw.endianness", false, endianness) }
     }
 }
 
@@ -100,7 +102,7 @@ impl RowDecoder for RawDecoder {
             for column in &mut self.columns {
                 let text = matches!(column.values, Values::Text(_));
                 let value = &block.bytes[at..if text { line.end } else { end }];
-                if let Err(flaw) = read_value(value, column, self.options.little_endian) {
+                if let Err(flaw) = read_value(value, column, &self.options) {
                     self.rejection.reject(&flaw, value, block.offset + at as u64, &mut Vec::new())?;
                 }
             }
@@ -112,9 +114,10 @@ impl RowDecoder for RawDecoder {
     }
 }
 
-fn read_value(bytes: &[u8], column: &mut Column, little_endian: bool) -> Parsed<()> {
+fn read_value(bytes: &[u8], column: &mut Column, options: &RawOptions) -> Parsed<()> {
+    let little_endian = options.little_endian;
     match &mut column.values {
-        Values::Text(texts) => texts.push(String::from_utf8_lossy(bytes).as_bytes()),
+        Values::Text(texts) => texts.push(options.charset.decode(bytes).as_bytes()),
         Values::Binary(texts) => texts.push(bytes),
         Values::Boolean(values) => values.push(fixed::<1>(bytes, little_endian)? != [0]),
         Values::Int8(values) => values.push(i8::from_be_bytes(fixed(bytes, little_endian)?)),
@@ -153,7 +156,7 @@ impl RowEncoder for RawEncoder {
             if column.is_null(row) {
                 return Err(unwritable("NULL", "filter NULL out, or replace it with COALESCE"));
             }
-            write_value(column, row, self.options.little_endian, out)?;
+            write_value(column, row, &self.options, out)?;
             if memchr::memchr(b'\n', &out[start..]).is_some() {
                 return Err(unwritable("a value with a newline in it", "use the json or csv format"));
             }
@@ -163,10 +166,10 @@ impl RowEncoder for RawEncoder {
     }
 }
 
-fn write_value(column: &ArrayRef, row: usize, little_endian: bool, out: &mut Vec<u8>) -> Result<()> {
+fn write_value(column: &ArrayRef, row: usize, options: &RawOptions, out: &mut Vec<u8>) -> Result<()> {
     let start = out.len();
     match column.data_type() {
-        DataType::Utf8 => out.extend_from_slice(column.as_string::<i32>().value(row).as_bytes()),
+        DataType::Utf8 => options.charset.encode(column.as_string::<i32>().value(row), out),
         DataType::Binary => out.extend_from_slice(column.as_binary::<i32>().value(row)),
         DataType::Boolean => out.push(u8::from(column.as_boolean().value(row))),
         DataType::Int8 => out.extend_from_slice(&column.as_primitive::<Int8Type>().value(row).to_be_bytes()),
@@ -177,7 +180,7 @@ fn write_value(column: &ArrayRef, row: usize, little_endian: bool, out: &mut Vec
         DataType::Float64 => out.extend_from_slice(&column.as_primitive::<Float64Type>().value(row).to_be_bytes()),
         other => return Err(unwritable(&type_name(other), "use the json or csv format")),
     }
-    if little_endian && column.data_type().is_numeric() {
+    if options.little_endian && column.data_type().is_numeric() {
         out[start..].reverse();
     }
     Ok(())
@@ -220,12 +223,23 @@ mod tests {
     }
 
     #[test]
+    fn texts_may_have_another_charset() {
+        let options = RawOptions { charset: Charset::of_name("GBK").expect("a charset"), ..RawOptions::default() };
+        let decoded = decode(&options, DataType::Utf8, b"\xC4\xE3\nab").expect("any bytes are text");
+        let expected = arrow::array::StringArray::from(vec!["你", "ab"]);
+        assert_eq!(decoded.rows.column(0).as_string::<i32>(), &expected);
+        let mut bytes = Vec::new();
+        encoder(&options, &decoded.rows.schema()).expect("encoder").encode(&decoded.rows, &mut bytes).expect("encoded");
+        assert_eq!(bytes, b"\xC4\xE3\nab\n");
+    }
+
+    #[test]
     fn what_is_encoded_decodes_to_the_same_rows() {
         use DataType::{Binary, Boolean, Float32, Float64, Int8, Int16, Int32, Int64, Utf8};
         let mut random = rand_chacha::ChaCha8Rng::seed_from_u64(1);
         for data_type in [Utf8, Binary, Boolean, Int8, Int16, Int32, Int64, Float32, Float64] {
             for little_endian in [false, true] {
-                let options = RawOptions { little_endian };
+                let options = RawOptions { little_endian, ..RawOptions::default() };
                 for _ in 0..200 {
                     let rows = crate::format::test_rows::random_batch(&schema(data_type.clone()), 1, &mut random);
                     let mut bytes = Vec::new();

@@ -114,6 +114,9 @@ impl Chain {
             if moved {
                 self.slots[index].ctx.watermark = watermark;
                 self.call(index, now, |operator, ctx, out| operator.on_watermark(watermark, ctx, out))?;
+                if let Body::Sink(writer) = &mut self.slots[index].body {
+                    writer.on_watermark(watermark);
+                }
                 self.slots[index].metrics.watermark_ms.set(watermark.0);
             }
             // Slots beside a reader get its watermark too, which is never ahead of their own.

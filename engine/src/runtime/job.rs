@@ -149,8 +149,8 @@ impl Job {
         let nodes: Vec<PlanNode> = self.graph.nodes().iter().map(|node| self.plan_node(node)).collect();
         let max_parallelism =
             recovery.checkpoint.as_ref().map_or(self.options.max_parallelism, |one| one.manifest.max_parallelism);
-        if self.options.parallelism > usize::from(max_parallelism) {
-            let wanted = self.options.parallelism;
+        let wanted = nodes.iter().map(|node| node.parallelism).max().unwrap_or(0).max(self.options.parallelism);
+        if wanted > usize::from(max_parallelism) {
             let reason = format!("parallelism {wanted} is more than the maximum parallelism {max_parallelism}");
             return Err(EngineError::StateMismatch { reasons: vec![reason] });
         }

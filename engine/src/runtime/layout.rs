@@ -78,6 +78,7 @@ pub fn instances(node: &Node, parallelism: usize) -> usize {
     match node.parallelism {
         Parallelism::Job => parallelism,
         Parallelism::One => 1,
+        Parallelism::Fixed(count) => count,
     }
 }
 

@@ -49,10 +49,11 @@ fn describe_exchange(exchange: &Exchange, sender: &Node) -> String {
     }
 }
 
-fn describe_parallelism(parallelism: Parallelism) -> &'static str {
+fn describe_parallelism(parallelism: Parallelism) -> String {
     match parallelism {
-        Parallelism::Job => "job",
-        Parallelism::One => "1",
+        Parallelism::Job => "job".into(),
+        Parallelism::One => "1".into(),
+        Parallelism::Fixed(count) => count.to_string(),
     }
 }
 

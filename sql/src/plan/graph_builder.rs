@@ -75,10 +75,10 @@ impl GraphBuilder {
 
 /// The edge from a node to a reader that does not care how rows are spread.
 pub(crate) fn any_exchange(from: Parallelism, to: Parallelism) -> Exchange {
-    match (from, to) {
-        (Parallelism::Job, Parallelism::One) => Exchange::Single,
-        (Parallelism::One, Parallelism::Job) => Exchange::Rebalance,
-        _ => Exchange::Forward,
+    match to {
+        _ if from == to => Exchange::Forward,
+        Parallelism::One => Exchange::Single,
+        Parallelism::Job | Parallelism::Fixed(_) => Exchange::Rebalance,
     }
 }
 

@@ -8,13 +8,14 @@ use datafusion_expr::{Expr, LogicalPlan};
 use datafusion_physical_expr::expressions::{IsNotNullExpr, Literal};
 use sqlparser::ast::{Ident, SelectItem, SetExpr, Spanned};
 use sqlparser::tokenizer::Span;
-use tidemill_engine::graph::{ChangelogMode, NodeKind};
+use tidemill_engine::graph::{ChangelogMode, Exchange, NodeKind, Parallelism};
 use tidemill_engine::sink::{Guarantee, Sink};
 
 use super::casts;
 use super::graph_builder::{NodeDraft, detail};
 use super::physical::{Physical, column_index};
 use super::sink_check::{Demand, demand};
+use super::sink_parallelism::Instances;
 use super::stream::Stream;
 use super::translate::Translator;
 use super::{narrow_sums, table, upsert};
@@ -61,9 +62,10 @@ pub(super) fn add_table_sink(
         .map_err(|problem| option_diagnostic(definition, &problem).or_at(insert.table.span))?;
     let rows = rows.project(columns, Arc::clone(&schema)).map_err(plain)?;
     let event_time = event_time(definition, &schema);
+    let instances = Instances::of(definition, &rows, &schema).map_err(|found| found.or_at(insert.table.span))?;
     let rows = settled(translator, rows).map_err(plain)?;
     let rows = if accepts == ChangelogMode::Upsert { upsert::add(translator, rows, definition) } else { rows };
-    add_sink(translator, &rows, sink, &definition.name, event_time);
+    add_sink(translator, &rows, sink, &definition.name, event_time, instances);
     Ok(())
 }
 
@@ -72,7 +74,7 @@ pub(super) fn add_print_sink(translator: &mut Translator<'_>, rows: Stream) -> R
     let context = translator.resolver.context;
     let sink = context.connectors.print_sink(Arc::clone(&rows.schema), rows.changelog);
     let rows = settled(translator, Stream { whole_row: None, ..rows })?;
-    add_sink(translator, &rows, sink, "print", None);
+    add_sink(translator, &rows, sink, "print", None, None);
     Ok(())
 }
 
@@ -90,15 +92,21 @@ fn add_sink(
     sink: Arc<dyn Sink>,
     name: &str,
     event_time: Option<String>,
+    instances: Option<Instances>,
 ) {
     let mut details = vec![detail("guarantee", guarantee(sink.guarantee()))];
     details.extend(event_time.map(|column| detail("event time", column)));
+    let (parallelism, keys) = instances.map_or((rows.parallelism, None), |asked| (asked.parallelism, asked.keys));
+    let mut input = super::translate::edge(rows, parallelism);
+    if let (Exchange::Rebalance, Some(keys)) = (&input.exchange, keys) {
+        input.exchange = Exchange::Hash(keys);
+    }
     let draft = NodeDraft {
         uid: format!("sink:{name}"),
         name: format!("Sink({name})"),
         kind: NodeKind::Sink(sink),
-        inputs: vec![super::translate::edge(rows, rows.parallelism)],
-        parallelism: rows.parallelism,
+        inputs: vec![input],
+        parallelism,
         schema: Arc::clone(&rows.base),
         changelog: rows.changelog,
         details,

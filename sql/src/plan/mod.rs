@@ -43,6 +43,7 @@ mod proctime;
 mod rank_filter;
 mod set_operations;
 mod sink_check;
+mod sink_parallelism;
 mod spans;
 mod stream;
 mod subqueries;

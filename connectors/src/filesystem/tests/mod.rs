@@ -10,6 +10,7 @@ use tidemill_engine::source::{Position, Read, Rejected, Source, Split};
 use crate::registry::{Registry, Usage};
 use crate::table::{MetadataColumn, TableSpec};
 
+mod completing;
 mod reading;
 mod running;
 mod writing;

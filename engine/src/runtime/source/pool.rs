@@ -29,6 +29,8 @@ pub struct SplitPool {
 
 struct Dealt {
     known: HashSet<String>,
+    /// [`Source::whole`] of the known ones.
+    wholes: HashSet<String>,
     /// Splits that their subtask has not taken yet, one list per subtask.
     waiting: Vec<Vec<NumberedSplit>>,
     discovered_at: Instant,
@@ -41,14 +43,18 @@ impl SplitPool {
             Boundedness::Bounded => None,
             Boundedness::Unbounded => source.discovery_interval(),
         };
-        let dealt =
-            Dealt { known: HashSet::new(), waiting: vec![Vec::new(); parallelism], discovered_at: Instant::now() };
+        let dealt = Dealt {
+            known: HashSet::new(),
+            wholes: HashSet::new(),
+            waiting: vec![Vec::new(); parallelism],
+            discovered_at: Instant::now(),
+        };
         let pool = Self { source: Arc::clone(source), interval, dealt: Mutex::new(dealt) };
         match restored {
             // The first discovery was final: what has appeared since is not part of the input.
-            Some(state) if interval.is_none() => pool.dealt.lock().deal(state.splits.iter().cloned()),
+            Some(state) if interval.is_none() => pool.dealt.lock().deal(source.as_ref(), state.splits.clone()),
             Some(state) => {
-                pool.dealt.lock().deal(state.splits.iter().cloned());
+                pool.dealt.lock().deal(source.as_ref(), state.splits.clone());
                 pool.discover()?;
             }
             None => pool.discover()?,
@@ -81,7 +87,10 @@ impl SplitPool {
             watermark: EventTime::MIN,
             counts: SplitCounts::default(),
         };
-        dealt.deal(found.into_iter().map(unread));
+        let source = self.source.as_ref();
+        let new = found.into_iter().filter(|split| !dealt.wholes.contains(&source.whole(split)));
+        let new = new.map(unread).collect();
+        dealt.deal(source, new);
         Ok(())
     }
 
@@ -92,15 +101,79 @@ impl SplitPool {
 }
 
 impl Dealt {
-    fn deal(&mut self, splits: impl Iterator<Item = SplitState>) {
+    fn deal(&mut self, source: &dyn Source, splits: Vec<SplitState>) {
         for state in splits {
             if self.known.contains(&state.split.id) {
                 continue;
             }
             let number = self.known.len();
             self.known.insert(state.split.id.clone());
+            self.wholes.insert(source.whole(&state.split));
             let subtask = number % self.waiting.len();
             self.waiting[subtask].push(NumberedSplit { number, state });
         }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::sync::atomic::{AtomicU64, Ordering};
+
+    use arrow::datatypes::{Schema, SchemaRef};
+
+    use super::*;
+    use crate::source::{Position, Split, SplitReader};
+
+    /// Two files: `a` grows range by range, `b` appears with the third look.
+    #[derive(Debug)]
+    struct GrowingFile {
+        looks: AtomicU64,
+    }
+
+    impl Source for GrowingFile {
+        fn schema(&self) -> SchemaRef {
+            Arc::new(Schema::empty())
+        }
+
+        fn boundedness(&self) -> Boundedness {
+            Boundedness::Unbounded
+        }
+
+        fn discover(&self) -> Result<Vec<Split>> {
+            let looks = self.looks.fetch_add(1, Ordering::SeqCst);
+            let a = (0..=looks).map(|range| Split { id: format!("a@{range}"), payload: "a".into() });
+            let b = (2..=looks).take(1).map(|range| Split { id: format!("b@{range}"), payload: "b".into() });
+            Ok(a.chain(b).collect())
+        }
+
+        fn whole(&self, split: &Split) -> String {
+            split.payload.to_string()
+        }
+
+        fn discovery_interval(&self) -> Option<Duration> {
+            Some(Duration::ZERO)
+        }
+
+        fn open(&self, _split: &Split, _position: Option<&Position>) -> Result<Box<dyn SplitReader>> {
+            unreachable!("nothing is read here")
+        }
+    }
+
+    fn taken(pool: &SplitPool) -> Vec<String> {
+        pool.take(0).into_iter().map(|numbered| numbered.state.split.id).collect()
+    }
+
+    #[test]
+    fn ranges_by_which_a_known_file_has_grown_are_not_dealt_even_after_a_restart() {
+        let source: Arc<dyn Source> = Arc::new(GrowingFile { looks: AtomicU64::new(1) });
+        let pool = SplitPool::open(&source, None, 1).unwrap();
+        let first = pool.take(0);
+        assert_eq!(first.len(), 2, "both ranges of the first look");
+        pool.discover_if_due().unwrap();
+        assert_eq!(taken(&pool), ["b@2"], "the new file, and nothing more of the old one");
+        let splits = first.into_iter().map(|numbered| numbered.state).collect();
+        let restored = SourceState { uid: "s".into(), splits, watermark: EventTime::MIN };
+        let pool = SplitPool::open(&source, Some(&restored), 1).unwrap();
+        assert_eq!(taken(&pool), ["a@0", "a@1", "b@2"]);
     }
 }
