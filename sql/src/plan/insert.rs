@@ -8,7 +8,7 @@ use datafusion_expr::{Expr, LogicalPlan};
 use datafusion_physical_expr::expressions::{IsNotNullExpr, Literal};
 use sqlparser::ast::{Ident, SelectItem, SetExpr, Spanned};
 use sqlparser::tokenizer::Span;
-use tidemill_engine::graph::{ChangelogMode, Exchange, NodeKind, Parallelism};
+use tidemill_engine::graph::{ChangelogMode, Exchange, NodeKind};
 use tidemill_engine::sink::{Guarantee, Sink};
 
 use super::casts;
