@@ -4,6 +4,8 @@
 //! and the watermark that a row's own split had reached just before the row was read (which decides lateness, so
 //! that lateness depends neither on batch size nor on how inputs interleave).
 
+use std::time::Instant;
+
 use arrow::array::{Array, ArrayRef, BooleanArray, Int8Array, Int64Array, RecordBatch, UInt32Array};
 use arrow::compute;
 use arrow::datatypes::SchemaRef;
@@ -55,18 +57,20 @@ pub struct Batch {
     rows: RecordBatch,
     kinds: Option<Int8Array>,
     watermarks: Option<Int64Array>,
+    /// When its newest row was read at a source, where that is known.
+    read_at: Option<Instant>,
 }
 
 impl Batch {
     /// Inserted rows that are never late.
     pub fn new(rows: RecordBatch) -> Self {
-        Self { rows, kinds: None, watermarks: None }
+        Self { rows, kinds: None, watermarks: None, read_at: None }
     }
 
     /// Rows with a row kind each (codes of [`RowKind`]); panics when the lengths differ.
     pub fn with_kinds(rows: RecordBatch, kinds: Int8Array) -> Self {
         assert_eq!(rows.num_rows(), kinds.len(), "one row kind per row");
-        Self { rows, kinds: Some(kinds), watermarks: None }
+        Self { rows, kinds: Some(kinds), watermarks: None, read_at: None }
     }
 
     /// Sets, per row, the watermark (epoch milliseconds) that the row's split had reached before the row.
@@ -74,6 +78,11 @@ impl Batch {
         assert_eq!(self.rows.num_rows(), watermarks.len(), "one watermark per row");
         self.watermarks = Some(watermarks);
         self
+    }
+
+    /// Sets when the newest row was read.
+    pub fn with_read_at(self, read_at: Option<Instant>) -> Self {
+        Self { read_at, ..self }
     }
 
     pub fn rows(&self) -> &RecordBatch {
@@ -114,10 +123,14 @@ impl Batch {
         self.watermarks.as_ref()
     }
 
+    pub fn read_at(&self) -> Option<Instant> {
+        self.read_at
+    }
+
     /// The same rows, one to one, with other columns: kinds and watermarks stay.
     pub fn replace_rows(&self, rows: RecordBatch) -> Self {
         assert_eq!(self.rows.num_rows(), rows.num_rows(), "columns are replaced row by row");
-        Self { rows, kinds: self.kinds.clone(), watermarks: self.watermarks.clone() }
+        Self { rows, ..self.clone() }
     }
 
     /// The rows that are added, as inserts, and those that are taken back, if there are any, without their kinds.
@@ -144,7 +157,7 @@ impl Batch {
         let rows = compute::filter_record_batch(&self.rows, keep)?;
         let kinds = self.kinds.as_ref().map(|kinds| filter_typed(kinds, keep)).transpose()?;
         let watermarks = self.watermarks.as_ref().map(|marks| filter_typed(marks, keep)).transpose()?;
-        Ok(Self { rows, kinds, watermarks })
+        Ok(Self { rows, kinds, watermarks, read_at: self.read_at })
     }
 
     /// The rows at `indices`, in that order; an index may repeat.
@@ -152,7 +165,7 @@ impl Batch {
         let rows = compute::take_record_batch(&self.rows, indices)?;
         let kinds = self.kinds.as_ref().map(|kinds| take_typed(kinds, indices)).transpose()?;
         let watermarks = self.watermarks.as_ref().map(|marks| take_typed(marks, indices)).transpose()?;
-        Ok(Self { rows, kinds, watermarks })
+        Ok(Self { rows, kinds, watermarks, read_at: self.read_at })
     }
 
     /// Rows `offset .. offset + length`, without a copy.
@@ -161,6 +174,7 @@ impl Batch {
             rows: self.rows.slice(offset, length),
             kinds: self.kinds.as_ref().map(|kinds| kinds.slice(offset, length)),
             watermarks: self.watermarks.as_ref().map(|marks| marks.slice(offset, length)),
+            read_at: self.read_at,
         }
     }
 

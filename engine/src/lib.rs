@@ -10,6 +10,7 @@ pub mod element;
 pub mod error;
 pub mod graph;
 pub mod keys;
+pub mod latency;
 pub mod metrics;
 pub mod operator;
 pub mod operators;

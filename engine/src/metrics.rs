@@ -5,6 +5,8 @@ use std::sync::atomic::{AtomicI64, AtomicU64, Ordering};
 
 use serde::{Deserialize, Serialize};
 
+use crate::latency::Latencies;
+
 /// Counters of one operator instance; it adds, readers read at any time.
 #[derive(Debug, Default)]
 pub struct NodeMetrics {
@@ -25,6 +27,8 @@ pub struct NodeMetrics {
     pub watermark_ms: Gauge,
     /// Largest event time seen, in epoch milliseconds.
     pub event_time_max_ms: Gauge,
+    /// Of a sink's rows.
+    pub latencies: Latencies,
 }
 
 /// What the counters of an instance or a node had come to. Goes into checkpoints, so that what a job counted is

@@ -6,6 +6,7 @@
 
 use std::path::Path;
 use std::sync::Arc;
+use std::time::Instant;
 
 use super::edge::Outlet;
 use crate::element::BarrierKind;
@@ -18,6 +19,8 @@ use crate::{Barrier, Batch, Element, Result};
 
 pub struct Chain {
     slots: Vec<Slot>,
+    /// When the newest row that the task has got was read.
+    read_at: Option<Instant>,
     watermark: EventTime,
     ended: bool,
 }
@@ -72,7 +75,7 @@ impl Chain {
             let later = |output: &Output| !matches!(output.to, Destination::Slot(to) if to <= index);
             assert!(slot.outputs.iter().all(later), "rows only go forward");
         }
-        Self { slots, watermark: EventTime::MIN, ended: false }
+        Self { slots, read_at: None, watermark: EventTime::MIN, ended: false }
     }
 
     /// Calls every operator's `open`.
@@ -94,15 +97,22 @@ impl Chain {
         })
     }
 
+    /// What the head emits from now on was read then.
+    pub fn set_read_at(&mut self, read_at: Instant) {
+        self.read_at = Some(read_at);
+    }
+
     /// Rows for the head, from outside.
     pub fn on_batch(&mut self, input: usize, batch: Batch, now: ProcessingTime) -> Result<()> {
-        run(&mut self.slots, 0, input, batch, now)
+        self.read_at = batch.read_at().or(self.read_at);
+        run(&mut self.slots, 0, input, batch, Turn { now, read_at: self.read_at })
     }
 
     /// Rows of the head itself, where that is a source.
     pub fn emit(&mut self, port: usize, batch: Batch, now: ProcessingTime) -> Result<()> {
+        let turn = Turn { now, read_at: self.read_at };
         let (head, rest) = self.slots.split_first_mut().expect("a chain has a head");
-        Emitter { metrics: &head.metrics, outputs: &mut head.outputs, rest, first: 1, now }.emit(port, batch)
+        Emitter { metrics: &head.metrics, outputs: &mut head.outputs, rest, first: 1, turn }.emit(port, batch)
     }
 
     /// A watermark that does not move time is only handed on: it says that time is no longer idle.
@@ -184,10 +194,11 @@ impl Chain {
         now: ProcessingTime,
         work: impl FnOnce(&mut dyn Operator, &mut OperatorContext, &mut dyn Collector) -> Result<()>,
     ) -> Result<()> {
+        let turn = Turn { now, read_at: self.read_at };
         let (slot, rest) = self.slots[index..].split_first_mut().expect("the index is within the chain");
         let Body::Operator(operator) = &mut slot.body else { return Ok(()) };
         slot.ctx.now = now;
-        let mut out = Emitter { metrics: &slot.metrics, outputs: &mut slot.outputs, rest, first: index + 1, now };
+        let mut out = Emitter { metrics: &slot.metrics, outputs: &mut slot.outputs, rest, first: index + 1, turn };
         work(operator.as_mut(), &mut slot.ctx, &mut out)
     }
 }
@@ -201,16 +212,28 @@ impl Slot {
     }
 }
 
+/// What is known of the moment at which rows go down the chain.
+#[derive(Clone, Copy)]
+struct Turn {
+    now: ProcessingTime,
+    /// Of the newest row that they may have come of.
+    read_at: Option<Instant>,
+}
+
 /// Gives a batch to the first of `slots`, which stands at `index` of its chain.
-fn run(slots: &mut [Slot], index: usize, input: usize, batch: Batch, now: ProcessingTime) -> Result<()> {
+fn run(slots: &mut [Slot], index: usize, input: usize, batch: Batch, turn: Turn) -> Result<()> {
     let (slot, rest) = slots.split_first_mut().expect("rows go to a slot of the chain");
     slot.metrics.rows_in.add(batch.num_rows());
-    slot.ctx.now = now;
+    slot.ctx.now = turn.now;
     match &mut slot.body {
         Body::Source => unreachable!("nothing is chained in front of a source"),
-        Body::Sink(writer) => writer.write(&batch, now),
+        Body::Sink(writer) => {
+            writer.write(&batch, turn.now)?;
+            turn.read_at.into_iter().for_each(|read_at| slot.metrics.latencies.record(read_at, batch.num_rows()));
+            Ok(())
+        }
         Body::Operator(operator) => {
-            let mut out = Emitter { metrics: &slot.metrics, outputs: &mut slot.outputs, rest, first: index + 1, now };
+            let mut out = Emitter { metrics: &slot.metrics, outputs: &mut slot.outputs, rest, first: index + 1, turn };
             operator.on_batch(input, batch, &mut slot.ctx, &mut out)
         }
     }
@@ -223,7 +246,7 @@ struct Emitter<'a> {
     /// The slots behind the emitting one; the first of them stands at `first` of the chain.
     rest: &'a mut [Slot],
     first: usize,
-    now: ProcessingTime,
+    turn: Turn,
 }
 
 impl Collector for Emitter<'_> {
@@ -237,8 +260,8 @@ impl Collector for Emitter<'_> {
         for output in self.outputs.iter_mut().filter(|output| output.port == port) {
             match &mut output.to {
                 // The arrays of a batch are shared, so a clone per reader costs a few counters.
-                Destination::Channel(outlet) => outlet.send_batch(batch.clone())?,
-                Destination::Slot(to) => run(&mut self.rest[*to - self.first..], *to, 0, batch.clone(), self.now)?,
+                Destination::Channel(outlet) => outlet.send_batch(batch.clone().with_read_at(self.turn.read_at))?,
+                Destination::Slot(to) => run(&mut self.rest[*to - self.first..], *to, 0, batch.clone(), self.turn)?,
             }
         }
         Ok(())

@@ -7,6 +7,7 @@ use parking_lot::Mutex;
 use super::layout::instances;
 use super::status::{NodeRole, NodeStatus};
 use crate::graph::{Node, NodeKind};
+use crate::latency::Latencies;
 use crate::metrics::{Counts, Gauge, NodeMetrics};
 use crate::time::EventTime;
 
@@ -73,6 +74,7 @@ impl NodeProbe {
             // None before any None: the node is as far as the instance that is least far.
             watermark: gauges(|one| &one.watermark_ms).min().flatten().map(EventTime),
             event_time_max: gauges(|one| &one.event_time_max_ms).max().flatten().map(EventTime),
+            latency: Latencies::summary(figures.instances.iter().map(|one| &one.latencies)),
         }
     }
 }

@@ -3,6 +3,7 @@
 use std::time::Duration;
 
 use crate::Epoch;
+use crate::latency::LatencySummary;
 use crate::time::EventTime;
 
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -82,6 +83,8 @@ pub struct NodeStatus {
     pub watermark: Option<EventTime>,
     /// Largest event time seen.
     pub event_time_max: Option<EventTime>,
+    /// Of a sink's rows in this attempt.
+    pub latency: Option<LatencySummary>,
 }
 
 /// A split that no later watermark can pass.

@@ -1,6 +1,8 @@
 //! What a batch changed: rows of the changelog from results before and after.
 
-use arrow::array::{ArrayRef, Int8Array, RecordBatch, RecordBatchOptions, make_comparator};
+use arrow::array::{Array, ArrayRef, Int8Array, RecordBatch, RecordBatchOptions, make_comparator};
+use arrow::buffer::BooleanBuffer;
+use arrow::compute::kernels::cmp::distinct;
 use arrow::compute::{SortOptions, interleave};
 use arrow::datatypes::SchemaRef;
 
@@ -21,11 +23,9 @@ pub struct Changes(Vec<(usize, RowKind)>);
 impl Changes {
     /// Compares results of the same keys.
     pub fn between(before: &Results, after: &Results) -> Result<Self> {
-        let comparators = before.columns.iter().zip(&after.columns);
-        let comparators: Vec<_> = comparators
-            .map(|(one, other)| make_comparator(one, other, SortOptions::default()))
-            .collect::<Result<_, _>>()?;
-        let differs = |position: usize| comparators.iter().any(|compare| compare(position, position).is_ne());
+        let columns = before.columns.iter().zip(&after.columns);
+        let differs: Vec<BooleanBuffer> = columns.map(|(old, new)| differs(old, new)).collect::<Result<_>>()?;
+        let differs = |position: usize| differs.iter().any(|column| column.value(position));
         let mut rows = Vec::new();
         for (position, exists) in before.exists.iter().zip(&after.exists).enumerate() {
             match exists {
@@ -67,4 +67,13 @@ impl Changes {
         let kinds = Int8Array::from_iter_values(self.0.iter().map(|(_, kind)| *kind as i8));
         Ok(Batch::with_kinds(rows, kinds))
     }
+}
+
+/// Row by row, whether two columns differ; two NULLs do not.
+fn differs(old: &ArrayRef, new: &ArrayRef) -> Result<BooleanBuffer> {
+    if !old.data_type().is_nested() {
+        return Ok(distinct(old, new)?.values().clone());
+    }
+    let compare = make_comparator(old, new, SortOptions::default())?;
+    Ok((0..old.len()).map(|row| compare(row, row).is_ne()).collect())
 }

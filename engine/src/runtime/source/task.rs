@@ -86,8 +86,12 @@ impl Run {
     /// Reads once, hands on what came of it, and says how long there is nothing to do.
     fn read(&mut self, now: ProcessingTime) -> Result<Duration> {
         let mut wait = Duration::ZERO;
+        let read_at = Instant::now();
         match self.task.reading.step(now)? {
-            Step::Read { batches, rejected } => self.hand_on(batches, rejected, now)?,
+            Step::Read { batches, rejected } => {
+                self.task.chain.set_read_at(read_at);
+                self.hand_on(batches, rejected, now)?;
+            }
             Step::Wait(pause) => wait = pause.min(TICK),
             Step::End => return self.end(now).map(|()| Duration::ZERO),
         }

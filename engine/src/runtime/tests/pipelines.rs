@@ -10,7 +10,7 @@ use crate::operator::{MAIN_PORT, SIDE_PORT};
 use crate::operators::calc::Calc;
 use crate::operators::row_error::RowErrorPolicy;
 use crate::runtime::testing::CollectSink;
-use crate::runtime::{JobOptions, JobState, Outcome, Restore, start};
+use crate::runtime::{JobOptions, JobState, NodeRole, Outcome, Restore, start};
 use crate::source::{Boundedness, rejected_schema};
 use crate::{EngineError, Epoch};
 
@@ -23,6 +23,10 @@ fn check(name: &str, splits: &[Vec<Row>], adjust: impl Fn(JobOptions) -> JobOpti
     assert_eq!(pipeline.late.sorted_rows(), late, "{name}");
     assert!(pipeline.results.is_finished(), "{name}");
     assert_eq!(summary.restarts, 0, "{name}: a deliberate crash is no failure");
+    for sink in summary.nodes.iter().filter(|node| node.role == NodeRole::Sink) {
+        let taken = sink.latency.map_or(0, |latency| latency.rows);
+        assert!(taken <= sink.rows_in && (taken == sink.rows_in || name.contains("crash") || name.contains("seed")));
+    }
 }
 
 #[test]
