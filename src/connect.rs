@@ -50,6 +50,10 @@ impl Connectors for RegistryConnectors {
         self.registry.accepts(&spec_of(table, ""))
     }
 
+    fn takes_updates_with(&self, table: &TableDefinition) -> Option<String> {
+        self.registry.takes_updates_with(&spec_of(table, "")).map(str::to_string)
+    }
+
     fn source_changelog(&self, table: &TableDefinition) -> ChangelogMode {
         self.registry.gives(&spec_of(table, ""))
     }

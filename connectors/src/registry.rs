@@ -65,6 +65,11 @@ pub trait Connector: Send + Sync {
         ChangelogMode::Append
     }
 
+    /// What to write in a table that only takes appends, so that it takes updates: "write ...".
+    fn takes_updates_with(&self) -> Option<&'static str> {
+        None
+    }
+
     /// What the rows of its source mean together.
     fn gives(&self, _spec: &TableSpec) -> ChangelogMode {
         ChangelogMode::Append
@@ -160,6 +165,11 @@ impl Registry {
     /// The widest changelog that the table's sink takes; appends only where there is no such connector.
     pub fn accepts(&self, spec: &TableSpec) -> ChangelogMode {
         self.connector(spec).map_or(ChangelogMode::Append, |connector| connector.accepts(Some(spec)))
+    }
+
+    /// What to write in the table so that its sink takes updates.
+    pub fn takes_updates_with(&self, spec: &TableSpec) -> Option<&'static str> {
+        self.connector(spec).ok()?.takes_updates_with()
     }
 
     /// What the rows of the table's source mean together; appends only where there is no such connector.

@@ -78,6 +78,12 @@ pub trait Source: Send + Sync + Debug {
         ChangelogMode::Append
     }
 
+    /// Splits are read one after the other, in the order of their discovery, by one instance: rows of a key may stand
+    /// in any of them, and their order counts.
+    fn in_order(&self) -> bool {
+        false
+    }
+
     /// All splits that exist now, in the order in which they are best read.
     fn discover(&self) -> Result<Vec<Split>>;
 

@@ -261,6 +261,11 @@ pub trait Connectors: Send + Sync {
     /// The widest changelog that the table's sink takes.
     fn sink_accepts(&self, table: &TableDefinition) -> ChangelogMode;
 
+    /// What to write in the table so that its sink takes updates, where it does not yet: "write ...".
+    fn takes_updates_with(&self, _table: &TableDefinition) -> Option<String> {
+        None
+    }
+
     /// What the rows of the table's source mean together; upserts are by the table's primary key.
     fn source_changelog(&self, _table: &TableDefinition) -> ChangelogMode {
         ChangelogMode::Append

@@ -34,8 +34,25 @@ pub enum StepKind {
     Expect { sink: String, form: AnswerForm, expected: Expected },
     /// `show`: a statement that answers with text or rows at once (SHOW, DESCRIBE, EXPLAIN).
     Show { sql: String, expected: Expected },
+    /// `file NAME`: a file with these lines, in the folder that SQL calls `$files`.
+    File { name: String, lines: Vec<String> },
     /// `only WORLD,...`: the next query or run is for these worlds alone.
     Only { worlds: Vec<String> },
+}
+
+impl StepKind {
+    /// The SQL of the step, where it has some.
+    pub fn sql_mut(&mut self) -> Option<&mut String> {
+        match self {
+            Self::Statement { sql }
+            | Self::StatementError { sql, .. }
+            | Self::Query { sql, .. }
+            | Self::JobError { sql, .. }
+            | Self::Run { sql }
+            | Self::Show { sql, .. } => Some(sql),
+            Self::Rows { .. } | Self::File { .. } | Self::Expect { .. } | Self::Only { .. } => None,
+        }
+    }
 }
 
 /// A line of a `rows` step.
@@ -120,6 +137,7 @@ fn parse_block(block: &Block<'_>) -> Result<Step, FileError> {
         "statement" => statement(head, block)?,
         "rows" => rows(line, words, block)?,
         "query" => query(line, head, block)?,
+        "file" => file(line, words, block)?,
         "run" => run(head, block),
         "expect" => expect(line, words, block)?,
         "show" => {
@@ -133,7 +151,7 @@ fn parse_block(block: &Block<'_>) -> Result<Step, FileError> {
 }
 
 fn unknown_step(line: usize, word: &str) -> FileError {
-    let known = "statement, rows, query, run, expect, show, only";
+    let known = "statement, rows, file, query, run, expect, show, only";
     FileError { line, message: format!("'{word}' is not a step; a step starts with one of: {known}") }
 }
 
@@ -168,6 +186,14 @@ fn rows<'a>(line: usize, mut words: impl Iterator<Item = &'a str>, block: &Block
     };
     let lines = block.lines[1..].iter().map(|(line, text)| script_line(*line, text)).collect();
     Ok(StepKind::Rows { table: table.to_string(), split: split.to_string(), lines })
+}
+
+fn file<'a>(line: usize, mut words: impl Iterator<Item = &'a str>, block: &Block<'_>) -> Result<StepKind, FileError> {
+    let (Some(name), None) = (words.next(), words.next()) else {
+        return Err(FileError { line, message: "write `file NAME`, and its lines below".into() });
+    };
+    let lines = block.lines[1..].iter().map(|(_, text)| text.to_string()).collect();
+    Ok(StepKind::File { name: name.to_string(), lines })
 }
 
 fn script_line(line: usize, text: &str) -> ScriptLine {

@@ -29,6 +29,8 @@ use crate::exit::Exit;
 
 /// A test's job that runs longer than this is stuck.
 const JOB_TIMEOUT: Duration = Duration::from_secs(60);
+/// Stands in SQL for the folder of the test's files.
+const FILES: &str = "$files";
 /// How often a running job is looked at.
 const POLL: Duration = Duration::from_millis(1);
 
@@ -156,6 +158,8 @@ struct Test {
     answers: Arc<Answers>,
     /// Worlds of the next query or run, when an `only` step names some.
     only: Option<Vec<String>>,
+    /// What `$files` stands for; made when first needed.
+    files: Option<tempfile::TempDir>,
     /// The last `run` was left out in this world, so `expect` has nothing to say.
     skipped: bool,
     updates: Vec<(Expected, Vec<String>)>,
@@ -166,11 +170,15 @@ impl Test {
         let (script, answers) = (Arc::<Script>::default(), Arc::<Answers>::default());
         let connectors = TestConnectors::new(&script, &answers);
         let session = Session::new(settings_of(world), Arc::new(connectors));
-        Self { world, update, session, script, answers, only: None, skipped: false, updates: Vec::new() }
+        Self { world, update, session, script, answers, only: None, files: None, skipped: false, updates: Vec::new() }
     }
 
     fn step(&mut self, step: &Step) -> Result<Checked, String> {
-        match &step.kind {
+        let mut kind = step.kind.clone();
+        if let Some(sql) = kind.sql_mut().filter(|sql| sql.contains(FILES)) {
+            *sql = sql.replace(FILES, &self.folder()?.display().to_string());
+        }
+        match &kind {
             StepKind::Only { worlds } => {
                 self.only = Some(worlds.clone());
                 Ok(Checked::Nothing)
@@ -179,6 +187,7 @@ impl Test {
                 self.script.add(table, split, lines);
                 Ok(Checked::Nothing)
             }
+            StepKind::File { name, lines } => self.write_file(name, lines).map(|()| Checked::Nothing),
             StepKind::Statement { sql } => self.statement(sql).map(|_| Checked::Nothing),
             StepKind::StatementError { sql, message } => must_fail(self.statement(sql).map(|_| ()), message),
             StepKind::Show { sql, expected } => {
@@ -195,6 +204,22 @@ impl Test {
             StepKind::Run { sql } => self.run_job(sql).map(|()| Checked::Nothing),
             StepKind::Expect { sink, form, expected } => self.check_answer(sink, *form, expected),
         }
+    }
+
+    fn folder(&mut self) -> Result<&Path, String> {
+        let folder = match self.files.take() {
+            Some(folder) => folder,
+            None => tempfile::tempdir().map_err(|error| error.to_string())?,
+        };
+        Ok(self.files.insert(folder).path())
+    }
+
+    fn write_file(&mut self, name: &str, lines: &[String]) -> Result<(), String> {
+        let path = self.folder()?.join(name);
+        let folder = path.parent().expect("below the folder of all files");
+        let text: String = lines.iter().map(|line| format!("{line}\n")).collect();
+        let written = std::fs::create_dir_all(folder).and_then(|()| std::fs::write(&path, text));
+        written.map_err(|error| format!("{}: {error}", path.display()))
     }
 
     /// Whether an `only` step keeps the current query, run or expectation from this world.
@@ -407,6 +432,10 @@ impl Connectors for TestConnectors {
 
     fn sink_accepts(&self, table: &TableDefinition) -> ChangelogMode {
         self.inner.sink_accepts(table)
+    }
+
+    fn takes_updates_with(&self, table: &TableDefinition) -> Option<String> {
+        self.inner.takes_updates_with(table)
     }
 
     fn source_changelog(&self, table: &TableDefinition) -> ChangelogMode {

@@ -7,6 +7,7 @@
 use std::sync::Arc;
 
 use arrow::datatypes::SchemaRef;
+use tidemill_engine::graph::ChangelogMode;
 use tidemill_engine::sink::{Guarantee, Sink};
 use tidemill_engine::source::Source;
 use tidemill_engine::type_name::sql_type_name;
@@ -59,6 +60,18 @@ impl Connector for Filesystem {
 
     fn guarantee(&self) -> Option<Guarantee> {
         Some(Guarantee::ExactlyOnce)
+    }
+
+    fn accepts(&self, spec: Option<&TableSpec>) -> ChangelogMode {
+        spec.map_or(ChangelogMode::Retract, options::changelog)
+    }
+
+    fn takes_updates_with(&self) -> Option<&'static str> {
+        Some("write changes: 'format' = 'debezium-json' or 'changelog-json'")
+    }
+
+    fn gives(&self, spec: &TableSpec) -> ChangelogMode {
+        options::changelog(spec)
     }
 
     fn check(&self, spec: &TableSpec, usage: Usage) -> Vec<OptionProblem> {

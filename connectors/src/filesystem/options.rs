@@ -6,6 +6,7 @@ use std::time::Duration;
 
 use arrow::datatypes::{Schema, SchemaRef};
 use regex::Regex;
+use tidemill_engine::graph::ChangelogMode;
 
 use super::partition_commit::{PartitionCommit, TimeExtractor, Trigger};
 use crate::compression::Compression;
@@ -22,9 +23,12 @@ const PATH: OptionDef = OptionDef::new(
     "a file, a folder or (to read) a glob; relative to where the program runs, with or without file://",
 )
 .required();
-const FORMAT: OptionDef =
-    OptionDef::new("format", OptionType::Choice(&["json", "csv", "raw", "parquet"]), "how records are written")
-        .required();
+const FORMAT: OptionDef = OptionDef::new(
+    "format",
+    OptionType::Choice(&["json", "csv", "raw", "debezium-json", "changelog-json", "parquet"]),
+    "how records are written",
+)
+.required();
 const COMPRESSION: OptionDef = OptionDef::new(
     "compression",
     OptionType::Choice(&["auto", "none", "gzip", "zstd"]),
@@ -148,6 +152,12 @@ pub fn list(spec: Option<&TableSpec>) -> Vec<OptionDef> {
     let formats = FORMATS.iter().filter(|format| chosen.is_none_or(|chosen| chosen == format.name));
     let of_formats = formats.flat_map(|format| format.options.iter().map(describe));
     OPTIONS.iter().copied().chain(of_formats).collect()
+}
+
+/// What the rows of a table's files mean together.
+pub fn changelog(spec: &TableSpec) -> ChangelogMode {
+    let format = spec.text(&FORMAT).and_then(|name| Format::parse(name, &spec.options).ok());
+    format.map_or(ChangelogMode::Append, |format| format.changelog())
 }
 
 fn describe(option: &FormatOption) -> OptionDef {

@@ -4,9 +4,8 @@ use std::fs::{File, OpenOptions};
 use std::io::{self, Seek, SeekFrom, Write};
 use std::path::{Path, PathBuf};
 
-use arrow::array::RecordBatch;
 use arrow::datatypes::SchemaRef;
-use tidemill_engine::{EngineError, Result};
+use tidemill_engine::{Batch, EngineError, Result};
 
 use super::durable;
 use super::options::FileTable;
@@ -110,11 +109,12 @@ impl PartFormat {
 }
 
 impl PartFile {
-    pub fn write(&mut self, rows: &RecordBatch) -> Result<()> {
+    /// Kinds other than inserts only where the format carries changes.
+    pub fn write(&mut self, rows: &Batch) -> Result<()> {
         match &mut self.body {
-            Body::Parquet(writer) => writer.write(rows),
+            Body::Parquet(writer) => writer.write(rows.rows()),
             Body::Lines(lines) => {
-                lines.encoder.encode(rows, &mut lines.buffer)?;
+                lines.encoder.encode_changes(rows.rows(), rows.kinds(), &mut lines.buffer)?;
                 if lines.buffer.len() >= WRITE_BYTES { self.flush() } else { Ok(()) }
             }
         }

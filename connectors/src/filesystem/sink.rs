@@ -33,7 +33,7 @@ impl FileSink {
 
 impl Sink for FileSink {
     fn accepts(&self) -> ChangelogMode {
-        ChangelogMode::Append
+        self.target.part.format.changelog()
     }
 
     fn guarantee(&self) -> Guarantee {

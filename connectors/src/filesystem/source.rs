@@ -11,6 +11,7 @@ use arrow::compute;
 use arrow::datatypes::{DataType, SchemaRef, TimeUnit};
 use serde::{Deserialize, Serialize};
 use serde_json::json;
+use tidemill_engine::graph::ChangelogMode;
 use tidemill_engine::source::{Boundedness, Position, Read, Source, Split, SplitReader};
 use tidemill_engine::{Batch, EngineError, Result};
 
@@ -74,6 +75,14 @@ impl Source for FileSource {
 
     fn boundedness(&self) -> Boundedness {
         if self.options.monitor_interval.is_some() { Boundedness::Unbounded } else { Boundedness::Bounded }
+    }
+
+    fn changelog(&self) -> ChangelogMode {
+        self.table.format.changelog()
+    }
+
+    fn in_order(&self) -> bool {
+        self.changelog() != ChangelogMode::Append
     }
 
     fn discover(&self) -> Result<Vec<Split>> {

@@ -4,11 +4,11 @@ use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
 
 use arrow::array::{RecordBatch, UInt32Array};
-use arrow::compute;
 use arrow::datatypes::SchemaRef;
 use arrow::error::ArrowError;
 use serde::{Deserialize, Serialize};
 use serde_json::json;
+use tidemill_engine::graph::ChangelogMode;
 use tidemill_engine::sink::{Committable, Prepared, SinkWriter, WriterContext};
 use tidemill_engine::time::{EventTime, ProcessingTime};
 use tidemill_engine::{Batch, EngineError, Epoch, Result, RowKind};
@@ -164,7 +164,7 @@ impl PartWriter {
     }
 
     /// Writes rows that belong into one folder.
-    fn write_part(&mut self, folder: &str, rows: &RecordBatch, now: ProcessingTime) -> Result<()> {
+    fn write_part(&mut self, folder: &str, rows: &Batch, now: ProcessingTime) -> Result<()> {
         if !self.open.contains_key(folder) {
             self.begin(folder, now)?;
         }
@@ -208,11 +208,12 @@ impl PartWriter {
     }
 
     /// Rows by folder, without their partition columns.
-    fn partition(&self, rows: &RecordBatch) -> Result<Vec<(String, RecordBatch)>> {
+    fn partition(&self, batch: Batch) -> Result<Vec<(String, Batch)>> {
         let keys = &self.target.keys;
         if keys.is_empty() {
-            return Ok(vec![(String::new(), rows.clone())]);
+            return Ok(vec![(String::new(), batch)]);
         }
+        let rows = batch.rows();
         let mut rows_of: BTreeMap<String, Vec<u32>> = BTreeMap::new();
         let mut folder = String::new();
         for row in 0..rows.num_rows() {
@@ -225,11 +226,9 @@ impl PartWriter {
         }
         let is_key = |column: &usize| keys.iter().any(|(_, key)| key == column);
         let inside: Vec<usize> = (0..rows.num_columns()).filter(|column| !is_key(column)).collect();
-        let rows = rows.project(&inside)?;
+        let inside = batch.replace_rows(rows.project(&inside)?);
         let parts = rows_of.into_iter();
-        parts
-            .map(|(folder, indices)| Ok((folder, compute::take_record_batch(&rows, &UInt32Array::from(indices))?)))
-            .collect()
+        parts.map(|(folder, indices)| Ok((folder, inside.take(&UInt32Array::from(indices))?))).collect()
     }
 
     /// Rows that the table does not take: a NULL in a column that is NOT NULL.
@@ -271,11 +270,14 @@ impl SinkWriter for PartWriter {
     fn write(&mut self, batch: &Batch, now: ProcessingTime) -> Result<()> {
         let appends = batch.kinds().is_none() || (0..batch.num_rows()).all(|row| batch.kind(row) == RowKind::Insert);
         self.now = self.now.max(now);
-        assert!(appends, "files take appends only, so no plan sends them other changes");
+        let changes = self.target.part.format.changelog() != ChangelogMode::Append;
+        assert!(appends || changes, "this format takes appends only, so no plan sends it other changes");
         // The table's own column names, whatever the query called them.
         let rows = RecordBatch::try_new(self.target.schema.clone(), batch.rows().columns().to_vec())
             .map_err(|error| self.unfit(&error))?;
-        for (folder, rows) in self.partition(&rows)? {
+        // Kinds that say nothing are left out: a format of rows takes none.
+        let batch = if changes { batch.replace_rows(rows) } else { Batch::new(rows) };
+        for (folder, rows) in self.partition(batch)? {
             self.write_part(&folder, &rows, now)?;
         }
         Ok(())

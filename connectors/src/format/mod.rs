@@ -6,6 +6,7 @@ use arrow::datatypes::SchemaRef;
 use tidemill_engine::source::Rejected;
 use tidemill_engine::{Batch, Result};
 
+pub mod changes;
 mod charset;
 mod column;
 pub mod csv;
@@ -82,6 +83,12 @@ pub trait RowEncoder: Send {
 
     /// Appends one record per row.
     fn encode(&mut self, rows: &RecordBatch, out: &mut Vec<u8>) -> Result<()>;
+
+    /// As [`RowEncoder::encode`], with the kind of each row; only formats that carry changes take others than inserts.
+    fn encode_changes(&mut self, rows: &RecordBatch, kinds: Option<&Int8Array>, out: &mut Vec<u8>) -> Result<()> {
+        assert!(kinds.is_none(), "a format of rows was given changes");
+        self.encode(rows, out)
+    }
 }
 
 /// Input that one batch takes at most: bounds its memory, and keeps the 32-bit offsets of its arrays from overflowing

@@ -5,7 +5,9 @@ use std::path::Path;
 
 use arrow::datatypes::{Schema, SchemaRef};
 use tidemill_engine::Result;
+use tidemill_engine::graph::ChangelogMode;
 
+use super::changes::{self, ChangeOptions, Envelope};
 use super::csv::{self, CsvOptions};
 use super::json::{self, JsonOptions};
 use super::option::OptionReader;
@@ -19,6 +21,8 @@ pub enum Format {
     Json(JsonOptions),
     Csv(CsvOptions),
     Raw(RawOptions),
+    /// Rows with what happened to them.
+    Changes(ChangeOptions),
     /// Not made of records that follow one another: see [`parquet::ParquetReader`] and [`parquet::ParquetWriter`].
     Parquet(ParquetOptions),
 }
@@ -36,6 +40,16 @@ pub const FORMATS: &[FormatDefinition] = &[
     FormatDefinition { name: "json", description: "one JSON object per line", options: json::OPTIONS },
     FormatDefinition { name: "csv", description: "comma-separated values", options: csv::OPTIONS },
     FormatDefinition { name: "raw", description: "each line is the value of the only column", options: raw::OPTIONS },
+    FormatDefinition {
+        name: "debezium-json",
+        description: "changes as Debezium tells them, one JSON object per line: before, after, op",
+        options: changes::DEBEZIUM_OPTIONS,
+    },
+    FormatDefinition {
+        name: "changelog-json",
+        description: "changes as rows with their row kind, one JSON object per line: data, op",
+        options: changes::CHANGELOG_OPTIONS,
+    },
     FormatDefinition { name: "parquet", description: "Apache Parquet files", options: parquet::OPTIONS },
 ];
 
@@ -44,9 +58,11 @@ impl Format {
     pub fn parse(name: &str, options: &BTreeMap<String, String>) -> Result<Self, Vec<FormatProblem>> {
         let mut reader = OptionReader::new(options);
         let format = match name {
-            "json" => Self::Json(JsonOptions::read(&mut reader)),
+            "json" => Self::Json(JsonOptions::read(&mut reader, Default::default())),
             "csv" => Self::Csv(CsvOptions::read(&mut reader)),
             "raw" => Self::Raw(RawOptions::read(&mut reader)),
+            "debezium-json" => Self::Changes(ChangeOptions::debezium(&mut reader)),
+            "changelog-json" => Self::Changes(ChangeOptions::changelog(&mut reader)),
             "parquet" => Self::Parquet(ParquetOptions::read(&mut reader)),
             _ => return Err(vec![unknown_format(name)]),
         };
@@ -62,7 +78,9 @@ impl Format {
             Self::Json(_) => 0,
             Self::Csv(_) => 1,
             Self::Raw(_) => 2,
-            Self::Parquet(_) => 3,
+            Self::Changes(ChangeOptions { envelope: Envelope::Debezium { .. }, .. }) => 3,
+            Self::Changes(ChangeOptions { envelope: Envelope::Changelog, .. }) => 4,
+            Self::Parquet(_) => 5,
         };
         &FORMATS[index]
     }
@@ -70,17 +88,25 @@ impl Format {
     /// Columns that the format cannot carry. `table`: the columns that are in the file, in the table's order.
     pub fn check(&self, table: &Schema) -> Vec<FormatProblem> {
         match self {
-            Self::Json(_) => json::check(table),
+            Self::Json(_) | Self::Changes(_) => json::check(table),
             Self::Csv(options) => csv::check(options, table),
             Self::Raw(_) => raw::check(table),
             Self::Parquet(_) => parquet::check(table),
         }
     }
 
+    /// What the rows of a file mean together.
+    pub fn changelog(&self) -> ChangelogMode {
+        match self {
+            Self::Changes(_) => ChangelogMode::Retract,
+            _ => ChangelogMode::Append,
+        }
+    }
+
     /// Every newline ends a record, so that a file can be read in byte ranges.
     pub fn splits_at_newlines(&self) -> bool {
         match self {
-            Self::Json(_) | Self::Raw(_) => true,
+            Self::Json(_) | Self::Raw(_) | Self::Changes(_) => true,
             Self::Csv(options) => options.splits_at_newlines(),
             Self::Parquet(_) => false,
         }
@@ -94,6 +120,7 @@ impl Format {
             Self::Json(options) => json::decoder(options, table, projection, place),
             Self::Csv(options) => csv::decoder(options, table, projection, place),
             Self::Raw(options) => raw::decoder(options, table, projection, place),
+            Self::Changes(options) => changes::decoder(options, table, projection, place),
             Self::Parquet(_) => Err(parquet::not_lines()),
         }
     }
@@ -104,6 +131,7 @@ impl Format {
             Self::Json(options) => json::encoder(options, schema),
             Self::Csv(options) => csv::encoder(options, schema),
             Self::Raw(options) => raw::encoder(options, schema),
+            Self::Changes(options) => Ok(changes::encoder(options, schema)),
             Self::Parquet(_) => Err(parquet::not_lines()),
         }
     }

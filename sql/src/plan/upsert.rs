@@ -29,16 +29,21 @@ pub(super) fn check(
             let message = format!("sink `{name}` replaces rows by key, but has no PRIMARY KEY to say which");
             Err(Diagnostic::new(message).with_hint("declare PRIMARY KEY (...) NOT ENFORCED in its CREATE TABLE"))
         }
-        ChangelogMode::Append => Err(refused(translator.graph.updater(rows.node), rows, name)),
+        ChangelogMode::Append => {
+            let instead = translator.resolver.context.connectors.takes_updates_with(definition);
+            Err(refused(translator.graph.updater(rows.node), rows, name, instead.as_deref()))
+        }
     }
 }
 
-fn refused(updater: &str, rows: &Stream, sink: &str) -> Diagnostic {
+/// `instead`: what to write in the sink's table, so that it takes updates.
+fn refused(updater: &str, rows: &Stream, sink: &str, instead: Option<&str>) -> Diagnostic {
     let message = format!("{updater} emits updates of earlier results, but sink `{sink}` takes appended rows only");
+    let sink = instead.unwrap_or("use a sink that takes updates");
     let hint = if rows.half_windowed {
-        "results are final only when they are grouped by both window_start and window_end: add the missing one"
+        "results are final only when they are grouped by both window_start and window_end: add the missing one".into()
     } else {
-        "group by a window (window_start, window_end) so that results are final, or use a sink that takes updates"
+        format!("group by a window (window_start, window_end) so that results are final, or {sink}")
     };
     Diagnostic::new(message).with_hint(hint)
 }

@@ -1,6 +1,8 @@
 //! From lines of JSON straight to Arrow columns, in one pass: keys are guessed from the records before, values of
 //! columns that are not read are checked and left behind, the others go into their columns without a tree between.
 
+use std::ops::Range;
+
 use arrow::datatypes::SchemaRef;
 use tidemill_engine::Result;
 
@@ -17,7 +19,7 @@ use crate::format::utf8::Utf8Check;
 use crate::format::{BATCH_BYTES_MAX, Block, Decoded, RowDecoder, skip_byte_order_mark};
 use crate::framing::next_line;
 
-pub(super) struct JsonDecoder {
+pub(in crate::format) struct JsonDecoder {
     schema: SchemaRef,
     columns: Vec<Column>,
     /// Per column: the number of the last record that had it.
@@ -28,14 +30,15 @@ pub(super) struct JsonDecoder {
     reading: Reading,
     rejection: Rejection,
     utf8: Utf8Check,
+    /// Where the records of the last batch's rows stand in its block; `None`: nobody asks.
+    lines: Option<Vec<Range<usize>>>,
 }
 
 impl JsonDecoder {
-    pub(super) fn new(options: &JsonOptions, schema: SchemaRef, place: String) -> Result<Self> {
+    pub(in crate::format) fn new(options: &JsonOptions, schema: SchemaRef, place: String) -> Result<Self> {
         let columns = schema.fields().iter().map(Column::new).collect::<Result<Vec<_>>>()?;
         let names = schema.fields().iter().map(|field| field.name().as_str());
-        let text =
-            TextRules { timestamps: options.timestamps, timestamps_option: Some("json.timestamp-format.standard") };
+        let text = TextRules { timestamps: options.timestamps, timestamps_option: Some(options.keys.timestamps) };
         let reading = Reading {
             text,
             fail_on_missing_field: options.fail_on_missing_field,
@@ -51,12 +54,24 @@ impl JsonDecoder {
             reading,
             rejection: Rejection {
                 ignore: options.ignore_parse_errors,
-                option: Some("json.ignore-parse-errors"),
+                option: Some(options.keys.ignore_parse_errors),
                 place,
             },
             utf8: Utf8Check::default(),
+            lines: None,
             schema,
         })
+    }
+
+    /// Keeps where the record of each row stands, for [`JsonDecoder::lines`].
+    pub(in crate::format) fn keeping_lines(mut self) -> Self {
+        self.lines = Some(Vec::new());
+        self
+    }
+
+    /// Per row of the last batch: where its record stands in the block that was decoded.
+    pub(in crate::format) fn lines(&self) -> &[Range<usize>] {
+        self.lines.as_deref().unwrap_or_default()
     }
 
     /// Reads one record into the columns; on an error they are as before.
@@ -139,6 +154,7 @@ impl RowDecoder for JsonDecoder {
 
     fn decode(&mut self, block: Block<'_>, rows_max: usize) -> Result<Decoded> {
         let (mut at, mut rows, mut rejected) = (0, 0, Vec::new());
+        self.lines.iter_mut().for_each(Vec::clear);
         while rows + rejected.len() < rows_max && at < BATCH_BYTES_MAX {
             let Some((line, next)) = next_line(block.bytes, at, block.last) else { break };
             let record = &block.bytes[line.clone()];
@@ -148,7 +164,10 @@ impl RowDecoder for JsonDecoder {
                     false => Err(Flaw::new("the record is not UTF-8")),
                 };
                 match read {
-                    Ok(()) => rows += 1,
+                    Ok(()) => {
+                        rows += 1;
+                        self.lines.iter_mut().for_each(|lines| lines.push(line.clone()));
+                    }
                     Err(flaw) => {
                         self.rejection.reject(&flaw, record, block.offset + line.start as u64, &mut rejected)?;
                     }

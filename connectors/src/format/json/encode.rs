@@ -10,16 +10,41 @@ use super::{JsonOptions, MapNullKeyMode};
 use crate::format::RowEncoder;
 use crate::format::scalar::{is_scalar, write_plain};
 
-pub(super) struct JsonEncoder {
+pub(in crate::format) struct JsonEncoder {
     options: JsonOptions,
     /// Per column: its name as a JSON string with the colon behind it.
     keys: Vec<Vec<u8>>,
 }
 
 impl JsonEncoder {
-    pub(super) fn new(options: &JsonOptions, schema: &SchemaRef) -> Self {
+    pub(in crate::format) fn new(options: &JsonOptions, schema: &SchemaRef) -> Self {
         let keys = schema.fields().iter().map(|field| key_text(field.name())).collect();
         Self { options: options.clone(), keys }
+    }
+
+    /// The rows of a batch, to be written one by one.
+    pub(in crate::format) fn objects<'a>(&'a self, rows: &'a RecordBatch) -> Result<Objects<'a>> {
+        let columns = rows.columns().iter().zip(&self.keys);
+        let columns = columns.map(|(array, key)| Ok((key.as_slice(), Writer::new(array, &self.options)?)));
+        Ok(Objects { columns: columns.collect::<Result<_>>()? })
+    }
+}
+
+/// Rows that can be written as JSON objects.
+pub(in crate::format) struct Objects<'a> {
+    columns: Vec<(&'a [u8], Writer<'a>)>,
+}
+
+impl Objects<'_> {
+    /// Appends the object, without a newline.
+    pub(in crate::format) fn write(&self, row: usize, out: &mut Vec<u8>) -> Result<()> {
+        out.push(b'{');
+        let mut first = true;
+        for (key, writer) in &self.columns {
+            writer.write_member(key, row, &mut first, out)?;
+        }
+        out.push(b'}');
+        Ok(())
     }
 }
 
@@ -27,16 +52,10 @@ impl RowEncoder for JsonEncoder {
     fn header(&self, _out: &mut Vec<u8>) {}
 
     fn encode(&mut self, rows: &RecordBatch, out: &mut Vec<u8>) -> Result<()> {
-        let columns = rows.columns().iter().zip(&self.keys);
-        let columns = columns.map(|(array, key)| Ok((key, Writer::new(array, &self.options)?)));
-        let columns: Vec<_> = columns.collect::<Result<_>>()?;
+        let objects = self.objects(rows)?;
         for row in 0..rows.num_rows() {
-            out.push(b'{');
-            let mut first = true;
-            for (key, writer) in &columns {
-                writer.write_member(key, row, &mut first, out)?;
-            }
-            out.extend_from_slice(b"}\n");
+            objects.write(row, out)?;
+            out.push(b'\n');
         }
         Ok(())
     }
@@ -135,7 +154,7 @@ impl<'a> Writer<'a> {
                 (false, _) => keys.value(index),
                 (true, MapNullKeyMode::Drop) => continue,
                 (true, MapNullKeyMode::Literal) => &self.options.map_null_key_literal,
-                (true, MapNullKeyMode::Fail) => return Err(null_key()),
+                (true, MapNullKeyMode::Fail) => return Err(null_key(self.options)),
             };
             if !std::mem::take(&mut first) {
                 out.push(b',');
@@ -160,12 +179,13 @@ fn unsupported(data_type: &DataType, advice: &str) -> EngineError {
 }
 
 #[cold]
-fn null_key() -> EngineError {
+fn null_key(options: &JsonOptions) -> EngineError {
+    let (mode, literal) = (options.keys.map_null_key_mode, options.keys.map_null_key_literal);
     EngineError::BadRow {
         operator: "json format".into(),
         reason: "a MAP has a NULL key, which JSON cannot write".into(),
         row: String::new(),
-        hint: "set 'json.map-null-key.mode' = 'DROP', or 'LITERAL' with 'json.map-null-key.literal'".into(),
+        hint: format!("set '{mode}' = 'DROP', or 'LITERAL' with '{literal}'"),
     }
 }
 

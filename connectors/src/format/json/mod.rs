@@ -14,8 +14,8 @@ use super::option::OptionReader;
 use super::{FormatOption, FormatProblem, RowDecoder, RowEncoder};
 
 mod cursor;
-mod decode;
-mod encode;
+pub(super) mod decode;
+pub(super) mod encode;
 mod keys;
 mod value;
 
@@ -38,8 +38,38 @@ pub enum MapNullKeyMode {
     Literal,
 }
 
+/// What the options are called: other formats that carry JSON have the same ones under names of their own.
+#[derive(Debug, PartialEq, Eq)]
+pub struct JsonKeys {
+    /// `None` where the format does not have it.
+    pub fail_on_missing_field: Option<&'static str>,
+    pub ignore_parse_errors: &'static str,
+    pub timestamps: &'static str,
+    pub map_null_key_mode: &'static str,
+    pub map_null_key_literal: &'static str,
+    pub plain_decimals: &'static str,
+    pub ignore_null_fields: &'static str,
+}
+
+const KEYS: JsonKeys = JsonKeys {
+    fail_on_missing_field: Some("json.fail-on-missing-field"),
+    ignore_parse_errors: "json.ignore-parse-errors",
+    timestamps: "json.timestamp-format.standard",
+    map_null_key_mode: "json.map-null-key.mode",
+    map_null_key_literal: "json.map-null-key.literal",
+    plain_decimals: "json.encode.decimal-as-plain-number",
+    ignore_null_fields: "json.encode.ignore-null-fields",
+};
+
+impl Default for &'static JsonKeys {
+    fn default() -> Self {
+        &KEYS
+    }
+}
+
 #[derive(Debug, Clone, PartialEq, Default)]
 pub struct JsonOptions {
+    pub keys: &'static JsonKeys,
     pub fail_on_missing_field: bool,
     pub ignore_parse_errors: bool,
     pub timestamps: TimestampStandard,
@@ -94,28 +124,27 @@ pub const OPTIONS: &[FormatOption] = &[
 ];
 
 impl JsonOptions {
-    pub(super) fn read(reader: &mut OptionReader<'_>) -> Self {
+    /// The values of the options that are called `keys`.
+    pub(super) fn read(reader: &mut OptionReader<'_>, keys: &'static JsonKeys) -> Self {
         use MapNullKeyMode::{Drop, Fail, Literal};
         use TimestampStandard::{Iso8601, Sql};
         // No effect, but a wrong value is still a mistake.
-        reader.boolean("json.encode.decimal-as-plain-number", false);
-        let fail_on_missing_field = reader.boolean("json.fail-on-missing-field", false);
-        let ignore_parse_errors = reader.boolean("json.ignore-parse-errors", false);
-        if fail_on_missing_field && ignore_parse_errors {
-            let hint = "set only one of 'json.fail-on-missing-field' and 'json.ignore-parse-errors' to 'true'";
-            reader.problems.push(FormatProblem::value("json.fail-on-missing-field", "true", hint));
+        reader.boolean(keys.plain_decimals, false);
+        let fail_on_missing_field = keys.fail_on_missing_field.is_some_and(|key| reader.boolean(key, false));
+        let ignore_parse_errors = reader.boolean(keys.ignore_parse_errors, false);
+        if let (true, true, Some(key)) = (fail_on_missing_field, ignore_parse_errors, keys.fail_on_missing_field) {
+            let hint = format!("set only one of '{key}' and '{}' to 'true'", keys.ignore_parse_errors);
+            reader.problems.push(FormatProblem::value(key, "true", hint));
         }
+        let modes = [("FAIL", Fail), ("DROP", Drop), ("LITERAL", Literal)];
         Self {
+            keys,
             fail_on_missing_field,
             ignore_parse_errors,
-            timestamps: reader.choice("json.timestamp-format.standard", Sql, &[("SQL", Sql), ("ISO-8601", Iso8601)]),
-            map_null_key_mode: reader.choice(
-                "json.map-null-key.mode",
-                Fail,
-                &[("FAIL", Fail), ("DROP", Drop), ("LITERAL", Literal)],
-            ),
-            map_null_key_literal: reader.text("json.map-null-key.literal").unwrap_or("null").to_owned(),
-            ignore_null_fields: reader.boolean("json.encode.ignore-null-fields", false),
+            timestamps: reader.choice(keys.timestamps, Sql, &[("SQL", Sql), ("ISO-8601", Iso8601)]),
+            map_null_key_mode: reader.choice(keys.map_null_key_mode, Fail, &modes),
+            map_null_key_literal: reader.text(keys.map_null_key_literal).unwrap_or("null").to_owned(),
+            ignore_null_fields: reader.boolean(keys.ignore_null_fields, false),
         }
     }
 }

@@ -28,6 +28,8 @@ pub struct Reading {
     metrics: Arc<NodeMetrics>,
     /// The source tells event time.
     timed: bool,
+    /// Splits are read one after the other.
+    in_order: bool,
     idle_timeout: Option<Duration>,
     batch_rows: usize,
     /// In the order of their numbers.
@@ -76,6 +78,7 @@ impl Reading {
         // Taken now, so that not even the first barrier can come before the restored positions are in these hands.
         let dealt = pool.take(setup.subtask.index);
         Self {
+            in_order: source.in_order(),
             source,
             pool,
             subtask: setup.subtask,
@@ -139,6 +142,10 @@ impl Reading {
     }
 
     fn next_split(&self) -> Option<usize> {
+        if self.in_order {
+            let next = self.splits.iter().position(|split| !split.finished);
+            return next.filter(|index| self.splits[*index].wait().is_zero());
+        }
         let ready = |split: &SplitRun| !split.finished && split.wait().is_zero();
         let candidates = self.splits.iter().enumerate().filter(|(_, split)| ready(split));
         let key = |split: &SplitRun| (if self.timed { split.hold() } else { EventTime::MIN }, split.number);

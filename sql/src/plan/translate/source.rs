@@ -215,24 +215,25 @@ impl SourcePlan<'_> {
         let details = self.details(&columns, &schema, watermark.as_ref());
         let steady = idle_timeout.is_none() && source.discovery_interval().is_none();
         let bounded = source.boundedness() == Boundedness::Bounded;
+        let parallelism = if source.in_order() { Parallelism::One } else { Parallelism::Job };
         let name = &self.definition.name;
         let node = translator.graph.add(NodeDraft {
             uid: format!("source:{name}"),
             name: format!("Source({name})"),
             kind: NodeKind::Source(SourceSpec { source, columns, watermark }),
             inputs: Vec::new(),
-            parallelism: Parallelism::Job,
+            parallelism,
             schema: Arc::clone(&schema),
             changelog: self.changelog.given,
             details,
             state_signature: None,
         });
-        let mut rows = Stream::of(node, schema, Parallelism::Job, self.changelog.given, bounded);
+        let mut rows = Stream::of(node, schema, parallelism, self.changelog.given, bounded);
         rows.steady = steady;
         if self.changelog.needs_key() {
             rows = super::normalize::add(translator, rows, self.definition, &declared);
         }
-        let mut errors = Stream::of(node, rejected_schema(), Parallelism::Job, ChangelogMode::Append, bounded);
+        let mut errors = Stream::of(node, rejected_schema(), parallelism, ChangelogMode::Append, bounded);
         errors.port = SIDE_PORT;
         if self.usage.late {
             let row = rows.columns.pop();

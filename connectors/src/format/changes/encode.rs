@@ -1,0 +1,57 @@
+//! From rows with kinds to envelopes, one line each.
+
+use arrow::array::{Int8Array, RecordBatch};
+use arrow::datatypes::SchemaRef;
+use tidemill_engine::{Result, RowKind};
+
+use super::{ChangeOptions, Envelope};
+use crate::format::RowEncoder;
+use crate::format::json::encode::JsonEncoder;
+
+pub(super) struct ChangeEncoder {
+    envelope: Envelope,
+    rows: JsonEncoder,
+}
+
+impl ChangeEncoder {
+    pub(super) fn new(options: &ChangeOptions, schema: &SchemaRef) -> Self {
+        Self { envelope: options.envelope, rows: JsonEncoder::new(&options.json, schema) }
+    }
+}
+
+impl RowEncoder for ChangeEncoder {
+    fn header(&self, _out: &mut Vec<u8>) {}
+
+    fn encode(&mut self, rows: &RecordBatch, out: &mut Vec<u8>) -> Result<()> {
+        self.encode_changes(rows, None, out)
+    }
+
+    fn encode_changes(&mut self, rows: &RecordBatch, kinds: Option<&Int8Array>, out: &mut Vec<u8>) -> Result<()> {
+        let objects = self.rows.objects(rows)?;
+        for row in 0..rows.num_rows() {
+            let kind = kinds.map_or(RowKind::Insert, |kinds| RowKind::from_code(kinds.value(row)));
+            let (before, behind) = around(self.envelope, kind);
+            out.extend_from_slice(before);
+            objects.write(row, out)?;
+            out.extend_from_slice(behind);
+        }
+        Ok(())
+    }
+}
+
+/// What stands before and behind a row.
+fn around(envelope: Envelope, kind: RowKind) -> (&'static [u8], &'static [u8]) {
+    match (envelope, kind) {
+        // Half of an update cannot be told: Flink writes it as a delete and an insert.
+        (Envelope::Debezium { .. }, RowKind::Insert | RowKind::UpdateAfter) => {
+            (br#"{"before":null,"after":"#, b",\"op\":\"c\"}\n")
+        }
+        (Envelope::Debezium { .. }, RowKind::UpdateBefore | RowKind::Delete) => {
+            (br#"{"before":"#, b",\"after\":null,\"op\":\"d\"}\n")
+        }
+        (Envelope::Changelog, RowKind::Insert) => (br#"{"data":"#, b",\"op\":\"+I\"}\n"),
+        (Envelope::Changelog, RowKind::UpdateBefore) => (br#"{"data":"#, b",\"op\":\"-U\"}\n"),
+        (Envelope::Changelog, RowKind::UpdateAfter) => (br#"{"data":"#, b",\"op\":\"+U\"}\n"),
+        (Envelope::Changelog, RowKind::Delete) => (br#"{"data":"#, b",\"op\":\"-D\"}\n"),
+    }
+}
