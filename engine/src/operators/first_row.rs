@@ -93,7 +93,7 @@ impl FirstRowOperator {
         Ok(open)
     }
 
-    /// The first of `open` for each key, in the order of their numbers.
+    /// The first of `open` for each key, in order.
     fn firsts(&self, rows: &RecordBatch, keys: &BatchKeys, open: &[u32]) -> Result<Vec<u32>> {
         let order = self.order.encode(rows)?;
         let mut encoded = None;
@@ -121,7 +121,8 @@ impl FirstRowOperator {
                 firsts[slot] = *row;
             }
         }
-        firsts.sort_unstable();
+        // By time, or as they came.
+        firsts.sort_unstable_by_key(|row| (order.of(*row as usize), *row));
         Ok(firsts)
     }
 

@@ -12,6 +12,7 @@ pub mod join;
 pub mod key_table;
 pub mod keyed_aggregates;
 pub mod late;
+pub mod limit;
 pub mod narrow;
 pub mod note;
 pub mod ordering;
@@ -24,6 +25,7 @@ pub mod session_aggregate;
 pub mod session_assign;
 pub mod set_operation;
 pub mod single_row;
+pub mod sort;
 #[cfg(test)]
 pub mod testing;
 pub mod top_n;

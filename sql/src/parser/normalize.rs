@@ -6,8 +6,8 @@ use std::ops::ControlFlow;
 use sqlparser::ast::helpers::attached_token::AttachedToken;
 use sqlparser::ast::{
     AccessExpr, CaseWhen, CastKind, Expr, Function, FunctionArg, FunctionArgExpr, FunctionArgumentList,
-    FunctionArguments, Ident, ObjectName, Query, Select, SetExpr, Spanned, TableFactor, Value, ValueWithSpan, Visit,
-    VisitMut, Visitor, VisitorMut,
+    FunctionArguments, Ident, LimitClause, ObjectName, Query, Select, SetExpr, Spanned, TableFactor, Value,
+    ValueWithSpan, Visit, VisitMut, Visitor, VisitorMut,
 };
 use sqlparser::tokenizer::Span;
 
@@ -48,7 +48,7 @@ impl VisitorMut for Normalizer {
     type Break = Diagnostic;
 
     fn pre_visit_query(&mut self, query: &mut Query) -> ControlFlow<Diagnostic> {
-        flow(refuse_in_query(query))
+        flow(refuse_in_query(query).and_then(|()| fetch_as_limit(query)))
     }
 
     fn post_visit_query(&mut self, query: &mut Query) -> ControlFlow<Diagnostic> {
@@ -127,6 +127,30 @@ fn refuse_in_query(query: &Query) -> Parsed<()> {
         }
         SetExpr::Table(_) => refuse("TABLE t as a query").map_err(|error| error.with_hint("write SELECT * FROM t")),
         _ => Ok(()),
+    }
+}
+
+/// `FETCH NEXT n ROWS ONLY` is `LIMIT n`.
+fn fetch_as_limit(query: &mut Query) -> Parsed<()> {
+    let Some(fetch) = query.fetch.take() else { return Ok(()) };
+    let span = fetch.quantity.as_ref().map_or_else(|| query.span(), Spanned::span);
+    let refuse = |what: &str| Err(Diagnostic::at(span, format!("{what} is not supported")));
+    let row = || Expr::Value(Value::Number("1".into(), false).with_empty_span());
+    let quantity = Some(fetch.quantity.unwrap_or_else(row));
+    match (fetch.with_ties, fetch.percent, query.limit_clause.take()) {
+        (true, ..) => {
+            refuse("FETCH ... WITH TIES").map_err(|error| error.with_hint("RANK() OVER (...) <= n in QUALIFY has ties"))
+        }
+        (_, true, _) => refuse("FETCH ... PERCENT"),
+        (.., None) => {
+            query.limit_clause = Some(LimitClause::LimitOffset { limit: quantity, offset: None, limit_by: vec![] });
+            Ok(())
+        }
+        (.., Some(LimitClause::LimitOffset { limit: None, offset, limit_by })) => {
+            query.limit_clause = Some(LimitClause::LimitOffset { limit: quantity, offset, limit_by });
+            Ok(())
+        }
+        _ => refuse("LIMIT together with FETCH"),
     }
 }
 

@@ -7,9 +7,11 @@ use arrow::datatypes::DataType;
 use datafusion_common::{DFSchema, DataFusionError, Result, ScalarValue, exec_err, plan_err};
 use datafusion_expr::expr::{AggregateFunction, NullTreatment};
 use datafusion_expr::function::{AccumulatorArgs, StateFieldsArgs};
-use datafusion_expr::planner::{ExprPlanner, PlannerResult, RawAggregateExpr, RawFieldAccessExpr};
+use datafusion_expr::planner::{ExprPlanner, PlannerResult, RawAggregateExpr, RawFieldAccessExpr, RawWindowExpr};
 use datafusion_expr::utils::{AggregateOrderSensitivity, COUNT_STAR_EXPANSION};
-use datafusion_expr::{Accumulator, AggregateUDF, AggregateUDFImpl, Expr, GetFieldAccess, Signature, Volatility};
+use datafusion_expr::{
+    Accumulator, AggregateUDF, AggregateUDFImpl, Expr, GetFieldAccess, Signature, Volatility, WindowFunctionDefinition,
+};
 use datafusion_functions_nested::expr_fn::array_element;
 use tidemill_engine::EngineError;
 use tidemill_engine::aggregate::{self, AggregateFactory};
@@ -162,6 +164,21 @@ impl ExprPlanner for AggregatePlanner {
             AggregateFunction::new_udf(Arc::new(bound), args, raw.distinct, raw.filter, vec![], raw.null_treatment);
         let call = Expr::AggregateFunction(call);
         Ok(PlannerResult::Planned(if count_star { call.alias(star_name) } else { call }))
+    }
+
+    fn plan_window(&self, mut raw: RawWindowExpr) -> Result<PlannerResult<RawWindowExpr>> {
+        let WindowFunctionDefinition::AggregateUDF(function) = &raw.func_def else {
+            return Ok(PlannerResult::Original(raw));
+        };
+        let Some(shell) = AggregateShell::of(function).filter(|shell| shell.name != GROUPING) else {
+            return plan_err!("{} cannot stand in front of OVER", function.name().to_uppercase());
+        };
+        let bound = AggregateShell::new(&shell.name, trailing_literals(&raw.args), raw.distinct);
+        if shell.name == "count" && is_star(&raw.args) {
+            raw.args = vec![Expr::Literal(COUNT_STAR_EXPANSION, None)];
+        }
+        raw.func_def = WindowFunctionDefinition::AggregateUDF(Arc::new(AggregateUDF::new_from_impl(bound)));
+        Ok(PlannerResult::Original(raw))
     }
 
     /// `ARRAY_AGG(x)[n]` is an element of the array; DataFusion would make it NTH_VALUE, which does not stream.

@@ -4,6 +4,7 @@ use datafusion_common::Column;
 use datafusion_expr::expr::{Sort, WindowFunction};
 use datafusion_expr::{Expr, LogicalPlan, Window, WindowFunctionDefinition};
 use tidemill_engine::operators::ordering::RankFunction;
+use tidemill_engine::operators::window_aggregate::WindowProperty;
 use tidemill_engine::time::window::{TimeDomain, WindowSpec};
 
 use super::traits::{self, ColumnTraits};
@@ -16,8 +17,9 @@ pub(crate) enum OverOrder {
     Time(TimeDomain),
     /// A processing-time attribute, downwards: the row that arrived last comes first.
     Newest,
-    /// Anything within a window of the input: partitions are complete when it closes.
-    Window(WindowSpec),
+    /// Anything within a window of the input: partitions are complete when it closes. The window's end is the partition
+    /// column at this place.
+    Window(WindowSpec, usize),
     /// Anything else: a new row may come in before others.
     Rows,
 }
@@ -45,8 +47,11 @@ pub(crate) fn order_of(window: &Window) -> OverOrder {
     let inputs = traits::of_plan(&window.input);
     let traits_of = |expr: &Expr| column_traits(expr, &window.input, &inputs);
     let partition: Vec<ColumnTraits> = call.params.partition_by.iter().map(traits_of).collect();
-    if let Some(spec) = traits::window_of(&partition) {
-        return OverOrder::Window(spec.clone());
+    let is_end = |known: &ColumnTraits| matches!(known.window, Some((WindowProperty::End, _)));
+    if let (Some(spec), Some(end)) = (traits::window_of(&partition), partition.iter().position(is_end))
+        && rank_of(call).is_some()
+    {
+        return OverOrder::Window(spec.clone(), end);
     }
     match call.params.order_by.first() {
         Some(Sort { expr, asc: true, .. }) => traits_of(expr).time.map_or(OverOrder::Rows, OverOrder::Time),
@@ -73,7 +78,7 @@ pub(crate) fn traits_of(window: &Window) -> Vec<ColumnTraits> {
     let mut traits = traits::of_plan(&window.input);
     match order_of(window) {
         OverOrder::Time(_) => {}
-        OverOrder::Window(_) => {
+        OverOrder::Window(..) => {
             traits.iter_mut().filter(|known| known.window.is_none()).for_each(|known| *known = ColumnTraits::default());
         }
         OverOrder::Newest | OverOrder::Rows => traits.fill(ColumnTraits::default()),

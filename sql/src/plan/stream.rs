@@ -10,7 +10,7 @@ use datafusion_common::Result;
 use tidemill_engine::graph::{ChangelogMode, NodeId, Parallelism};
 use tidemill_engine::operator::MAIN_PORT;
 use tidemill_engine::operators::ordering::{RankFunction, SortColumn};
-use tidemill_engine::time::window::{WindowKind, WindowSpec};
+use tidemill_engine::time::window::{TimeDomain, WindowKind, WindowSpec};
 
 use super::nodes::window::PROPERTIES;
 use super::over_window::OverOrder;
@@ -39,6 +39,15 @@ pub(crate) struct PendingRank {
     pub order: OverOrder,
 }
 
+/// An order that is not applied yet, since a LIMIT above it decides how.
+#[derive(Clone)]
+pub(crate) struct PendingSort {
+    /// Columns of the base.
+    pub order_by: Vec<SortColumn>,
+    /// The first of them is a time attribute of appended rows, upwards.
+    pub time: Option<TimeDomain>,
+}
+
 /// The whole row of a table that has a reader of its late rows, carried along to the window operators.
 #[derive(Clone)]
 pub(crate) struct WholeRow {
@@ -64,6 +73,7 @@ pub(crate) struct Stream {
     pub window: Option<PendingWindow>,
     /// Never together with a pending window.
     pub rank: Option<Box<PendingRank>>,
+    pub sort: Option<Box<PendingSort>>,
     /// Over the base and the window's columns; all must be true.
     pub conjuncts: Vec<Physical>,
     /// Over the base and the window's columns.
@@ -94,6 +104,7 @@ impl Stream {
             base: Arc::clone(&schema),
             window: None,
             rank: None,
+            sort: None,
             conjuncts: Vec::new(),
             schema,
             whole_row: None,
@@ -119,7 +130,7 @@ impl Stream {
         let given = self.columns.iter().chain(whole_row);
         let same = self.columns.len() + usize::from(self.whole_row.is_some()) == self.base.fields().len()
             && given.enumerate().all(|(index, expr)| column_index(expr) == Some(index));
-        self.window.is_none() && self.rank.is_none() && self.conjuncts.is_empty() && same
+        self.window.is_none() && self.rank.is_none() && self.sort.is_none() && self.conjuncts.is_empty() && same
     }
 
     /// True when columns that cost something to compute would be computed more than once by these expressions.

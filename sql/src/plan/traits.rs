@@ -1,7 +1,7 @@
 //! What a stream knows about its columns beyond their types: which tell time, and which bound a window.
 
 use datafusion_common::Column;
-use datafusion_expr::{Aggregate, Distinct, Expr, LogicalPlan, Projection, TableScan};
+use datafusion_expr::{Aggregate, Distinct, Expr, LogicalPlan, Projection, Sort, TableScan};
 use tidemill_engine::operators::window_aggregate::WindowProperty;
 use tidemill_engine::time::window::{TimeDomain, WindowSpec};
 
@@ -30,6 +30,8 @@ pub(crate) fn of_plan(plan: &LogicalPlan) -> Vec<ColumnTraits> {
         LogicalPlan::TableScan(scan) => of_scan(scan).unwrap_or_else(unknown),
         LogicalPlan::Projection(projection) => of_projection(projection),
         LogicalPlan::Filter(filter) => of_plan(&filter.input),
+        LogicalPlan::Sort(sort) => of_sort(sort).unwrap_or_else(unknown),
+        LogicalPlan::Limit(limit) => of_plan(&limit.input),
         LogicalPlan::SubqueryAlias(alias) => of_plan(&alias.input),
         LogicalPlan::Distinct(Distinct::All(input)) => windowed_only(of_plan(input)),
         LogicalPlan::Aggregate(aggregate) => of_aggregate(aggregate),
@@ -46,6 +48,14 @@ pub(crate) fn of_plan(plan: &LogicalPlan) -> Vec<ColumnTraits> {
         }
         _ => unknown(),
     }
+}
+
+/// Rows in the order of time keep it; sorted by anything else they come when all are there.
+fn of_sort(sort: &Sort) -> Option<Vec<ColumnTraits>> {
+    let first = sort.expr.first().filter(|first| first.asc)?;
+    let index = sort.input.schema().maybe_index_of_column(first.expr.try_as_col()?)?;
+    let known = of_plan(&sort.input);
+    known[index].time.is_some().then_some(known)
 }
 
 fn common((left, right): (ColumnTraits, ColumnTraits)) -> ColumnTraits {

@@ -47,6 +47,12 @@ impl Changes {
         }
     }
 
+    /// Adds all rows in range, as they are.
+    pub fn add_all(&mut self, partition: &Partition, limits: Limits) {
+        let rows = ranked(&partition.entries, limits, |entry| entry.count);
+        rows.into_iter().for_each(|row| self.push(&partition.entries, row, RowKind::Insert));
+    }
+
     /// With the rank number, a row that moves is another row: place by place, the old one is replaced by the new.
     fn add_shifts(&mut self, entries: &[Entry], old: &[Ranked], new: &[Ranked]) {
         for (before, after) in old.iter().zip(new).filter(|(before, after)| before != after) {

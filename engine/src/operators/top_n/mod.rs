@@ -35,6 +35,15 @@ pub enum Order {
     NewestFirst,
 }
 
+/// When rows are given.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Emission {
+    /// Each change as it comes.
+    Changes,
+    /// What is in range when the input has ended, in order. Only without partitions.
+    AtEnd,
+}
+
 /// Output: the kept columns and, where wanted, the rank as BIGINT.
 #[derive(Clone)]
 pub struct TopN {
@@ -48,6 +57,7 @@ pub struct TopN {
     pub with_rank: bool,
     /// The input has rows that take others back.
     pub updated: bool,
+    pub emission: Emission,
     /// A partition that had no row for so long (wall time) is forgotten.
     pub ttl_ms: Option<i64>,
     pub input: SchemaRef,
@@ -57,6 +67,7 @@ pub struct TopN {
 impl OperatorFactory for TopN {
     fn create(&self) -> Result<Box<dyn Operator>> {
         assert!(self.range.from >= 1 && self.range.from <= self.range.to, "an empty range is no Top-N");
+        assert!(self.emission == Emission::Changes || self.keys.is_empty(), "only one partition has an end");
         assert!(!self.updated || self.order != Order::NewestFirst, "arrival does not order rows that are taken back");
         let order: &[SortColumn] = match &self.order {
             Order::Columns(columns) => columns,
@@ -123,11 +134,29 @@ impl Operator for TopNOperator {
             }
         }
         let mut changes = Changes::new(self.plan.with_rank);
-        self.store.settle(ctx, |partition, limits| changes.add(partition, limits))?;
+        let emits = self.plan.emission == Emission::Changes;
+        self.store.settle(ctx, |partition, limits| {
+            if emits {
+                changes.add(partition, limits);
+            }
+        })?;
         if !changes.is_empty() {
             out.emit(MAIN_PORT, changes.into_batch(&self.rows, &self.plan.schema)?)?;
         }
         self.store.keep_to_budget(ctx)
+    }
+
+    fn on_end(&mut self, ctx: &mut OperatorContext, out: &mut dyn Collector) -> Result<()> {
+        if self.plan.emission == Emission::Changes {
+            return Ok(());
+        }
+        let mut rows = Changes::new(self.plan.with_rank);
+        self.store.take_only(ctx, |partition, limits| rows.add_all(partition, limits))?;
+        if !rows.is_empty() {
+            let rows = rows.into_batch(&self.rows, &self.plan.schema)?;
+            out.emit(MAIN_PORT, Batch::new(rows.rows().clone()))?;
+        }
+        Ok(())
     }
 
     fn on_time(&mut self, ctx: &mut OperatorContext, _out: &mut dyn Collector) -> Result<()> {

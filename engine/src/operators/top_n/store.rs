@@ -131,6 +131,18 @@ impl PartitionStore {
         Ok(complete)
     }
 
+    /// Shows `see` the only partition of an operator without keys, and forgets it.
+    pub fn take_only(&mut self, ctx: &mut OperatorContext, see: impl FnOnce(&Partition, Limits)) -> Result<()> {
+        let slot = self.keys.intern(hash_key(&[]), &[]);
+        if slot as usize == self.partitions.len() {
+            self.partitions.push(Partition::default());
+            self.partitions[slot as usize] = self.read(slot, ctx)?;
+        }
+        see(&self.partitions[slot as usize], self.limits);
+        self.partitions[slot as usize] = Partition::with_entries(Vec::new(), true);
+        ctx.state.delete_prefix(self.keys.group(slot, ctx.key_groups), &[ROW_TAG])
+    }
+
     /// False for an appended row that cannot be in range, by its sort bytes.
     pub fn may_enter(&self, slot: u32, sort: &[u8]) -> bool {
         self.partitions[slot as usize].may_enter(sort, self.limits)

@@ -39,6 +39,7 @@ fn plan(function: RankFunction, from: u64, to: u64, with_rank: bool, updated: bo
         kept: vec![0, 1, 2],
         with_rank,
         updated,
+        emission: Emission::Changes,
         ttl_ms: None,
         input: input(),
         schema: Arc::new(Schema::new(fields)),
@@ -162,6 +163,29 @@ fn the_newest_row_replaces_the_one_before() {
         -U|a|8|2
         +U|a|7|3"#]]
     .assert_eq(&changelog(&mut world).join("\n"));
+}
+
+#[test]
+fn at_the_end_the_first_rows_are_given_in_order() {
+    for (updated, budget) in [(false, usize::MAX), (false, 1), (true, usize::MAX), (true, 1)] {
+        let plan =
+            TopN { keys: vec![], emission: Emission::AtEnd, ..plan(RankFunction::RowNumber, 2, 4, false, updated) };
+        let mut world = world(&plan, budget);
+        for number in 0..20 {
+            world.batch(&batch_of(&[(Insert, (Some("a"), Some((number * 7) % 20), number))]));
+        }
+        if updated {
+            world.batch(&batch_of(&[(Delete, (Some("a"), Some(19), 17)), (Delete, (Some("a"), Some(17), 11))]));
+        }
+        world.restart(1);
+        assert!(world.rows(MAIN_PORT).is_empty());
+        world.end();
+        world.restart(1);
+        world.end();
+        let expected = if updated { ["a|16|8", "a|15|5", "a|14|2"] } else { ["a|18|14", "a|17|11", "a|16|8"] };
+        assert_eq!(world.rows(MAIN_PORT), expected);
+        assert_eq!(world.state_entries(), 0);
+    }
 }
 
 #[test]

@@ -270,43 +270,6 @@ fn windows_without_length_and_late_rows_without_window() {
 }
 
 #[test]
-fn what_comes_later() {
-    check(
-        "SELECT * FROM bid ORDER BY price",
-        expect![[r#"
-        error: ORDER BY over a stream is not supported yet
-         --> test.sql:1:28
-          |
-        1 | SELECT * FROM bid ORDER BY price
-          |                            ^^^^^
-        hint: a stream has no end: take the rows as they come, and sort where they are read
-    "#]],
-    );
-    check(
-        "SELECT * FROM bid LIMIT 3",
-        expect![[r#"
-        error: LIMIT over a stream is not supported yet
-         --> test.sql:1:25
-          |
-        1 | SELECT * FROM bid LIMIT 3
-          |                         ^
-        hint: Top-N queries come later; a stream has no end to count to
-    "#]],
-    );
-    check(
-        "SELECT ROW_NUMBER() OVER (PARTITION BY bidder ORDER BY ts) FROM bid",
-        expect![[r#"
-            error: ROW_NUMBER() OVER numbers all rows: each new row would change the numbers of those behind it
-             --> test.sql:1:8
-              |
-            1 | SELECT ROW_NUMBER() OVER (PARTITION BY bidder ORDER BY ts) FROM bid
-              |        ^^^^^^^^^^
-            hint: say how many are wanted: SELECT ... FROM (SELECT ..., ROW_NUMBER() OVER (...) AS n FROM ...) WHERE n <= 10, or QUALIFY
-        "#]],
-    );
-}
-
-#[test]
 fn subqueries_and_aggregations_that_cannot_run() {
     check(
         "SELECT * FROM bid, LATERAL (SELECT at FROM click WHERE who = bidder) AS c",

@@ -17,14 +17,16 @@ pub(super) fn translate_projection(translator: &mut Translator<'_>, plan: &Logic
     Some(translator.translate_pending(&projection.input).and_then(|input| {
         let exprs = projection.expr.iter().map(|expr| translator.expr(expr, projection.input.schema()));
         let exprs = exprs.collect::<Result<Vec<_>>>()?;
-        let input = if input.rank.is_none() && input.repeats_work(&exprs) { translator.settle(input)? } else { input };
+        let pending = input.rank.is_some() || input.sort.is_some();
+        let input = if !pending && input.repeats_work(&exprs) { translator.settle(input)? } else { input };
         input.project(exprs, plain_schema(&projection.schema))
     }))
 }
 
 pub(super) fn translate_filter(translator: &mut Translator<'_>, plan: &LogicalPlan) -> Option<Result<Stream>> {
     let LogicalPlan::Filter(filter) = plan else { return None };
-    Some(translator.translate_pending(&filter.input).and_then(|input| {
+    let input = translator.translate_pending(&filter.input).and_then(|input| translator.resolve_sort(input));
+    Some(input.and_then(|input| {
         refused::check_expr(&filter.predicate)?;
         let conjuncts = translator.physicals.conjuncts(&filter.predicate, filter.input.schema())?;
         let (about_rank, conjuncts): (Vec<_>, Vec<_>) = conjuncts.into_iter().partition(|part| input.reads_rank(part));

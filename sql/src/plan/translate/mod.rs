@@ -22,12 +22,14 @@ mod join;
 mod late;
 mod normalize;
 mod numbered;
+mod over;
 mod ranked;
 mod refused;
 mod scan;
 mod set_operation;
 mod settle;
 mod single_row;
+mod sort;
 pub(crate) mod source;
 mod union;
 mod unnest;
@@ -52,6 +54,8 @@ const TRANSLATIONS: &[Translation] = &[
     window::translate,
     aggregate::translate,
     numbered::translate,
+    sort::translate_sort,
+    sort::translate_limit,
     union::translate,
     join::translate,
     set_operation::translate,
@@ -84,10 +88,11 @@ impl<'a> Translator<'a> {
 
     pub fn translate(&mut self, plan: &LogicalPlan) -> Result<Stream> {
         let stream = self.translate_pending(plan)?;
-        self.resolve_rank(stream)
+        let stream = self.resolve_rank(stream)?;
+        self.resolve_sort(stream)
     }
 
-    /// The same, with a rank that is still waiting for conditions.
+    /// The same, with a rank that is still waiting for conditions, or an order for a LIMIT.
     fn translate_pending(&mut self, plan: &LogicalPlan) -> Result<Stream> {
         for translation in TRANSLATIONS {
             if let Some(stream) = translation(self, plan) {

@@ -7,10 +7,12 @@ use datafusion_expr::expr::WindowFunction;
 use datafusion_expr::{LogicalPlan, Window};
 use tidemill_engine::graph::ChangelogMode;
 use tidemill_engine::operators::ordering::SortColumn;
+use tidemill_engine::time::window::TimeDomain;
 
 use super::Translator;
 use super::aggregate::Prepared;
 use super::calc::plain_schema;
+use super::over::{self, OverCall, OverKeys};
 use crate::diagnostic::Diagnostic;
 use crate::plan::context::external;
 use crate::plan::display::display;
@@ -31,6 +33,38 @@ pub(super) struct OverInput {
     /// Columns of the input.
     pub partition_by: Vec<usize>,
     pub order_by: Vec<SortColumn>,
+    bound: Vec<OverCall>,
+}
+
+/// What is computed over a window: a rank alone waits for conditions on it.
+enum Calls {
+    Rank,
+    All(TimeDomain),
+}
+
+/// The time that orders the rows of other functions.
+fn time_of(call: &WindowFunction, order: &OverOrder, updated: bool) -> Result<TimeDomain> {
+    let name = call.fun.name().to_uppercase();
+    let (message, hint) = match order {
+        OverOrder::Time(domain) => return Ok(*domain),
+        _ if updated => (
+            format!(
+                "{name}() OVER: its input has rows that are updated later, so that every later row would change too"
+            ),
+            "put a window into the inner query so that its rows are final, or GROUP BY instead",
+        ),
+        _ if call.params.order_by.is_empty() => (
+            format!(
+                "{name}() OVER needs ORDER BY with a time attribute: without, each new row would change all others"
+            ),
+            "write OVER (PARTITION BY ... ORDER BY ts), where ts is the column of the WATERMARK; or GROUP BY instead",
+        ),
+        _ => (
+            format!("{name}() OVER must be ordered by a time attribute first, upwards"),
+            "order by the column of the table's WATERMARK, or by a PROCTIME() column, without DESC",
+        ),
+    };
+    Err(external(Diagnostic::new(message).with_hint(hint)))
 }
 
 fn number(translator: &mut Translator<'_>, window: &Window, input: Stream) -> Result<Stream> {
@@ -42,14 +76,15 @@ fn number(translator: &mut Translator<'_>, window: &Window, input: Stream) -> Re
     let updated = input.changelog != ChangelogMode::Append;
     let order = match order {
         // Rows that change later have no place in time.
-        OverOrder::Time(_) | OverOrder::Window(_) if updated => OverOrder::Rows,
+        OverOrder::Time(_) | OverOrder::Window(..) if updated => OverOrder::Rows,
         other => other,
     };
     let function = over_window::rank_of(first).filter(|_| calls.len() == 1);
-    let prepared = prepare(translator, window, first, input)?;
+    let calls = if function.is_some() { Calls::Rank } else { Calls::All(time_of(first, &order, updated)?) };
+    let OverInput { input, inherited, partition_by, order_by, bound } =
+        prepare(translator, window, first, input, &calls)?;
     match function {
         Some(function) => {
-            let OverInput { input, inherited, partition_by, order_by } = prepared;
             let name = window.schema.field(inherited).name();
             let mut columns = identity(&input.base);
             columns.truncate(inherited);
@@ -57,7 +92,13 @@ fn number(translator: &mut Translator<'_>, window: &Window, input: Stream) -> Re
             let rank = PendingRank { function, partition_by, order_by, order };
             Ok(Stream { columns, schema: plain_schema(&window.schema), rank: Some(Box::new(rank)), ..input })
         }
-        None => Err(external(super::refused::over(first))),
+        None => {
+            let Calls::All(domain) = calls else { return Ok(input) };
+            let keys = OverKeys { partition_by: &partition_by, order_by: &order_by, domain };
+            let kept: Vec<usize> = (0..inherited).collect();
+            let output = over::add(translator, &input, &keys, &bound, &kept)?;
+            Ok(over::behind(output, plain_schema(&window.schema)))
+        }
     }
 }
 
@@ -66,6 +107,7 @@ fn prepare(
     window: &Window,
     call: &WindowFunction,
     input: Stream,
+    calls: &Calls,
 ) -> Result<OverInput> {
     let input = if input.window.is_some() { translator.settle(input)? } else { input };
     let schema = window.input.schema();
@@ -86,7 +128,11 @@ fn prepare(
         let column = place(&sort.expr)?;
         order_by.push(SortColumn { column, descending: !sort.asc, nulls_first: sort.nulls_first });
     }
+    let bound = match calls {
+        Calls::Rank => Vec::new(),
+        Calls::All(_) => over::bind(translator, window, &input, &mut prepared)?,
+    };
     let schema = prepared.schema();
     let input = translator.settle(Stream { columns: prepared.columns, schema, ..input })?;
-    Ok(OverInput { input, inherited, partition_by, order_by })
+    Ok(OverInput { input, inherited, partition_by, order_by, bound })
 }

@@ -7,11 +7,16 @@ use datafusion_common::{Result, ScalarValue};
 use datafusion_physical_expr::expressions::Literal;
 use tidemill_engine::graph::{ChangelogMode, Parallelism};
 use tidemill_engine::operator::OperatorFactory;
+use tidemill_engine::operators::first_row::FirstRow;
 use tidemill_engine::operators::ordering::{RankFunction, RankRange, SortColumn};
-use tidemill_engine::operators::top_n::{Order, TopN};
+use tidemill_engine::operators::over::OverFunction;
+use tidemill_engine::operators::top_n::{Emission, Order, TopN};
+use tidemill_engine::operators::window_rank::WindowRank;
+use tidemill_engine::time::window::{TimeDomain, WindowSpec};
 
-use super::Translator;
+use super::over::{self, OverCall, OverKeys};
 use super::settle::{Details, by_key, names, operator_draft, reachable, typed_names};
+use super::{Translator, late};
 use crate::diagnostic::Diagnostic;
 use crate::plan::context::external;
 use crate::plan::graph_builder::detail;
@@ -30,17 +35,33 @@ impl Translator<'_> {
         let Some(rank) = stream.rank.take() else { return Ok(stream) };
         let (bounds, rest) = rank_filter::bounds(&stream.conjuncts, stream.base.fields().len());
         let name = rank.function.name();
-        let Some(to) = bounds.to else { return Err(external(unlimited(name))) };
+        let first_only = (bounds.from, bounds.to) == (1, Some(1)) && rank.function == RankFunction::RowNumber;
+        if let OverOrder::Time(domain) = rank.order
+            && !first_only
+        {
+            return add_numbers(self, stream, &rank, domain);
+        }
+        let to = match (&rank.order, bounds.to) {
+            (_, Some(to)) => to,
+            // All rows of a window are there when it closes.
+            (OverOrder::Window(..), None) => i64::MAX,
+            _ => return Err(external(unlimited(name))),
+        };
         if to < bounds.from {
             let message = format!("{name}() OVER: no row has a number from {} to {to}", bounds.from);
             return Err(external(Diagnostic::new(message).with_hint("numbers start at 1")));
         }
         stream.conjuncts = rest;
-        let range = RankRange { from: bounds.from as u64, to: to as u64 };
+        let to = if to == i64::MAX { u64::MAX } else { to as u64 };
+        let range = RankRange { from: bounds.from as u64, to };
         let ranked = Ranked::new(&stream, &rank, range);
         match rank.order {
             OverOrder::Newest | OverOrder::Rows => add_top_n(self, stream, &rank, ranked),
-            OverOrder::Time(_) | OverOrder::Window(_) => Err(external(unlimited(name))),
+            OverOrder::Time(domain) => add_first_row(self, stream, &rank, ranked, domain),
+            OverOrder::Window(ref spec, end) => {
+                let end = rank.partition_by[end];
+                add_window_rank(self, stream, &rank, ranked, (spec, end))
+            }
         }
     }
 }
@@ -116,7 +137,12 @@ fn add_top_n(translator: &mut Translator<'_>, stream: Stream, rank: &PendingRank
     let schema = ranked.schema(&stream.base);
     let (exchange, parallelism) = by_key(&rank.partition_by);
     let single = rank.function == RankFunction::RowNumber && ranked.range == RankRange { from: 1, to: 1 };
-    let name = if single { "Deduplicate" } else { "TopN" };
+    let is_time = |sort: &SortColumn| matches!(stream.base.field(sort.column).data_type(), DataType::Timestamp(..));
+    let name = if single && rank.order_by.first().is_some_and(is_time) { "Deduplicate" } else { "TopN" };
+    if updated || !rank.partition_by.is_empty() {
+        let what = if updated { "all rows" } else { "the rows in range of every partition" };
+        translator.note_unbounded_state(name, what, stream.bounded)?;
+    }
     let mut details = describe(&stream, rank, &ranked);
     details.push(detail("state", state_note(updated, parallelism, ttl_ms)));
     let signature = signature(&stream, rank, &ranked, updated);
@@ -128,6 +154,7 @@ fn add_top_n(translator: &mut Translator<'_>, stream: Stream, rank: &PendingRank
         kept: ranked.kept.clone(),
         with_rank: ranked.with_rank,
         updated,
+        emission: Emission::Changes,
         ttl_ms,
         input: Arc::clone(&stream.base),
         schema: Arc::clone(&schema),
@@ -140,6 +167,128 @@ fn add_top_n(translator: &mut Translator<'_>, stream: Stream, rank: &PendingRank
     draft.state_signature = Some(signature);
     let node = translator.graph.add(draft);
     let output = Stream::of(node, schema, parallelism, ChangelogMode::Retract, stream.bounded);
+    ranked.behind(stream, output)
+}
+
+/// Numbers in the order of time never change, so that conditions on them are conditions as any other.
+fn add_numbers(
+    translator: &mut Translator<'_>,
+    stream: Stream,
+    rank: &PendingRank,
+    domain: TimeDomain,
+) -> Result<Stream> {
+    let range = RankRange { from: 1, to: u64::MAX };
+    let ranked = Ranked { with_rank: true, ..Ranked::new(&stream, rank, range) };
+    let call = OverCall {
+        function: OverFunction::Number(rank.function),
+        display: format!("{}()", rank.function.name()),
+        field: Field::new(RANK, DataType::Int64, false),
+    };
+    let keys = OverKeys { partition_by: &rank.partition_by, order_by: &rank.order_by, domain };
+    let output = over::add(translator, &stream, &keys, &[call], &ranked.kept)?;
+    ranked.behind(stream, output)
+}
+
+/// The first row of each partition by time is final.
+fn add_first_row(
+    translator: &mut Translator<'_>,
+    stream: Stream,
+    rank: &PendingRank,
+    ranked: Ranked,
+    domain: TimeDomain,
+) -> Result<Stream> {
+    let ttl_ms = translator.resolver.context.settings.state_ttl().map(|ttl| ttl.as_millis() as i64);
+    if !rank.partition_by.is_empty() {
+        translator.note_unbounded_state("Deduplicate", "every key that it has seen", stream.bounded)?;
+    }
+    let schema = ranked.schema(&stream.base);
+    let operator = FirstRow {
+        keys: rank.partition_by.clone(),
+        order: rank.order_by.clone(),
+        is_event_time: domain == TimeDomain::Event,
+        kept: ranked.kept.clone(),
+        ttl_ms,
+        input: Arc::clone(&stream.base),
+        schema: Arc::clone(&schema),
+    };
+    let mut details = vec![detail("keep", "the first row")];
+    details.extend(describe(&stream, rank, &ranked).into_iter().skip(1));
+    let waiting = if domain == TimeDomain::Event { "rows until the watermark passes them; " } else { "" };
+    let freed = match ttl_ms {
+        Some(ttl) => format!("a key is forgotten {} after its row", describe_ms(ttl)),
+        None => "grows with the number of keys: set table.exec.state.ttl to bound it".to_owned(),
+    };
+    details.push(detail("state", format!("{waiting}{freed}")));
+    let finds_late = domain == TimeDomain::Event;
+    let final_rows = Final { name: "Deduplicate", operator: Arc::new(operator), schema, details, finds_late };
+    add_final(translator, stream, rank, ranked, final_rows)
+}
+
+fn add_window_rank(
+    translator: &mut Translator<'_>,
+    stream: Stream,
+    rank: &PendingRank,
+    ranked: Ranked,
+    (spec, window_end): (&WindowSpec, usize),
+) -> Result<Stream> {
+    if spec.domain == TimeDomain::Processing {
+        let message =
+            format!("{}() OVER: rows of processing-time windows cannot be ranked within them", rank.function.name());
+        return Err(external(Diagnostic::new(message).with_hint("use windows of event time")));
+    }
+    let schema = ranked.schema(&stream.base);
+    let operator = WindowRank {
+        window_end,
+        zone: spec.zone,
+        keys: rank.partition_by.clone(),
+        order: rank.order_by.clone(),
+        function: rank.function,
+        range: ranked.range,
+        kept: ranked.kept.clone(),
+        with_rank: ranked.with_rank,
+        input: Arc::clone(&stream.base),
+        schema: Arc::clone(&schema),
+    };
+    let mut details = describe(&stream, rank, &ranked);
+    details.push(detail("state", "freed when a window closes"));
+    let single = rank.function == RankFunction::RowNumber && ranked.range == RankRange { from: 1, to: 1 };
+    let name = if single { "WindowDeduplicate" } else { "WindowTopN" };
+    add_final(
+        translator,
+        stream,
+        rank,
+        ranked,
+        Final { name, operator: Arc::new(operator), schema, details, finds_late: true },
+    )
+}
+
+/// An operator whose rows are never taken back.
+struct Final {
+    name: &'static str,
+    operator: Arc<dyn OperatorFactory>,
+    schema: Arc<Schema>,
+    details: Details,
+    finds_late: bool,
+}
+
+fn add_final(
+    translator: &mut Translator<'_>,
+    stream: Stream,
+    rank: &PendingRank,
+    ranked: Ranked,
+    final_rows: Final,
+) -> Result<Stream> {
+    let Final { name, operator, schema, details, finds_late } = final_rows;
+    let (exchange, parallelism) = by_key(&rank.partition_by);
+    let mut draft = operator_draft(name, operator, &stream, Arc::clone(&schema), details);
+    draft.inputs[0].exchange = reachable(exchange, stream.parallelism);
+    draft.parallelism = parallelism;
+    draft.state_signature = Some(signature(&stream, rank, &ranked, false));
+    let node = translator.graph.add(draft);
+    if finds_late {
+        late::register(translator, &stream, node, parallelism);
+    }
+    let output = Stream::of(node, schema, parallelism, ChangelogMode::Append, stream.bounded);
     ranked.behind(stream, output)
 }
 
@@ -168,6 +317,8 @@ fn describe_range(function: RankFunction, range: RankRange) -> String {
     let name = function.name();
     match (range.from, range.to) {
         (from, to) if from == to => format!("{name} = {to}"),
+        (1, u64::MAX) => name.to_owned(),
+        (from, u64::MAX) => format!("{name} >= {from}"),
         (1, to) => format!("{name} <= {to}"),
         (from, to) => format!("{name} BETWEEN {from} AND {to}"),
     }

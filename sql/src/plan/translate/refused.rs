@@ -6,7 +6,6 @@
 use std::ops::ControlFlow;
 
 use datafusion_common::Result;
-use datafusion_expr::expr::WindowFunction;
 use datafusion_expr::{Expr, LogicalPlan};
 use sqlparser::ast::{
     Distinct, GroupByExpr, JoinConstraint, JoinOperator, Query, Select, SetExpr, SetOperator, SetQuantifier, Spanned,
@@ -45,7 +44,6 @@ fn refuse(what: &str, hint: &str, span: Span) -> Diagnostic {
     Diagnostic::at(span, format!("{what} over a stream is not supported yet")).with_hint(hint)
 }
 
-const ORDER_HINT: &str = "a stream has no end: take the rows as they come, and sort where they are read";
 const LATERAL_HINT: &str = "write it as a subquery of its own and join it by what it compares";
 const SUBQUERY_HINT: &str = "subqueries can stand in WHERE, HAVING and SELECT; write others as a join";
 
@@ -53,15 +51,7 @@ fn check_clauses(query: &Query) -> Option<Diagnostic> {
     if let Some(with) = query.with.as_ref().filter(|with| with.recursive) {
         return Some(refuse("WITH RECURSIVE", "write the steps as separate queries", with.span()));
     }
-    if let Some(order_by) = &query.order_by {
-        return Some(refuse("ORDER BY", ORDER_HINT, order_by.span()));
-    }
-    if let Some(limit) = &query.limit_clause {
-        return Some(refuse("LIMIT", "Top-N queries come later; a stream has no end to count to", limit.span()));
-    }
-    let fetch = query.fetch.as_ref()?;
-    let span = fetch.quantity.as_ref().map_or_else(Span::empty, Spanned::span);
-    Some(refuse("FETCH", "Top-N queries come later; a stream has no end to count to", span))
+    None
 }
 
 fn check_body(body: &SetExpr) -> Option<Diagnostic> {
@@ -84,7 +74,11 @@ fn check_body(body: &SetExpr) -> Option<Diagnostic> {
 
 fn check_select(select: &Select) -> Option<Diagnostic> {
     if let Some(Distinct::On(_)) = &select.distinct {
-        return Some(refuse("DISTINCT ON", "Top-N queries come later; SELECT DISTINCT is there", select.span()));
+        return Some(refuse(
+            "DISTINCT ON",
+            "number the rows: ROW_NUMBER() OVER (PARTITION BY ... ORDER BY ...) = 1 in QUALIFY",
+            select.span(),
+        ));
     }
     if let GroupByExpr::All(_) = &select.group_by {
         return Some(
@@ -123,17 +117,9 @@ fn is_unnest(relation: &TableFactor) -> bool {
     matches!(relation, TableFactor::Derived { lateral: true, subquery, .. } if subquery.to_string().contains(UNNEST_MARKER))
 }
 
-/// A function that cannot be computed over these rows.
-pub(super) fn over(call: &WindowFunction) -> Diagnostic {
-    let what = format!("{}(...) OVER", call.fun.name().to_uppercase());
-    refuse(&what, "OVER windows come later; a window with GROUP BY is there", Span::empty())
-}
-
 /// The last of the translations: every node that none of the others took.
 pub(super) fn translate(_translator: &mut Translator<'_>, plan: &LogicalPlan) -> Option<Result<Stream>> {
     let (what, hint) = match plan {
-        LogicalPlan::Sort(_) => ("ORDER BY", ORDER_HINT),
-        LogicalPlan::Limit(_) => ("LIMIT", "Top-N queries come later; a stream has no end to count to"),
         LogicalPlan::Distinct(_) => ("DISTINCT ON", "SELECT DISTINCT is there"),
         LogicalPlan::Subquery(_) => ("a lateral subquery", LATERAL_HINT),
         LogicalPlan::RecursiveQuery(_) => ("WITH RECURSIVE", "write the steps as separate queries"),

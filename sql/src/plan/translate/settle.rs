@@ -23,7 +23,8 @@ pub(crate) type Details = Vec<(String, String)>;
 impl Translator<'_> {
     /// Adds what is pending as nodes of its own, so that the stream is a node's output as it is.
     pub fn settle(&mut self, stream: Stream) -> Result<Stream> {
-        let mut stream = self.resolve_rank(stream)?;
+        let stream = self.resolve_rank(stream)?;
+        let mut stream = self.resolve_sort(stream)?;
         let stream = match stream.window.take() {
             None => stream,
             Some(window) if window.is_session() => self.add_session_assign(stream, window)?,

@@ -29,6 +29,7 @@ use crate::plan::over_window::{self, OverOrder};
 use crate::plan::physical::{Physical, column, columns_read, substitute};
 use crate::plan::stream::{Stream, WholeRow};
 use crate::plan::table::{self, BoundTable};
+use crate::plan::traits::ColumnTraits;
 use crate::settings::parse_duration;
 
 /// The table option that overrides `table.exec.source.idle-timeout`.
@@ -73,6 +74,7 @@ pub(crate) fn collect(plan: &LogicalPlan, uses: &mut TableUses) -> Result<()> {
 }
 
 fn goes_by_event_time(plan: &LogicalPlan) -> Result<bool> {
+    let is_event_time = |column: &ColumnTraits| column.time == Some(TimeDomain::Event);
     plan.exists(|node| {
         let window = match node {
             LogicalPlan::Extension(extension) => extension.node.as_any().downcast_ref::<WindowNode>(),
@@ -86,6 +88,7 @@ fn goes_by_event_time(plan: &LogicalPlan) -> Result<bool> {
         };
         let over = match node {
             LogicalPlan::Window(window) => over_window::order_of(window) == OverOrder::Time(TimeDomain::Event),
+            LogicalPlan::Sort(_) => crate::plan::traits::of_plan(node).iter().any(is_event_time),
             _ => false,
         };
         Ok(over
