@@ -101,6 +101,12 @@ const COMMON_OPTIONS: &[OptionDef] = &[
     )
     .source(),
     OptionDef::new(
+        "lookup.full-cache.periodic-reload.interval",
+        OptionType::Duration,
+        "how often the table is read again where rows are looked up in it (FOR SYSTEM_TIME AS OF a processing time); else once",
+    )
+    .source(),
+    OptionDef::new(
         "sink.parallelism",
         OptionType::Integer { min: 1 },
         "how many instances write; the job's parallelism unless given",

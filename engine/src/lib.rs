@@ -11,6 +11,7 @@ pub mod error;
 pub mod graph;
 pub mod keys;
 pub mod latency;
+pub mod lookup;
 pub mod metrics;
 pub mod operator;
 pub mod operators;

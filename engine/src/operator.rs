@@ -20,6 +20,8 @@ pub trait Collector {
 pub const MAIN_PORT: usize = 0;
 /// Late rows of a windowed operator; rejected records of a source.
 pub const SIDE_PORT: usize = 1;
+/// Late rows of a join's right input; those of the left one leave by [`SIDE_PORT`].
+pub const SIDE_PORT_RIGHT: usize = 2;
 
 /// Which of an operator's parallel instances this is.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]

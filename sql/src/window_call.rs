@@ -7,6 +7,9 @@
 //! `UNNEST(e) [WITH ORDINALITY] AS t (a, b)` becomes
 //! `LATERAL (SELECT __unnest('<json 0>', e) AS a, __unnest('<json 1>', e) AS b) AS t`, one [`UnnestColumn`] per column,
 //! under the same CROSS JOIN or LEFT JOIN ... ON TRUE.
+//!
+//! `JOIN rates FOR SYSTEM_TIME AS OF o.ts AS r ON c` becomes `JOIN rates AS r ON (c) AND __system_time('<json>', o.ts)` with a
+//! [`SystemTimeCall`].
 
 use serde::{Deserialize, Serialize};
 use tidemill_engine::time::window::WindowKind;
@@ -20,6 +23,7 @@ pub const WINDOW_START_MARKER: &str = "__window_start";
 pub const WINDOW_END_MARKER: &str = "__window_end";
 pub const WINDOW_TIME_MARKER: &str = "__window_time";
 pub const UNNEST_MARKER: &str = "__unnest";
+pub const SYSTEM_TIME_MARKER: &str = "__system_time";
 
 /// A window table function as it was written.
 #[derive(Debug, Clone, PartialEq, Eq, Hash, Serialize, Deserialize)]
@@ -42,6 +46,15 @@ pub struct UnnestColumn {
     pub count: usize,
     /// This column is the ordinality (INT, from 1); `index` equals `count` then.
     pub ordinality: bool,
+    pub line: u64,
+    pub column: u64,
+}
+
+/// A table that is joined as of a time.
+#[derive(Debug, Clone, PartialEq, Eq, Hash, Serialize, Deserialize)]
+pub struct SystemTimeCall {
+    pub table: String,
+    /// Where the table stands in the source text, counted from 1.
     pub line: u64,
     pub column: u64,
 }

@@ -8,11 +8,14 @@ pub mod expand;
 pub mod expiry;
 pub mod first_row;
 pub mod group_aggregate;
+pub mod interval_join;
 pub mod join;
+pub mod join_rows;
 pub mod key_table;
 pub mod keyed_aggregates;
 pub mod late;
 pub mod limit;
+pub mod lookup_join;
 pub mod narrow;
 pub mod note;
 pub mod ordering;
@@ -26,6 +29,7 @@ pub mod session_assign;
 pub mod set_operation;
 pub mod single_row;
 pub mod sort;
+pub mod temporal_join;
 #[cfg(test)]
 pub mod testing;
 pub mod top_n;
@@ -34,6 +38,7 @@ pub mod values_source;
 pub mod waiting_rows;
 pub mod window_aggregate;
 pub mod window_assign;
+pub mod window_join;
 pub mod window_rank;
 
 #[cfg(test)]

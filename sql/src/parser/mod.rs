@@ -39,6 +39,7 @@ mod script;
 mod select_names;
 mod source;
 pub mod statement;
+mod system_time;
 mod tokens;
 mod unnest;
 mod window_kind;

@@ -14,7 +14,7 @@ use sqlparser::tokenizer::Span;
 use super::expression::{bare_function, cast_to, string_literal};
 use super::tokens::{Parsed, strip_path};
 use super::window_kind::Shape;
-use super::{data_type, group_window, like, named_window, operators, select_names, unnest, window_table};
+use super::{data_type, group_window, like, named_window, operators, select_names, system_time, unnest, window_table};
 use crate::diagnostic::Diagnostic;
 use crate::types::{SqlType, TypeKind};
 
@@ -57,6 +57,7 @@ impl VisitorMut for Normalizer {
 
     fn post_visit_select(&mut self, select: &mut Select) -> ControlFlow<Diagnostic> {
         let rewritten = refuse_in_select(select)
+            .and_then(|()| select.from.iter_mut().try_for_each(system_time::rewrite))
             .and_then(|()| unnest::rewrite(select))
             .and_then(|()| named_window::rewrite(select));
         select_names::name_columns(select);
@@ -68,7 +69,11 @@ impl VisitorMut for Normalizer {
     }
 
     fn post_visit_table_factor(&mut self, factor: &mut TableFactor) -> ControlFlow<Diagnostic> {
-        flow(refuse_table_factor(factor).and_then(|()| window_table::rewrite(factor)))
+        let nested = match factor {
+            TableFactor::NestedJoin { table_with_joins, .. } => system_time::rewrite(table_with_joins),
+            _ => Ok(()),
+        };
+        flow(nested.and_then(|()| refuse_table_factor(factor)).and_then(|()| window_table::rewrite(factor)))
     }
 
     fn pre_visit_expr(&mut self, expr: &mut Expr) -> ControlFlow<Diagnostic> {
@@ -184,7 +189,6 @@ fn refuse_table_factor(factor: &TableFactor) -> Parsed<()> {
         TableFactor::Pivot { .. } | TableFactor::Unpivot { .. } => refuse("PIVOT"),
         TableFactor::MatchRecognize { .. } => refuse("MATCH_RECOGNIZE"),
         TableFactor::Function { name, .. } => Err(unknown_table_function(name)),
-        TableFactor::Table { version: Some(_), .. } => refuse("FOR SYSTEM_TIME AS OF"),
         TableFactor::Table { sample: Some(_), .. } => refuse("TABLESAMPLE"),
         TableFactor::Table { name, with_hints, .. } if !with_hints.is_empty() => {
             Err(Diagnostic::at(name.span(), "WITH (...) behind a table in a query is not supported"))

@@ -8,7 +8,9 @@ use datafusion_expr::{
     ColumnarValue, Expr, ReturnFieldArgs, ScalarFunctionArgs, ScalarUDF, ScalarUDFImpl, Signature, Volatility,
 };
 
-use crate::window_call::{UNNEST_MARKER, UnnestColumn, WINDOW_END_MARKER, WINDOW_START_MARKER, WINDOW_TIME_MARKER};
+use crate::window_call::{
+    SYSTEM_TIME_MARKER, UNNEST_MARKER, UnnestColumn, WINDOW_END_MARKER, WINDOW_START_MARKER, WINDOW_TIME_MARKER,
+};
 
 #[derive(Debug, PartialEq, Eq, Hash)]
 struct Marker {
@@ -18,7 +20,7 @@ struct Marker {
 
 /// All markers, for name resolution.
 pub(crate) fn functions() -> Vec<Arc<ScalarUDF>> {
-    let names = [WINDOW_START_MARKER, WINDOW_END_MARKER, WINDOW_TIME_MARKER, UNNEST_MARKER];
+    let names = [WINDOW_START_MARKER, WINDOW_END_MARKER, WINDOW_TIME_MARKER, UNNEST_MARKER, SYSTEM_TIME_MARKER];
     let marker = |name| Marker { name, signature: Signature::any(2, Volatility::Volatile) };
     names.into_iter().map(|name| Arc::new(ScalarUDF::new_from_impl(marker(name)))).collect()
 }
@@ -41,6 +43,8 @@ impl ScalarUDFImpl for Marker {
         let data_type = if self.name == UNNEST_MARKER {
             let call = args.scalar_arguments.first().copied().flatten().and_then(text);
             element_type(call, argument)?
+        } else if self.name == SYSTEM_TIME_MARKER {
+            DataType::Boolean
         } else {
             window_type(self.name, argument)
         };

@@ -48,13 +48,16 @@ mod spans;
 mod stream;
 mod subqueries;
 mod table;
+mod temporal;
 #[cfg(test)]
 mod tests;
+mod time_join;
 mod traits;
 mod translate;
 mod unbounded;
 mod unnest;
 mod upsert;
+mod versions;
 mod window_functions;
 mod windows;
 mod wording;

@@ -20,7 +20,7 @@ use datafusion_optimizer::simplify_expressions::SimplifyExpressions;
 use datafusion_optimizer::{Optimizer, OptimizerContext, OptimizerRule};
 
 use super::context::NameResolver;
-use super::{casts, event_time, exact, joins, literals, plain_types, set_operations, unnest, windows};
+use super::{casts, event_time, exact, joins, literals, plain_types, set_operations, temporal, unnest, windows};
 
 /// Makes a plan of SQL's nodes and ours, with every type coerced. What must always run.
 pub(crate) fn analyze(plan: LogicalPlan, resolver: &NameResolver<'_>) -> Result<LogicalPlan> {
@@ -42,6 +42,7 @@ pub(crate) fn analyze(plan: LogicalPlan, resolver: &NameResolver<'_>) -> Result<
 
 fn resolve_node(node: LogicalPlan, resolver: &NameResolver<'_>) -> Result<Transformed<LogicalPlan>> {
     windows::resolve(node, resolver.context.settings.time_zone())?
+        .transform_data(temporal::resolve)?
         .transform_data(distinct_as_groups)?
         .transform_data(event_time::order_by_time)?
         .transform_data(literals::narrow)?

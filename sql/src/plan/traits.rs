@@ -6,9 +6,11 @@ use tidemill_engine::operators::window_aggregate::WindowProperty;
 use tidemill_engine::time::window::{TimeDomain, WindowSpec};
 
 use super::context::{CatalogTable, TableStream};
+use super::nodes::temporal::TemporalNode;
 use super::nodes::unnest::UnnestNode;
 use super::nodes::window::{PROPERTIES, WindowNode};
 use super::over_window;
+use super::time_join;
 use crate::catalog::{ColumnKind, TableDefinition};
 
 /// Gives the current time; a column made of it is a processing-time attribute.
@@ -41,10 +43,13 @@ pub(crate) fn of_plan(plan: &LogicalPlan) -> Vec<ColumnTraits> {
             let first = inputs.next().unwrap_or_else(unknown);
             inputs.fold(first, |known, next| known.into_iter().zip(next).map(common).collect())
         }
+        LogicalPlan::Join(join) => time_join::traits_of(join),
         LogicalPlan::Extension(extension) => {
             let node = extension.node.as_any();
             let window = node.downcast_ref::<WindowNode>().map(of_window);
-            window.or_else(|| node.downcast_ref::<UnnestNode>().map(of_unnest)).unwrap_or_else(unknown)
+            let unnest = || node.downcast_ref::<UnnestNode>().map(of_unnest);
+            let temporal = || node.downcast_ref::<TemporalNode>().map(of_temporal);
+            window.or_else(unnest).or_else(temporal).unwrap_or_else(unknown)
         }
         _ => unknown(),
     }
@@ -121,6 +126,12 @@ fn of_window(node: &WindowNode) -> Vec<ColumnTraits> {
 fn of_unnest(node: &UnnestNode) -> Vec<ColumnTraits> {
     let added = vec![ColumnTraits::default(); node.added.fields().len()];
     of_plan(&node.input).into_iter().chain(added).collect()
+}
+
+/// Left rows keep their times; those of versions are older.
+fn of_temporal(node: &TemporalNode) -> Vec<ColumnTraits> {
+    let versions = vec![ColumnTraits::default(); node.right.schema().fields().len()];
+    of_plan(&node.left).into_iter().chain(versions).collect()
 }
 
 fn of_aggregate(aggregate: &Aggregate) -> Vec<ColumnTraits> {

@@ -2,5 +2,6 @@
 
 pub(crate) mod set_operation;
 pub(crate) mod single_row;
+pub(crate) mod temporal;
 pub(crate) mod unnest;
 pub(crate) mod window;

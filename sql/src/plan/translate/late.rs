@@ -21,6 +21,7 @@ use crate::plan::stream::{Stream, WholeRow};
 #[derive(Clone)]
 pub(crate) struct LateRows {
     node: NodeId,
+    port: usize,
     parallelism: Parallelism,
     bounded: bool,
     /// What the operator is given, and so what its side output gives.
@@ -31,10 +32,21 @@ pub(crate) struct LateRows {
 
 /// Notes that a window operator with this input has late rows, if the input carries its table's rows.
 pub(super) fn register(translator: &mut Translator<'_>, input: &Stream, node: NodeId, parallelism: Parallelism) {
+    register_port(translator, input, node, SIDE_PORT, parallelism);
+}
+
+/// The same for an operator that gives late rows of this input at a port of their own.
+pub(super) fn register_port(
+    translator: &mut Translator<'_>,
+    input: &Stream,
+    node: NodeId,
+    port: usize,
+    parallelism: Parallelism,
+) {
     let Some(whole) = &input.whole_row else { return };
     let Some(row) = column_index(&whole.row) else { return };
     let schema = Arc::clone(&input.base);
-    let rows = LateRows { node, parallelism, bounded: input.bounded, schema, row };
+    let rows = LateRows { node, port, parallelism, bounded: input.bounded, schema, row };
     translator.late.entry(whole.table.clone()).or_default().push(rows);
 }
 
@@ -75,7 +87,7 @@ impl Translator<'_> {
         }
         let mut stream =
             Stream::of(late.node, Arc::clone(&late.schema), late.parallelism, ChangelogMode::Append, late.bounded);
-        stream.port = SIDE_PORT;
+        stream.port = late.port;
         Ok(Stream { columns: exprs, schema: Arc::new(Schema::new(output)), ..stream })
     }
 

@@ -31,6 +31,7 @@ mod settle;
 mod single_row;
 mod sort;
 pub(crate) mod source;
+mod time_join;
 mod union;
 mod unnest;
 mod values;
@@ -56,6 +57,7 @@ const TRANSLATIONS: &[Translation] = &[
     numbered::translate,
     sort::translate_sort,
     sort::translate_limit,
+    time_join::translate,
     union::translate,
     join::translate,
     set_operation::translate,

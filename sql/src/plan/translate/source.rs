@@ -24,11 +24,13 @@ use crate::plan::context::{CatalogTable, TableStream, external};
 use crate::plan::display::display;
 use crate::plan::graph_builder::{NodeDraft, detail};
 use crate::plan::insert::option_diagnostic;
+use crate::plan::nodes::temporal::TemporalNode;
 use crate::plan::nodes::window::{WindowNode, describe_ms};
 use crate::plan::over_window::{self, OverOrder};
 use crate::plan::physical::{Physical, column, columns_read, substitute};
 use crate::plan::stream::{Stream, WholeRow};
 use crate::plan::table::{self, BoundTable};
+use crate::plan::time_join;
 use crate::plan::traits::ColumnTraits;
 use crate::settings::parse_duration;
 
@@ -77,7 +79,14 @@ fn goes_by_event_time(plan: &LogicalPlan) -> Result<bool> {
     let is_event_time = |column: &ColumnTraits| column.time == Some(TimeDomain::Event);
     plan.exists(|node| {
         let window = match node {
-            LogicalPlan::Extension(extension) => extension.node.as_any().downcast_ref::<WindowNode>(),
+            LogicalPlan::Extension(extension) => {
+                let node = extension.node.as_any();
+                if node.downcast_ref::<TemporalNode>().is_some_and(|node| node.domain == TimeDomain::Event) {
+                    return Ok(true);
+                }
+                node.downcast_ref::<WindowNode>()
+            }
+            LogicalPlan::Join(join) if time_join::goes_by_event_time(join) => return Ok(true),
             _ => None,
         };
         let reads_watermark = |expr: &datafusion_expr::Expr| {
@@ -119,6 +128,40 @@ impl Translator<'_> {
         Ok(Stream { columns, schema, ..rows })
     }
 
+    /// A source of a table that no stream of the job is made of, and these columns over what it gives.
+    pub fn table_source(
+        &self,
+        definition: &TableDefinition,
+        columns: &[&str],
+    ) -> Result<(Arc<dyn Source>, Vec<Physical>)> {
+        let bound = table::bind(self.resolver, &self.physicals, definition)?;
+        let place = |name: &&str| definition.columns.iter().position(|column| column.name == **name);
+        let output: Vec<usize> = columns.iter().filter_map(place).collect();
+        let read = connector_columns(&bound, &output, output.is_empty());
+        let source = self.open_source(definition, &read)?;
+        let to_source: Vec<Physical> = bound
+            .schema
+            .fields()
+            .iter()
+            .enumerate()
+            .map(|(index, field)| column(field.name(), read.iter().position(|read| *read == index).unwrap_or(index)))
+            .collect();
+        let columns = output.iter().map(|index| substitute(&bound.columns[*index], &to_source));
+        Ok((source, columns.collect::<Result<_>>()?))
+    }
+
+    /// The connector's source of these columns.
+    fn open_source(&self, definition: &TableDefinition, read: &[usize]) -> Result<Arc<dyn Source>> {
+        let names: Vec<String> = read.iter().map(|index| definition.columns[*index].name.clone()).collect();
+        let context = self.resolver.context;
+        context.connectors.check(definition, Usage::Source).map_err(|problems| match problems.first() {
+            Some(problem) => external(option_diagnostic(definition, problem)),
+            None => external(Diagnostic::new(format!("table `{}` cannot be read", definition.name))),
+        })?;
+        let source = context.connectors.source(definition, &names, context.settings.time_zone());
+        source.map_err(|problem| external(option_diagnostic(definition, &problem)))
+    }
+
     /// The records of a table that could not be decoded.
     pub fn table_errors(&mut self, definition: &TableDefinition) -> Result<Stream> {
         Ok(self.source(definition)?.errors.clone())
@@ -147,14 +190,7 @@ impl Translator<'_> {
         }
         let output: Vec<usize> = output.into_iter().collect();
         let read = connector_columns(&bound, &output, usage.late || usage.errors);
-        let names: Vec<String> = read.iter().map(|index| definition.columns[*index].name.clone()).collect();
-        let context = self.resolver.context;
-        context.connectors.check(definition, Usage::Source).map_err(|problems| match problems.first() {
-            Some(problem) => external(option_diagnostic(definition, problem)),
-            None => external(Diagnostic::new(format!("table `{}` cannot be read", definition.name))),
-        })?;
-        let source = context.connectors.source(definition, &names, context.settings.time_zone());
-        let source = source.map_err(|problem| external(option_diagnostic(definition, &problem)))?;
+        let source = self.open_source(definition, &read)?;
         let plan = SourcePlan { definition, bound: &bound, usage: &usage, changelog, output, read };
         plan.add(self, source, watermark)
     }
