@@ -270,6 +270,65 @@ fn windows_without_length_and_late_rows_without_window() {
 }
 
 #[test]
+fn windows_and_limits_that_cannot_run() {
+    check(
+        "SELECT bidder, ROW_NUMBER() OVER (PARTITION BY bidder ORDER BY price) FROM bid",
+        expect![[r#"
+        error: ROW_NUMBER() OVER numbers all rows: each new row would change the numbers of those behind it
+         --> test.sql:1:16
+          |
+        1 | SELECT bidder, ROW_NUMBER() OVER (PARTITION BY bidder ORDER BY price) FROM bid
+          |                ^^^^^^^^^^
+        hint: say how many are wanted: SELECT ... FROM (SELECT ..., ROW_NUMBER() OVER (...) AS n FROM ...) WHERE n <= 10, or QUALIFY
+    "#]],
+    );
+    check(
+        "SELECT bidder, SUM(price) OVER (PARTITION BY bidder) FROM bid",
+        expect![[r#"
+        error: SUM() OVER needs ORDER BY with a time attribute: without, each new row would change all others
+         --> test.sql:1:16
+          |
+        1 | SELECT bidder, SUM(price) OVER (PARTITION BY bidder) FROM bid
+          |                ^^^
+        hint: write OVER (PARTITION BY ... ORDER BY ts), where ts is the column of the WATERMARK; or GROUP BY instead
+    "#]],
+    );
+    check(
+        "SELECT bidder, LEAD(price) OVER (PARTITION BY bidder ORDER BY ts) FROM bid",
+        expect![[r#"
+        error: LEAD() OVER would wait for rows to come
+         --> test.sql:1:16
+          |
+        1 | SELECT bidder, LEAD(price) OVER (PARTITION BY bidder ORDER BY ts) FROM bid
+          |                ^^^^
+        hint: give the later row the value of the earlier one: LAG(...)
+    "#]],
+    );
+    check(
+        "SELECT bidder, SUM(price) OVER x FROM bid",
+        expect![[r#"
+        error: there is no window `x`
+         --> test.sql:1:32
+          |
+        1 | SELECT bidder, SUM(price) OVER x FROM bid
+          |                                ^
+        hint: name it behind the query: SELECT ... FROM ... WINDOW w AS (PARTITION BY ... ORDER BY ...)
+    "#]],
+    );
+    check(
+        "SELECT bidder FROM bid LIMIT -1",
+        expect![[r#"
+        error: LIMIT takes a constant number of rows
+         --> test.sql:1:1
+          |
+        1 | SELECT bidder FROM bid LIMIT -1
+          | ^
+        hint: write LIMIT 10
+    "#]],
+    );
+}
+
+#[test]
 fn subqueries_and_aggregations_that_cannot_run() {
     check(
         "SELECT * FROM bid, LATERAL (SELECT at FROM click WHERE who = bidder) AS c",

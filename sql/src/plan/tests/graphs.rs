@@ -461,3 +461,181 @@ fn side_tables() {
         "#]],
     );
 }
+
+#[test]
+fn ranks_become_operators_by_their_order() {
+    check(
+        "SELECT bidder, price FROM bid QUALIFY ROW_NUMBER() OVER (PARTITION BY bidder ORDER BY price DESC) <= 3",
+        expect![[r#"
+            #0 Source(bid) [parallelism=job, changelog=I]
+                 columns: bidder, price
+            #1 TopN <- #0 hash(bidder) [parallelism=job, changelog=I,UB,UA,D]
+                 rank: ROW_NUMBER <= 3
+                 partition by: bidder
+                 order by: price DESC
+                 state: the rows in range of each partition: set table.exec.state.ttl to bound it
+            #2 Sink(print) <- #1 forward [parallelism=job, changelog=I,UB,UA,D]
+                 guarantee: exactly once
+        "#]],
+    );
+    check(
+        "SELECT bidder, n FROM (SELECT *, RANK() OVER (ORDER BY price, auction) AS n FROM bid) WHERE n BETWEEN 2 AND 5 AND bidder <> 'x'",
+        expect![[r#"
+            #0 Source(bid) [parallelism=job, changelog=I]
+                 columns: auction, bidder, price
+            #1 TopN <- #0 single [parallelism=1, changelog=I,UB,UA,D]
+                 rank: RANK BETWEEN 2 AND 5
+                 order by: price, auction
+                 state: the rows in range
+            #2 Calc <- #1 forward [parallelism=1, changelog=I,UB,UA,D]
+                 select: bidder, rank AS n
+                 where: bidder <> 'x'
+            #3 Sink(print) <- #2 forward [parallelism=1, changelog=I,UB,UA,D]
+                 guarantee: exactly once
+        "#]],
+    );
+    check(
+        "SELECT bidder FROM bid QUALIFY ROW_NUMBER() OVER (PARTITION BY bidder ORDER BY ts) = 1",
+        expect![[r#"
+        #0 Source(bid) [parallelism=job, changelog=I]
+             columns: bidder, ts
+             watermark: ts AS ts - INTERVAL '5' SECOND
+        #1 Deduplicate <- #0 hash(bidder) [parallelism=job, changelog=I]
+             keep: the first row
+             partition by: bidder
+             order by: ts
+             state: rows until the watermark passes them; grows with the number of keys: set table.exec.state.ttl to bound it
+        #2 Sink(print) <- #1 forward [parallelism=job, changelog=I]
+             guarantee: exactly once
+    "#]],
+    );
+    check(
+        "SELECT bidder FROM bid QUALIFY ROW_NUMBER() OVER (PARTITION BY bidder ORDER BY ts DESC) = 1",
+        expect![[r#"
+        #0 Source(bid) [parallelism=job, changelog=I]
+             columns: bidder, ts
+        #1 Deduplicate <- #0 hash(bidder) [parallelism=job, changelog=I,UB,UA,D]
+             rank: ROW_NUMBER = 1
+             partition by: bidder
+             order by: ts DESC
+             state: the rows in range of each partition: set table.exec.state.ttl to bound it
+        #2 Sink(print) <- #1 forward [parallelism=job, changelog=I,UB,UA,D]
+             guarantee: exactly once
+    "#]],
+    );
+    check(
+        "SELECT window_start, bidder FROM TABLE(TUMBLE(TABLE bid, DESCRIPTOR(ts), INTERVAL '10' SECOND))
+         QUALIFY ROW_NUMBER() OVER (PARTITION BY window_start, window_end ORDER BY price DESC) <= 2",
+        expect![[r#"
+            #0 Source(bid) [parallelism=job, changelog=I]
+                 columns: bidder, price, ts
+                 watermark: ts AS ts - INTERVAL '5' SECOND
+            #1 WindowAssign <- #0 forward [parallelism=job, changelog=I]
+                 window: TUMBLE(size 10 s)
+            #2 Calc <- #1 forward [parallelism=job, changelog=I]
+                 select: bidder, price, window_start, window_end
+            #3 WindowTopN <- #2 hash(window_start, window_end) [parallelism=job, changelog=I]
+                 rank: ROW_NUMBER <= 2
+                 partition by: window_start, window_end
+                 order by: price DESC
+                 state: freed when a window closes
+            #4 Calc <- #3 forward [parallelism=job, changelog=I]
+                 select: window_start, bidder
+            #5 Sink(print) <- #4 forward [parallelism=job, changelog=I]
+                 guarantee: exactly once
+        "#]],
+    );
+}
+
+#[test]
+fn functions_over_time_are_one_operator_per_window() {
+    check(
+        "SELECT bidder, SUM(price) OVER w, LAG(price) OVER w, COUNT(*) OVER (w RANGE BETWEEN INTERVAL '1' HOUR PRECEDING AND CURRENT ROW)
+         FROM bid WINDOW w AS (PARTITION BY bidder ORDER BY ts)",
+        expect![[r#"
+            #0 Source(bid) [parallelism=job, changelog=I]
+                 columns: bidder, price, ts
+                 watermark: ts AS ts - INTERVAL '5' SECOND
+            #1 OverAggregate <- #0 hash(bidder) [parallelism=job, changelog=I]
+                 partition by: bidder
+                 order by: ts
+                 functions: SUM(price) RANGE UNBOUNDED PRECEDING, LAG(price, 1), COUNT(*) RANGE 1 h PRECEDING
+                 state: rows until the watermark passes them; aggregates and rows in frames of each partition: set table.exec.state.ttl to bound it
+            #2 Calc <- #1 forward [parallelism=job, changelog=I]
+                 select: bidder, sum(bid.price) PARTITION BY [bid.bidder] ORDER BY [bid.ts ASC NULLS FIRST] RANGE BETWEEN UNBOUNDED PRECEDING AND CURRENT ROW AS EXPR$1, lag(bid.price) PARTITION BY [bid.bidder] ORDER BY [bid.ts ASC NULLS FIRST] RANGE BETWEEN UNBOUNDED PRECEDING AND CURRENT ROW AS EXPR$2, count(Int64(1)) PARTITION BY [bid.bidder] ORDER BY [bid.ts ASC NULLS FIRST] RANGE BETWEEN 3600000 milliseconds PRECEDING AND CURRENT ROW AS EXPR$3
+            #3 Sink(print) <- #2 forward [parallelism=job, changelog=I]
+                 guarantee: exactly once
+        "#]],
+    );
+    check(
+        "SELECT COUNT(*) OVER (PARTITION BY bidder ORDER BY ts ROWS 3 PRECEDING), MAX(price) OVER (ORDER BY ts ROWS 3 PRECEDING) FROM bid",
+        expect![[r#"
+            #0 Source(bid) [parallelism=job, changelog=I]
+                 columns: bidder, price, ts
+                 watermark: ts AS ts - INTERVAL '5' SECOND
+            #1 OverAggregate <- #0 hash(bidder) [parallelism=job, changelog=I]
+                 partition by: bidder
+                 order by: ts
+                 functions: COUNT(*) ROWS 3 PRECEDING
+                 state: rows until the watermark passes them; aggregates and rows in frames of each partition: set table.exec.state.ttl to bound it
+            #2 Calc <- #1 forward [parallelism=job, changelog=I]
+                 select: price, ts, count(Int64(1)) PARTITION BY [bid.bidder] ORDER BY [bid.ts ASC NULLS FIRST] ROWS BETWEEN 3 PRECEDING AND CURRENT ROW
+            #3 OverAggregate <- #2 single [parallelism=1, changelog=I]
+                 order by: ts
+                 functions: MAX(price) ROWS 3 PRECEDING
+                 state: rows until the watermark passes them; aggregates and rows in frames
+            #4 Calc <- #3 forward [parallelism=1, changelog=I]
+                 select: count(Int64(1)) PARTITION BY [bid.bidder] ORDER BY [bid.ts ASC NULLS FIRST] ROWS BETWEEN 3 PRECEDING AND CURRENT ROW AS EXPR$0, max(bid.price) ORDER BY [bid.ts ASC NULLS FIRST] ROWS BETWEEN 3 PRECEDING AND CURRENT ROW AS EXPR$1
+            #5 Sink(print) <- #4 forward [parallelism=1, changelog=I]
+                 guarantee: exactly once
+        "#]],
+    );
+}
+
+#[test]
+fn orders_become_operators_by_what_they_need() {
+    check(
+        "SELECT bidder FROM bid ORDER BY ts, price DESC LIMIT 5",
+        expect![[r#"
+        #0 Source(bid) [parallelism=job, changelog=I]
+             columns: bidder, price, ts
+             watermark: ts AS ts - INTERVAL '5' SECOND
+        #1 Calc <- #0 forward [parallelism=job, changelog=I]
+             select: bidder, ts, price
+        #2 TimeSort <- #1 single [parallelism=1, changelog=I]
+             order by: ts, price DESC
+             state: rows until the watermark passes them
+        #3 Limit <- #2 forward [parallelism=1, changelog=I]
+             limit: 5
+             state: a number
+        #4 Sink(print) <- #3 forward [parallelism=1, changelog=I]
+             guarantee: exactly once
+    "#]],
+    );
+    check(
+        "SELECT bidder FROM bid ORDER BY price DESC LIMIT 5 OFFSET 2",
+        expect![[r#"
+        #0 Source(bid) [parallelism=job, changelog=I]
+             columns: bidder, price
+        #1 SortLimit <- #0 single [parallelism=1, changelog=I]
+             order by: price DESC
+             limit: 5
+             offset: 2
+             state: the first rows until the input ends
+        #2 Sink(print) <- #1 forward [parallelism=1, changelog=I]
+             guarantee: exactly once
+    "#]],
+    );
+    check(
+        "SELECT bidder FROM bid LIMIT 5",
+        expect![[r#"
+        #0 Source(bid) [parallelism=job, changelog=I]
+             columns: bidder
+        #1 Limit <- #0 single [parallelism=1, changelog=I]
+             limit: 5
+             state: a number
+        #2 Sink(print) <- #1 forward [parallelism=1, changelog=I]
+             guarantee: exactly once
+    "#]],
+    );
+}
