@@ -13,7 +13,7 @@ tidemill=${TIDEMILL_BIN:-${CARGO_TARGET_DIR:-$root/target}/release/tidemill}
 [ -x "$tidemill" ] || (cd "$root" && cargo build --release --bin tidemill)
 export TIDEMILL_BIN=$tidemill
 mkdir -p "$data" && cd "$data"
-[ "$(wc -l < events.json 2> /dev/null)" = "$events" ] || "$here/generate.sh" "$data" "$events"
+[ "$(cat events.json 2> /dev/null | wc -l)" = "$events" ] || "$here/generate.sh" "$data" "$events"
 ticks_per_second=$(getconf CLK_TCK)
 
 # The job of a query: its result has the columns and the key that the query's file names.
