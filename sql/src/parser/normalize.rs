@@ -188,6 +188,7 @@ fn refuse_table_factor(factor: &TableFactor) -> Parsed<()> {
     match factor {
         TableFactor::Pivot { .. } | TableFactor::Unpivot { .. } => refuse("PIVOT"),
         TableFactor::MatchRecognize { .. } => refuse("MATCH_RECOGNIZE"),
+        TableFactor::Function { lateral: true, name, .. } if unnest::is_lateral_table(name) => Ok(()),
         TableFactor::Function { name, .. } => Err(unknown_table_function(name)),
         TableFactor::Table { sample: Some(_), .. } => refuse("TABLESAMPLE"),
         TableFactor::Table { name, with_hints, .. } if !with_hints.is_empty() => {

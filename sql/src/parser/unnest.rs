@@ -1,11 +1,12 @@
 //! `CROSS JOIN UNNEST(e) [WITH ORDINALITY] AS t (a, b)` becomes a lateral derived table of marker columns, as
-//! [`crate::window_call`] describes.
+//! [`crate::window_call`] describes. `LATERAL TABLE(f(x)) AS t (a)` is UNNEST(f(x)): a function that gives an array is a
+//! table function.
 
 use std::ops::ControlFlow;
 
 use sqlparser::ast::{
-    Expr, FunctionArg, FunctionArgExpr, Ident, Join, JoinConstraint, JoinOperator, ObjectName, Query, Select,
-    SelectItem, Spanned, TableAlias, TableFactor, Value, ValueWithSpan, Visit, Visitor,
+    Expr, Function, FunctionArg, FunctionArgExpr, FunctionArguments, Ident, Join, JoinConstraint, JoinOperator,
+    ObjectName, Query, Select, SelectItem, Spanned, TableAlias, TableFactor, Value, ValueWithSpan, Visit, Visitor,
 };
 use sqlparser::tokenizer::Span;
 
@@ -46,14 +47,23 @@ pub(super) fn rewrite(select: &mut Select) -> Parsed<()> {
 
 /// The derived table for an UNNEST; `None` for any other table factor.
 fn lateral(factor: &TableFactor, lateral: bool) -> Parsed<Option<TableFactor>> {
-    let TableFactor::Table { name, args: Some(args), alias, with_ordinality, .. } = factor else { return Ok(None) };
-    if !is_unnest(name) {
-        return Ok(None);
-    }
-    let span = name.span();
-    let [FunctionArg::Unnamed(FunctionArgExpr::Expr(operand))] = args.args.as_slice() else {
-        return Err(Diagnostic::at(span, "UNNEST takes exactly one ARRAY or MAP"));
+    let (name, args, alias, with_ordinality) = match factor {
+        TableFactor::Table { name, args: Some(args), alias, with_ordinality, .. } if is_named(name, "UNNEST") => {
+            (name, &args.args, alias, with_ordinality)
+        }
+        TableFactor::Function { lateral: true, name, args, alias, .. } if is_lateral_table(name) => {
+            (name, args, alias, &false)
+        }
+        _ => return Ok(None),
     };
+    let span = name.span();
+    let [FunctionArg::Unnamed(FunctionArgExpr::Expr(operand))] = args.as_slice() else {
+        return Err(Diagnostic::at(
+            span,
+            format!("{} takes exactly one ARRAY or MAP", name.to_string().to_uppercase()),
+        ));
+    };
+    let operand = inside_unnest(operand);
     if contains_query(operand) {
         return Err(Diagnostic::at(operand.span(), "UNNEST cannot take a subquery").or_at(span));
     }
@@ -77,9 +87,23 @@ fn contains_query(operand: &Expr) -> bool {
     operand.visit(&mut Queries).is_break()
 }
 
-fn is_unnest(name: &ObjectName) -> bool {
+fn is_named(name: &ObjectName, wanted: &str) -> bool {
     matches!(name.0.as_slice(), [part] if part.as_ident().is_some_and(|ident| ident.quote_style.is_none()
-        && ident.value.eq_ignore_ascii_case("UNNEST")))
+        && ident.value.eq_ignore_ascii_case(wanted)))
+}
+
+/// The TABLE of `LATERAL TABLE(f(x))`.
+pub(super) fn is_lateral_table(name: &ObjectName) -> bool {
+    is_named(name, "TABLE")
+}
+
+/// `e` of `UNNEST(e)`, which may stand in `LATERAL TABLE(...)`; anything else is itself.
+fn inside_unnest(operand: &Expr) -> &Expr {
+    let Expr::Function(Function { name, args: FunctionArguments::List(list), .. }) = operand else { return operand };
+    match list.args.as_slice() {
+        [FunctionArg::Unnamed(FunctionArgExpr::Expr(inner))] if is_named(name, "UNNEST") => inner,
+        _ => operand,
+    }
 }
 
 fn column_names(alias: Option<&TableAlias>, ordinality: bool, span: Span) -> Parsed<Vec<Ident>> {

@@ -2,6 +2,7 @@
 //! Whatever the parallelism, the batch size and the crashes, the visible rows must be those of the fault-free run.
 
 mod failures;
+mod joins;
 pub mod kit;
 mod pipelines;
 mod time;

@@ -86,6 +86,10 @@ fn check_select(select: &Select) -> Option<Diagnostic> {
         );
     }
     let mut joins = select.from.iter().flat_map(|from| &from.joins);
+    if let Some(join) = joins.clone().find(|join| matches!(join.join_operator, JoinOperator::AsOf { .. })) {
+        let hint = "write JOIN t FOR SYSTEM_TIME AS OF the time column of the left table";
+        return Some(refuse("ASOF JOIN", hint, join.relation.span()));
+    }
     if let Some(join) = joins.find(|join| is_coalescing(&join.join_operator)) {
         let hint = "write ON a.k = b.k, and COALESCE(a.k, b.k) for the column";
         return Some(refuse("USING or NATURAL in a RIGHT or FULL JOIN", hint, join.relation.span()));
