@@ -89,6 +89,12 @@ pub trait Sink: Send + Sync + Debug {
 
     fn guarantee(&self) -> Guarantee;
 
+    /// The sink is given the whole table at every barrier before which it changed, instead of the changes: by one
+    /// instance, the rows as inserts, or one `-D` where no row is left.
+    fn takes_whole_table(&self) -> bool {
+        false
+    }
+
     /// `restored`: the states that writers of this sink left in the restored checkpoint and that fall to this subtask.
     fn writer(&self, context: &WriterContext, restored: Vec<serde_json::Value>) -> Result<Box<dyn SinkWriter>>;
 

@@ -6,7 +6,7 @@ use std::path::{Path, PathBuf};
 
 use crate::process::{Workspace, visible_files};
 
-const EXAMPLES: &[&str] = &["machine-temperature", "web-log", "shop-visits"];
+const EXAMPLES: &[&str] = &["machine-temperature", "web-log", "shop-visits", "change-stream"];
 
 #[test]
 fn examples_write_what_they_promise() {

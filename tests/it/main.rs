@@ -1,6 +1,7 @@
 //! End-to-end tests: the SQL corpus in all worlds, crash tests on the real program, comparisons with DuckDB, and the
 //! tidy test. One binary, since each links the whole engine.
 
+mod change_stream;
 mod corpus;
 mod crash;
 mod crash_calls;

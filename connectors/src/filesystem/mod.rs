@@ -63,11 +63,14 @@ impl Connector for Filesystem {
     }
 
     fn accepts(&self, spec: Option<&TableSpec>) -> ChangelogMode {
-        spec.map_or(ChangelogMode::Retract, options::changelog)
+        spec.map_or(ChangelogMode::Retract, options::accepts)
     }
 
     fn takes_updates_with(&self) -> Option<&'static str> {
-        Some("write changes: 'format' = 'debezium-json' or 'changelog-json'")
+        Some(
+            "write changes: 'format' = 'debezium-json' or 'changelog-json', or the table as it is: \
+             'sink.changelog' = 'snapshot' with a PRIMARY KEY",
+        )
     }
 
     fn gives(&self, spec: &TableSpec) -> ChangelogMode {
@@ -80,6 +83,10 @@ impl Connector for Filesystem {
             Err(problems) => return problems,
         };
         let mut problems = check_partitions(spec);
+        if let (false, Some(column)) = (table.format.changelog() == ChangelogMode::Append, spec.metadata.first()) {
+            let message = format!("column '{}': the old row of a change may stand in another file", column.name);
+            problems.push(OptionProblem::new(message).hint("leave METADATA columns of files out of tables of changes"));
+        }
         if usage != Usage::Sink {
             problems.extend(SourceOptions::of(spec).err());
         }

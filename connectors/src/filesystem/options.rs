@@ -124,6 +124,15 @@ const SUCCESS_FILE: OptionDef =
         .default("_SUCCESS")
         .sink();
 
+const CHANGELOG: OptionDef = OptionDef::new(
+    "sink.changelog",
+    OptionType::Choice(&["append", "snapshot"]),
+    "'snapshot': the file snapshot.json (.csv, ...) always holds the table as it is by PRIMARY KEY, replaced as a whole \
+     at each checkpoint before which it changed (extension)",
+)
+.default("append")
+.sink();
+
 const OPTIONS: &[OptionDef] = &[
     PATH,
     FORMAT,
@@ -137,6 +146,7 @@ const OPTIONS: &[OptionDef] = &[
     INACTIVITY_INTERVAL,
     CHECK_INTERVAL,
     ON_CHECKPOINT,
+    CHANGELOG,
     POLICY,
     TRIGGER,
     DELAY,
@@ -152,6 +162,11 @@ pub fn list(spec: Option<&TableSpec>) -> Vec<OptionDef> {
     let formats = FORMATS.iter().filter(|format| chosen.is_none_or(|chosen| chosen == format.name));
     let of_formats = formats.flat_map(|format| format.options.iter().map(describe));
     OPTIONS.iter().copied().chain(of_formats).collect()
+}
+
+/// What the table's sink takes.
+pub fn accepts(spec: &TableSpec) -> ChangelogMode {
+    if spec.text(&CHANGELOG) == Some("snapshot") { ChangelogMode::Upsert } else { changelog(spec) }
 }
 
 /// What the rows of a table's files mean together.
@@ -189,6 +204,8 @@ pub struct SourceOptions {
 
 #[derive(Debug, Clone)]
 pub struct SinkOptions {
+    /// One file holds the table as it is.
+    pub snapshot: bool,
     pub file_size_max: u64,
     pub rollover_interval: Duration,
     pub inactivity_interval: Duration,
@@ -259,16 +276,44 @@ impl SinkOptions {
         if success_file.is_some_and(|name| name.is_empty() || name.contains('/')) {
             return Err(OptionProblem::at(SUCCESS_FILE.key, "a file name without folders is needed"));
         }
+        let snapshot = spec.text(&CHANGELOG) == Some("snapshot");
+        if snapshot {
+            check_snapshot(spec, table)?;
+        }
+        // A snapshot is one file, however large and old.
+        let file_size_max = if snapshot { u64::MAX } else { spec.size(&FILE_SIZE)?.unwrap_or(u64::MAX) };
+        let age = |option| if snapshot { Ok(Duration::MAX) } else { interval(option) };
         Ok(Self {
-            file_size_max: spec.size(&FILE_SIZE)?.unwrap_or(u64::MAX),
-            rollover_interval: interval(&ROLLOVER_INTERVAL)?,
-            inactivity_interval: interval(&INACTIVITY_INTERVAL)?,
+            snapshot,
+            file_size_max,
+            rollover_interval: age(&ROLLOVER_INTERVAL)?,
+            inactivity_interval: age(&INACTIVITY_INTERVAL)?,
             check_interval: interval(&CHECK_INTERVAL)?,
-            roll_on_checkpoint,
+            roll_on_checkpoint: roll_on_checkpoint || snapshot,
             success_file: success_file.map(str::to_string),
             partition_commit: partition_commit(spec)?,
         })
     }
+}
+
+fn check_snapshot(spec: &TableSpec, table: &FileTable) -> Result<(), OptionProblem> {
+    let problem = |message: &str, hint: &str| Err(OptionProblem::at(CHANGELOG.key, message).hint(hint));
+    if spec.primary_key.is_empty() {
+        return problem("a snapshot holds one row per key", "declare PRIMARY KEY (...) NOT ENFORCED");
+    }
+    if !spec.partition_keys.is_empty() {
+        return problem("a snapshot is one file and has no partitions", "leave PARTITIONED BY out");
+    }
+    if spec.options.get("sink.parallelism").is_some_and(|count| count.trim() != "1") {
+        return problem("a snapshot is written by one instance", "leave 'sink.parallelism' out");
+    }
+    if table.format.changelog() != ChangelogMode::Append {
+        return problem(
+            "a snapshot holds rows, not changes",
+            "use a format of rows such as 'json', 'csv' or 'parquet'",
+        );
+    }
+    Ok(())
 }
 
 fn check_policy(policy: Option<&str>) -> Result<(), OptionProblem> {

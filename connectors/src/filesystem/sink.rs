@@ -33,7 +33,11 @@ impl FileSink {
 
 impl Sink for FileSink {
     fn accepts(&self) -> ChangelogMode {
-        self.target.part.format.changelog()
+        if self.target.options.snapshot { ChangelogMode::Upsert } else { self.target.part.format.changelog() }
+    }
+
+    fn takes_whole_table(&self) -> bool {
+        self.target.options.snapshot
     }
 
     fn guarantee(&self) -> Guarantee {

@@ -35,8 +35,10 @@ pub struct HiddenFile {
 impl HiddenFile {
     /// Tag of the sink that wrote it.
     pub fn owner(&self) -> Option<&str> {
-        let fields = self.published.split('-').nth(1);
-        fields.filter(|_| PartName::from_published(&self.published).is_some())
+        // A snapshot's published name is the same for all, so that its hidden one tells.
+        let from = |name: &'_ str| PartName::from_published(name).is_some() || PartName::from_hidden(name).is_some();
+        let named = [&self.published, &self.hidden].into_iter().find(|name| from(name))?;
+        named.trim_start_matches('.').split('-').nth(1)
     }
 }
 
@@ -268,6 +270,11 @@ impl PartWriter {
 
 impl SinkWriter for PartWriter {
     fn write(&mut self, batch: &Batch, now: ProcessingTime) -> Result<()> {
+        if self.target.options.snapshot && batch.kinds().is_some() {
+            // The table is empty now: so is its file.
+            assert!((0..batch.num_rows()).all(|row| batch.kind(row) == RowKind::Delete), "a snapshot holds rows");
+            return if self.open.is_empty() { self.begin("", now) } else { Ok(()) };
+        }
         let appends = batch.kinds().is_none() || (0..batch.num_rows()).all(|row| batch.kind(row) == RowKind::Insert);
         self.now = self.now.max(now);
         let changes = self.target.part.format.changelog() != ChangelogMode::Append;
@@ -290,9 +297,11 @@ impl SinkWriter for PartWriter {
         let state = self.keep_open()?;
         self.sync_folders()?;
         let ending = self.target.part.ending();
+        let snapshot = self.target.options.snapshot;
         let files = self.closed.drain(..).map(|part| {
             let ClosedPart { folder, name, length } = part;
-            let file = HiddenFile { folder, hidden: name.hidden(), published: name.published(epoch, &ending), length };
+            let published = if snapshot { format!("snapshot.{ending}") } else { name.published(epoch, &ending) };
+            let file = HiddenFile { folder, hidden: name.hidden(), published, length };
             Committable(json!(file))
         });
         let moment = Moment::new(self.now, self.watermark).committable();

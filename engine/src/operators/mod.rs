@@ -29,6 +29,7 @@ pub mod session_assign;
 pub mod set_operation;
 pub mod single_row;
 pub mod sort;
+pub mod table_snapshot;
 pub mod temporal_join;
 #[cfg(test)]
 pub mod testing;

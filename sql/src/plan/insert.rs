@@ -65,6 +65,11 @@ pub(super) fn add_table_sink(
     let instances = Instances::of(definition, &rows, &schema).map_err(|found| found.or_at(insert.table.span))?;
     let rows = settled(translator, rows).map_err(plain)?;
     let rows = if accepts == ChangelogMode::Upsert { upsert::add(translator, rows, definition) } else { rows };
+    if sink.takes_whole_table() {
+        let rows = upsert::keep_table(translator, &rows, definition);
+        add_sink(translator, &rows, sink, &definition.name, event_time, None);
+        return Ok(());
+    }
     add_sink(translator, &rows, sink, &definition.name, event_time, instances);
     Ok(())
 }

@@ -2,12 +2,13 @@
 
 use std::sync::Arc;
 
-use tidemill_engine::graph::ChangelogMode;
+use tidemill_engine::graph::{ChangelogMode, Exchange, Parallelism};
 use tidemill_engine::operators::drop_update_before::DropUpdateBefore;
+use tidemill_engine::operators::table_snapshot::TableSnapshot;
 
 use super::graph_builder::detail;
 use super::stream::Stream;
-use super::translate::{Translator, names, operator_draft};
+use super::translate::{Translator, names, operator_draft, typed_names};
 use crate::catalog::TableDefinition;
 use crate::diagnostic::Diagnostic;
 
@@ -61,4 +62,32 @@ pub(super) fn add(translator: &mut Translator<'_>, rows: Stream, definition: &Ta
     draft.changelog = ChangelogMode::Upsert;
     let node = translator.graph.add(draft);
     Stream { steady: rows.steady, ..Stream::of(node, schema, rows.parallelism, ChangelogMode::Upsert, rows.bounded) }
+}
+
+/// The table that the rows keep by the sink's primary key, as a whole at each barrier before which it changed: for a
+/// sink that writes nothing else.
+pub(super) fn keep_table(translator: &mut Translator<'_>, rows: &Stream, definition: &TableDefinition) -> Stream {
+    let schema = Arc::clone(&rows.base);
+    let keys: Vec<usize> = definition.primary_key.iter().filter_map(|name| schema.index_of(name).ok()).collect();
+    let details = vec![
+        detail("key", names(&schema, &keys)),
+        detail("state", "the table's rows by key; a row is freed when it is deleted"),
+    ];
+    let signature = format!(
+        "keys [{}]; rows of {}",
+        typed_names(&schema, &keys),
+        typed_names(&schema, &(0..schema.fields().len()).collect::<Vec<_>>())
+    );
+    let operator = TableSnapshot { keys, schema: Arc::clone(&schema) };
+    let mut draft = operator_draft("TableSnapshot", Arc::new(operator), rows, Arc::clone(&schema), details);
+    draft.uid = format!("table-snapshot:{}", definition.name);
+    draft.inputs = vec![super::translate::edge(rows, Parallelism::One)];
+    if draft.inputs[0].exchange == Exchange::Rebalance {
+        draft.inputs[0].exchange = Exchange::Single;
+    }
+    draft.parallelism = Parallelism::One;
+    draft.changelog = ChangelogMode::Upsert;
+    draft.state_signature = Some(signature);
+    let node = translator.graph.add(draft);
+    Stream::of(node, schema, Parallelism::One, ChangelogMode::Upsert, rows.bounded)
 }

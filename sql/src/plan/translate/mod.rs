@@ -40,7 +40,7 @@ mod window_group;
 
 pub(crate) use calc::{any, plain_schema};
 pub(crate) use refused::check_query;
-pub(crate) use settle::{edge, names, operator_draft};
+pub(crate) use settle::{edge, names, operator_draft, typed_names};
 pub(crate) use union::reads_late_rows;
 
 /// Translates one kind of node; `None` for all others.

@@ -215,7 +215,7 @@ pub(crate) fn names(schema: &Schema, columns: &[usize]) -> String {
     columns.iter().map(|index| schema.field(*index).name().as_str()).collect::<Vec<_>>().join(", ")
 }
 
-pub(super) fn typed_names(schema: &Schema, columns: &[usize]) -> String {
+pub(crate) fn typed_names(schema: &Schema, columns: &[usize]) -> String {
     let typed = columns.iter().map(|index| {
         let field = schema.field(*index);
         format!("{} {}", field.name(), crate::types::flink_name(field.data_type(), true))
