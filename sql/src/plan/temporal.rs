@@ -2,10 +2,11 @@
 
 use std::sync::Arc;
 
+use arrow::datatypes::DataType;
 use datafusion_common::tree_node::Transformed;
 use datafusion_common::{Column, Result};
 use datafusion_expr::utils::split_conjunction_owned;
-use datafusion_expr::{Expr, Extension, Join, LogicalPlan, col};
+use datafusion_expr::{Expr, ExprSchemable, Extension, Join, LogicalPlan, col};
 use sqlparser::tokenizer::{Location, Span};
 use tidemill_engine::time::window::TimeDomain;
 
@@ -15,6 +16,7 @@ use super::nodes::temporal::TemporalNode;
 use super::traits;
 use super::versions::Versions;
 use crate::diagnostic::Diagnostic;
+use crate::types::flink_name;
 use crate::window_call::{SYSTEM_TIME_MARKER, SystemTimeCall};
 
 /// A join with the marker becomes a temporal join; other nodes stay.
@@ -45,7 +47,10 @@ fn temporal_node(join: &Join, time: &Expr, condition: Vec<Expr>, table: &str) ->
     }
     let version = match (domain, versions.time) {
         (TimeDomain::Processing, _) => None,
-        (TimeDomain::Event, Some(index)) => Some(column(index)),
+        (TimeDomain::Event, Some(index)) => {
+            check_clocks(join, time, index, table)?;
+            Some(column(index))
+        }
         (TimeDomain::Event, None) => {
             let message = format!("`{table}` has no event time, so there is no telling since when its rows hold");
             let hint = format!("add WATERMARK FOR ts AS ts - INTERVAL '5' SECOND to CREATE TABLE {table}");
@@ -84,6 +89,23 @@ fn time_domain(join: &Join, time: &Expr) -> Result<TimeDomain, Diagnostic> {
         let message = format!("`{name}` is not a time attribute, so no version can be looked up by it");
         Diagnostic::new(message).with_hint(hint)
     })
+}
+
+/// Instants and local times do not compare.
+fn check_clocks(join: &Join, time: &Expr, version: usize, table: &str) -> Result<(), Diagnostic> {
+    let is_instant = |data_type: &DataType| matches!(data_type, DataType::Timestamp(_, Some(_)));
+    let left = time.get_type(join.left.schema()).map_err(|error| Diagnostic::new(error.to_string()))?;
+    let right = join.right.schema().field(version);
+    if is_instant(&left) == is_instant(right.data_type()) {
+        return Ok(());
+    }
+    let message = format!(
+        "`{time}` is {}, but `{}` of `{table}` is {}: no telling which came first",
+        flink_name(&left, true),
+        right.name(),
+        flink_name(right.data_type(), true)
+    );
+    Err(Diagnostic::new(message).with_hint("declare both times as TIMESTAMP(3), or both as TIMESTAMP_LTZ(3)"))
 }
 
 pub(crate) fn without_key(table: &str) -> Diagnostic {
