@@ -9,7 +9,7 @@ use std::sync::Arc;
 
 use datafusion_common::Result;
 use datafusion_common::config::ConfigOptions;
-use datafusion_common::tree_node::Transformed;
+use datafusion_common::tree_node::{Transformed, TreeNode};
 use datafusion_expr::{Aggregate, Distinct, Expr, LogicalPlan, col};
 use datafusion_optimizer::analyzer::Analyzer;
 use datafusion_optimizer::common_subexpr_eliminate::CommonSubexprEliminate;
@@ -20,7 +20,9 @@ use datafusion_optimizer::simplify_expressions::SimplifyExpressions;
 use datafusion_optimizer::{Optimizer, OptimizerContext, OptimizerRule};
 
 use super::context::NameResolver;
-use super::{casts, event_time, exact, joins, literals, plain_types, set_operations, temporal, unnest, windows};
+use super::{
+    casts, event_time, exact, joins, literals, over_window, plain_types, set_operations, temporal, unnest, windows,
+};
 
 /// Makes a plan of SQL's nodes and ours, with every type coerced. What must always run.
 pub(crate) fn analyze(plan: LogicalPlan, resolver: &NameResolver<'_>) -> Result<LogicalPlan> {
@@ -37,7 +39,32 @@ pub(crate) fn analyze(plan: LogicalPlan, resolver: &NameResolver<'_>) -> Result<
     };
     let finish = |node| casts::finish(node, &resolver.options)?.transform_data(exact::coalesce);
     let finished = plain.transform_up_with_subqueries(finish)?.data;
-    joins::prepare(finished, &resolver.options)
+    let joined = joins::prepare(finished, &resolver.options)?;
+    if needs_conditions_below(&joined)? {
+        run(vec![Arc::new(PushDownFilter::new())], joined, &resolver.options)
+    } else {
+        Ok(joined)
+    }
+}
+
+/// A rank that is joined must know the conditions on it, which may stand above the join.
+fn needs_conditions_below(plan: &LogicalPlan) -> Result<bool> {
+    let ranks = |node: &LogicalPlan| match node {
+        LogicalPlan::Window(window) => {
+            window.window_expr.iter().filter_map(over_window::call_of).any(|call| over_window::rank_of(call).is_some())
+        }
+        _ => false,
+    };
+    Ok(plan.exists(|node| Ok(ranks(node)))? && plan.exists(|node| Ok(matches!(node, LogicalPlan::Join(_))))?)
+}
+
+fn run(
+    rules: Vec<Arc<dyn OptimizerRule + Send + Sync>>,
+    plan: LogicalPlan,
+    options: &Arc<ConfigOptions>,
+) -> Result<LogicalPlan> {
+    let context = OptimizerContext::new_with_config_options(Arc::clone(options)).without_query_execution_start_time();
+    Optimizer::with_rules(rules).optimize(plan, &context, |_, _| {})
 }
 
 fn resolve_node(node: LogicalPlan, resolver: &NameResolver<'_>) -> Result<Transformed<LogicalPlan>> {
@@ -66,6 +93,5 @@ pub(crate) fn optimize(plan: LogicalPlan, options: &Arc<ConfigOptions>) -> Resul
         Arc::new(CommonSubexprEliminate::new()),
         Arc::new(OptimizeProjections::new()),
     ];
-    let context = OptimizerContext::new_with_config_options(Arc::clone(options)).without_query_execution_start_time();
-    Optimizer::with_rules(rules).optimize(plan, &context, |_, _| {})
+    run(rules, plan, options)
 }

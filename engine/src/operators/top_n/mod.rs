@@ -24,7 +24,7 @@ pub use super::ordering::{RankFunction, RankRange, SortColumn};
 use super::ordering::{SortBytes, SortEncoder};
 use super::row_codec::RowCodec;
 use crate::operator::{Collector, MAIN_PORT, Operator, OperatorContext, OperatorFactory};
-use crate::{Batch, Result};
+use crate::{Batch, Epoch, Result};
 
 /// What comes first within a partition.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -144,6 +144,10 @@ impl Operator for TopNOperator {
             out.emit(MAIN_PORT, changes.into_batch(&self.rows, &self.plan.schema)?)?;
         }
         self.store.keep_to_budget(ctx)
+    }
+
+    fn on_barrier(&mut self, _epoch: Epoch, ctx: &mut OperatorContext, _out: &mut dyn Collector) -> Result<()> {
+        self.store.write_back(ctx)
     }
 
     fn on_end(&mut self, ctx: &mut OperatorContext, out: &mut dyn Collector) -> Result<()> {

@@ -89,6 +89,8 @@ pub struct Partition {
     pub used_in_batch: u64,
     /// An entry was added or its number changed in this batch.
     pub changed: bool,
+    /// Entries that state has and that have left, until they are deleted there.
+    pub doomed: Vec<Box<[u8]>>,
     /// Over appended rows: this many entries are in range and stand before those that left, with this many rows...
     live: usize,
     rows: u64,
@@ -251,6 +253,8 @@ impl Partition {
     /// Ends a batch: what left is forgotten, and so are, over an updated input, entries far out of range.
     pub fn end_batch(&mut self, limits: Limits, updated: bool) {
         self.changed = false;
+        let gone = self.entries.iter().filter(|entry| entry.count == 0 && entry.stored > 0);
+        self.doomed.extend(gone.map(|entry| entry.bytes.clone()));
         self.entries.retain(|entry| entry.count > 0);
         self.entries.iter_mut().for_each(|entry| entry.before = entry.count);
         if updated && let Some(needed) = self.entries_needed(limits) {

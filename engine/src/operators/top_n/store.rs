@@ -1,14 +1,15 @@
 //! The partitions: all of them in durable state, those used lately in memory too.
 //!
 //! State has one entry per different row, `r`, partition key, sort bytes, row bytes, with its number and the length of the
-//! sort bytes; and with a time to live, `u` and the partition key, with the wall time of the last row. What a batch
-//! changed is written at its end, so memory can be dropped at any time.
+//! sort bytes; and with a time to live, `u` and the partition key, with the wall time of the last row. Over appended rows what
+//! changed is written at barriers, since most rows that come in fall out again. Over an updated input, where state has more
+//! than memory, it is written with each batch.
 
 use super::partition::{Entry, Limits, Partition, Place};
 use crate::keys::hash_key;
 use crate::operator::OperatorContext;
 use crate::operators::expiry::ExpirySearch;
-use crate::operators::key_table::{BatchKeys, KeyTable};
+use crate::operators::key_table::{BatchKeys, KeyTable, SlotSet};
 use crate::operators::note::{from_sortable, sortable};
 use crate::{EngineError, Result};
 
@@ -24,6 +25,8 @@ pub struct PartitionStore {
     partitions: Vec<Partition>,
     /// Slots with rows in the current batch.
     touched: Vec<u32>,
+    /// Slots that differ from state.
+    dirty: SlotSet,
     batches: u64,
     /// Reused for keys of state.
     key_buffer: Vec<u8>,
@@ -38,6 +41,7 @@ impl PartitionStore {
             keys: KeyTable::default(),
             partitions: Vec::new(),
             touched: Vec::new(),
+            dirty: SlotSet::default(),
             batches: 0,
             key_buffer: Vec::new(),
         }
@@ -203,8 +207,12 @@ impl PartitionStore {
             if !self.partitions[slot as usize].changed {
                 continue;
             }
-            self.write(slot, ctx)?;
-            self.refill(slot, ctx)?;
+            if self.updated {
+                self.write(slot, ctx)?;
+                self.refill(slot, ctx)?;
+            } else {
+                self.dirty.insert(slot);
+            }
             let partition = &mut self.partitions[slot as usize];
             see(partition, self.limits);
             partition.end_batch(self.limits, self.updated);
@@ -212,9 +220,19 @@ impl PartitionStore {
         Ok(())
     }
 
+    /// Writes what state does not have yet.
+    pub fn write_back(&mut self, ctx: &mut OperatorContext) -> Result<()> {
+        let dirty = std::mem::take(&mut self.dirty);
+        dirty.iter().try_for_each(|slot| self.write(slot, ctx))
+    }
+
     fn write(&mut self, slot: u32, ctx: &mut OperatorContext) -> Result<()> {
         let group = self.keys.group(slot, ctx.key_groups);
         let partition = &mut self.partitions[slot as usize];
+        for bytes in partition.doomed.drain(..) {
+            write_key(&mut self.key_buffer, ROW_TAG, self.keys.key(slot), &[&bytes]);
+            ctx.state.delete(group, &self.key_buffer)?;
+        }
         for entry in partition.entries.iter_mut().filter(|entry| entry.count != entry.stored) {
             write_key(&mut self.key_buffer, ROW_TAG, self.keys.key(slot), &[entry.bytes()]);
             match entry.count {
@@ -248,6 +266,7 @@ impl PartitionStore {
         if size_bytes <= ctx.cache_budget_bytes || self.partitions.is_empty() {
             return Ok(());
         }
+        self.write_back(ctx)?;
         let mut by_use: Vec<(u64, u32)> =
             self.partitions.iter().zip(0u32..).map(|(partition, slot)| (partition.used_in_batch, slot)).collect();
         by_use.sort_unstable_by(|one, other| other.cmp(one));

@@ -562,7 +562,7 @@ fn functions_over_time_are_one_operator_per_window() {
                  functions: SUM(price) RANGE UNBOUNDED PRECEDING, LAG(price, 1), COUNT(*) RANGE 1 h PRECEDING
                  state: rows until the watermark passes them; aggregates and rows in frames of each partition: set table.exec.state.ttl to bound it
             #2 Calc <- #1 forward [parallelism=job, changelog=I]
-                 select: bidder, sum(bid.price) PARTITION BY [bid.bidder] ORDER BY [bid.ts ASC NULLS FIRST] RANGE BETWEEN UNBOUNDED PRECEDING AND CURRENT ROW AS EXPR$1, lag(bid.price) PARTITION BY [bid.bidder] ORDER BY [bid.ts ASC NULLS FIRST] RANGE BETWEEN UNBOUNDED PRECEDING AND CURRENT ROW AS EXPR$2, count(Int64(1)) PARTITION BY [bid.bidder] ORDER BY [bid.ts ASC NULLS FIRST] RANGE BETWEEN 3600000 milliseconds PRECEDING AND CURRENT ROW AS EXPR$3
+                 select: bidder, SUM(price) RANGE UNBOUNDED PRECEDING AS EXPR$1, LAG(price, 1) AS EXPR$2, COUNT(*) RANGE 1 h PRECEDING AS EXPR$3
             #3 Sink(print) <- #2 forward [parallelism=job, changelog=I]
                  guarantee: exactly once
         "#]],
@@ -579,13 +579,13 @@ fn functions_over_time_are_one_operator_per_window() {
                  functions: COUNT(*) ROWS 3 PRECEDING
                  state: rows until the watermark passes them; aggregates and rows in frames of each partition: set table.exec.state.ttl to bound it
             #2 Calc <- #1 forward [parallelism=job, changelog=I]
-                 select: price, ts, count(Int64(1)) PARTITION BY [bid.bidder] ORDER BY [bid.ts ASC NULLS FIRST] ROWS BETWEEN 3 PRECEDING AND CURRENT ROW
+                 select: price, ts, COUNT(*) ROWS 3 PRECEDING AS count(Int64(1)) PARTITION BY [bid.bidder] ORDER BY [bid.ts ASC NULLS FIRST] ROWS BETWEEN 3 PRECEDING AND CURRENT ROW
             #3 OverAggregate <- #2 single [parallelism=1, changelog=I]
                  order by: ts
                  functions: MAX(price) ROWS 3 PRECEDING
                  state: rows until the watermark passes them; aggregates and rows in frames
             #4 Calc <- #3 forward [parallelism=1, changelog=I]
-                 select: count(Int64(1)) PARTITION BY [bid.bidder] ORDER BY [bid.ts ASC NULLS FIRST] ROWS BETWEEN 3 PRECEDING AND CURRENT ROW AS EXPR$0, max(bid.price) ORDER BY [bid.ts ASC NULLS FIRST] ROWS BETWEEN 3 PRECEDING AND CURRENT ROW AS EXPR$1
+                 select: count(Int64(1)) PARTITION BY [bid.bidder] ORDER BY [bid.ts ASC NULLS FIRST] ROWS BETWEEN 3 PRECEDING AND CURRENT ROW AS EXPR$0, MAX(price) ROWS 3 PRECEDING AS EXPR$1
             #5 Sink(print) <- #4 forward [parallelism=1, changelog=I]
                  guarantee: exactly once
         "#]],

@@ -96,8 +96,8 @@ fn number(translator: &mut Translator<'_>, window: &Window, input: Stream) -> Re
             let Calls::All(domain) = calls else { return Ok(input) };
             let keys = OverKeys { partition_by: &partition_by, order_by: &order_by, domain };
             let kept: Vec<usize> = (0..inherited).collect();
-            let output = over::add(translator, &input, &keys, &bound, &kept)?;
-            Ok(over::behind(output, plain_schema(&window.schema)))
+            // The SELECT above names the columns; until then functions are called what they are.
+            over::add(translator, &input, &keys, &bound, &kept)
         }
     }
 }

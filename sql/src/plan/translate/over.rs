@@ -22,7 +22,6 @@ use crate::plan::context::external;
 use crate::plan::display::display;
 use crate::plan::graph_builder::detail;
 use crate::plan::nodes::window::describe_ms;
-use crate::plan::physical::column;
 use crate::plan::stream::Stream;
 use crate::plan::window_functions::OverFunction as Named;
 
@@ -55,8 +54,8 @@ pub(super) fn bind(
         let Some(call) = crate::plan::over_window::call_of(expr) else {
             return Err(external(Diagnostic::new("a function is expected in front of OVER")));
         };
-        let field = Field::new(field.name(), field.data_type().clone(), field.is_nullable());
         let (function, display) = binder.bind(call)?;
+        let field = Field::new(&display, field.data_type().clone(), field.is_nullable());
         Ok(OverCall { function, display, field })
     };
     calls.map(bind_one).collect()
@@ -373,10 +372,4 @@ fn signature(base: &Schema, keys: &OverKeys<'_>, calls: &[OverCall], kept: &[usi
         typed_names(base, &read),
         typed_names(base, kept),
     )
-}
-
-/// The stream behind an OVER operator that keeps the first `inherited` columns of its input.
-pub(super) fn behind(output: Stream, schema: Arc<Schema>) -> Stream {
-    let columns = output.base.fields().iter().zip(0..).map(|(field, index)| column(field.name(), index)).collect();
-    Stream { columns, schema, ..output }
 }
