@@ -6,11 +6,12 @@ use datafusion_common::{Column, DataFusionError, SchemaError};
 use regex::Regex;
 use sqlparser::ast::{Expr, Query, Spanned};
 use sqlparser::tokenizer::{Location, Span};
+use tidemill_engine::suggestion::closest;
 
 use super::context::NameResolver;
 use super::wording::pattern;
 use super::{places, windows, wording};
-use crate::diagnostic::{Diagnostic, closest};
+use crate::diagnostic::Diagnostic;
 
 /// Names of columns that a message lists at most.
 const COLUMNS_LISTED_MAX: usize = 30;
@@ -111,7 +112,12 @@ fn missing_column(field: &Column, valid: &[Column]) -> Finding {
     let name = &field.name;
     let place = field.relation.as_ref().map_or(String::new(), |relation| format!(" in `{}`", relation.table()));
     let diagnostic = Diagnostic::new(format!("column `{name}` does not exist{place}"));
-    let names: Vec<&str> = valid.iter().map(|column| column.name.as_str()).filter(|name| !is_computed(name)).collect();
+    let mut names: Vec<&str> = Vec::new();
+    for name in valid.iter().map(|column| column.name.as_str()).filter(|name| !is_computed(name)) {
+        if !names.contains(&name) {
+            names.push(name);
+        }
+    }
     let hint = match (closest(name, names.iter().copied()), names.is_empty()) {
         (Some(candidate), _) => Some(format!("did you mean `{candidate}`? There are: {}", listed(&names))),
         (None, false) => Some(format!("there are: {}", listed(&names))),
@@ -158,7 +164,7 @@ static REWRITES: LazyLock<Vec<(Regex, &str, &str)>> = LazyLock::new(|| {
             "CAST one side",
         ),
         (
-            r"(?s)Cannot infer common argument type for (?:comparison|logical|\w+) operation (.+?) (\S+) (.+)$",
+            r"(?s)Cannot infer common argument type for (?:\w+ )+operation (.+?) (\S+) (.+)$",
             "$1 $2 $3: these types cannot be compared",
             "CAST one side",
         ),
@@ -197,6 +203,34 @@ static REWRITES: LazyLock<Vec<(Regex, &str, &str)>> = LazyLock::new(|| {
             "the queries of this $1 have different numbers of columns",
             "give them the same columns",
         ),
+        (
+            r"(?s)There isn't a common type to coerce (.+) and (.+) in I?LIKE expression",
+            "$1 LIKE $2: LIKE takes texts",
+            "CAST the value to STRING",
+        ),
+        (
+            r"(?s)Can not find compatible types to compare (.+) with \[(.+)\]",
+            "$1 cannot be compared with $2, the values of IN",
+            "CAST them to one type",
+        ),
+        (
+            r"(?s)Failed to coerce types (.+) and (.+) in BETWEEN expression",
+            "$1 and $2 cannot be compared in BETWEEN",
+            "CAST one of them",
+        ),
+        (
+            r"(?s).*Failed to unify argument types of make_array: \[(.+)\]",
+            "the elements of an ARRAY have types without a common one: $1",
+            "CAST them to one type",
+        ),
+        (
+            r"(?s)Cannot automatically convert (.+) to INTERVAL.*",
+            "$1 cannot be computed with an interval",
+            "write the length as an INTERVAL: n * INTERVAL '1' DAY",
+        ),
+        (r"(?s)Unsupported CAST from (.+) to (.+)$", "$1 cannot be cast to $2", "convert it with a function"),
+        (r"(?s)Field (\S+) not found in struct.*", "the ROW has no field `$1`", "DESCRIBE the table to see its fields"),
+        (r"(?s)Cannot cast string '(.*)' to value of (.+) type", "the text '$1' is no $2", "write values of one type"),
         (
             r"(?s)Cannot access field at argument 1: type (\S+) is not .*",
             "$1 has no fields or elements",
@@ -264,6 +298,16 @@ fn unknown_function(name: &str, resolver: &NameResolver<'_>) -> Finding {
 /// A function said itself what is wrong with its arguments.
 fn refused_arguments(name: &str, reason: &str) -> Finding {
     let reason = wording::plain(reason);
+    if reason.starts_with("Fail to find the coerced type") {
+        let text = format!("{}: the values have types without a common one", name.to_uppercase());
+        let diagnostic = Diagnostic::new(text).with_hint("CAST them to one type");
+        return Finding { diagnostic, subject: Some(name.to_owned()) };
+    }
+    if let Some((_, types)) = reason.split_once("Failed to unify argument types of make_array: ") {
+        let types = types.trim_matches(['[', ']']);
+        let text = format!("the elements of an ARRAY have types without a common one: {types}");
+        return Diagnostic::new(text).with_hint("CAST them to one type").into();
+    }
     let (text, hint) = match reason.split_once(" hint: ").or_else(|| reason.split_once("; ")) {
         Some((text, hint)) => (text, Some(hint)),
         None => (reason.as_str(), None),
@@ -281,6 +325,11 @@ fn refused_arguments(name: &str, reason: &str) -> Finding {
 fn wrong_arguments(name: &str, types: &str) -> Finding {
     let function = name.to_uppercase();
     let types = wording::plain(types);
+    if name == "array_element" {
+        let of = types.rsplit_once(", ").map_or(types.as_str(), |(of, _)| of);
+        let diagnostic = Diagnostic::new(format!("{of} has no fields or elements"));
+        return diagnostic.with_hint("only ROW, MAP and ARRAY values have").into();
+    }
     let message = match types.trim() {
         "" => format!("{function} needs arguments"),
         types => format!("{function} cannot be called with ({types})"),

@@ -48,18 +48,73 @@ pub(crate) fn of_form(query: &Query, message: &str) -> Span {
     if message.ends_with("has no fields or elements") {
         return first_expression(query, |expr| is_access(expr).then(|| expr.span()));
     }
-    // An aggregate's own words start with its name.
+    if let Some(form) = FORMS.iter().find(|form| (form.says)(message)) {
+        return first_expression(query, |expr| (form.is)(expr).then(|| expr.span()));
+    }
+    if let Some(name) = message.strip_prefix("the ROW has no field ") {
+        let name = name.trim_matches('`');
+        return first_expression(query, |expr| ends_with_field(expr, name).then(|| expr.span()));
+    }
+    if let Some((_, rest)) = message.split_once("the text '")
+        && let Some((text, _)) = rest.split_once("' is no ")
+    {
+        return first_expression(query, |expr| is_text(expr, text).then(|| expr.span()));
+    }
+    if let Some((name, _)) = message.strip_prefix("column `").and_then(|rest| rest.split_once("` of this UNION")) {
+        return of_name(query, name);
+    }
+    // A function's own words start with its name.
     let first_word = message.split(|c: char| !c.is_ascii_alphanumeric() && c != '_').next().unwrap_or_default();
     let about_aggregates = message.starts_with("an aggregate");
     first_expression(query, |expr| match expr {
         Expr::Function(call) => {
             let name = call.name.to_string();
             let meant = about_aggregates || name.eq_ignore_ascii_case(first_word);
-            let known = call.over.is_some() || aggregates::find(&name.to_lowercase()).is_some();
-            (meant && known).then(|| call.name.span())
+            let is_aggregate = || call.over.is_some() || aggregates::find(&name.to_lowercase()).is_some();
+            (meant && (!about_aggregates || is_aggregate())).then(|| call.name.span())
         }
+        Expr::Substring { .. } if first_word == "SUBSTRING" => Some(expr.span()),
+        Expr::Position { .. } if first_word == "LOCATE" => Some(expr.span()),
+        Expr::Trim { .. } if first_word.ends_with("TRIM") => Some(expr.span()),
         _ => None,
     })
+}
+
+/// A message and the expressions that it can be about.
+struct Form {
+    says: fn(&str) -> bool,
+    is: fn(&Expr) -> bool,
+}
+
+const FORMS: &[Form] = &[
+    Form {
+        says: |message| message.contains("LIKE takes texts"),
+        is: |expr| matches!(expr, Expr::Like { .. } | Expr::ILike { .. }),
+    },
+    Form { says: |message| message.ends_with("the values of IN"), is: |expr| matches!(expr, Expr::InList { .. }) },
+    Form { says: |message| message.ends_with("in BETWEEN"), is: |expr| matches!(expr, Expr::Between { .. }) },
+    Form { says: |message| message.starts_with("the elements of an ARRAY"), is: |expr| matches!(expr, Expr::Array(_)) },
+    Form { says: |message| message.ends_with("with an interval"), is: computes_with_interval },
+];
+
+fn computes_with_interval(expr: &Expr) -> bool {
+    let is_interval = |side: &Expr| matches!(side, Expr::Interval(_));
+    matches!(expr, Expr::BinaryOp { left, right, .. } if is_interval(left) || is_interval(right))
+}
+
+fn ends_with_field(expr: &Expr, name: &str) -> bool {
+    match expr {
+        Expr::CompoundIdentifier(parts) => parts.last().is_some_and(|last| last.value == name),
+        Expr::CompoundFieldAccess { access_chain, .. } => {
+            access_chain.iter().any(|access| access.to_string().trim_start_matches('.').trim_matches('\'') == name)
+        }
+        _ => false,
+    }
+}
+
+fn is_text(expr: &Expr, text: &str) -> bool {
+    use sqlparser::ast::{Value, ValueWithSpan};
+    matches!(expr, Expr::Value(ValueWithSpan { value: Value::SingleQuotedString(found), .. }) if found == text)
 }
 
 fn cast_to(query: &Query, target: &str) -> Span {

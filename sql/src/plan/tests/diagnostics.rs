@@ -557,10 +557,10 @@ fn unions() {
         "SELECT tags FROM bid UNION ALL SELECT at FROM click",
         expect![[r#"
         error: column `at` of this UNION is TIMESTAMP(3), but ARRAY<INT> in the queries before
-         --> test.sql:1:1
+         --> test.sql:1:39
           |
         1 | SELECT tags FROM bid UNION ALL SELECT at FROM click
-          | ^
+          |                                       ^^
         hint: CAST one of them
     "#]],
     );
