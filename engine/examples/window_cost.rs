@@ -11,7 +11,7 @@ use tidemill_engine::keys::KeyGroupRange;
 use tidemill_engine::metrics::NodeMetrics;
 use tidemill_engine::operator::{Collector, OperatorContext, OperatorFactory, Subtask};
 use tidemill_engine::operators::session_aggregate::SessionAggregate;
-use tidemill_engine::operators::window_aggregate::{WindowAggregate, WindowInput, WindowProperty};
+use tidemill_engine::operators::window_aggregate::{Emission, WindowAggregate, WindowInput, WindowProperty};
 use tidemill_engine::state::memory::MemoryState;
 use tidemill_engine::time::window::{Span, TimeDomain, WindowKind, WindowSpec};
 use tidemill_engine::time::{EventTime, ProcessingTime};
@@ -114,7 +114,10 @@ fn plan(kind: WindowKind, input: &SchemaRef) -> Result<Box<dyn OperatorFactory>>
         WindowKind::Session { .. } => {
             Box::new(SessionAggregate { spec, time_column: 2, keys, aggregates, properties, input, schema })
         }
-        _ => Box::new(WindowAggregate { window, keys, aggregates, properties, input, schema }),
+        _ => {
+            let emission = Emission::default();
+            Box::new(WindowAggregate { window, keys, aggregates, properties, emission, input, schema })
+        }
     })
 }
 

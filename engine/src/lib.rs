@@ -19,6 +19,7 @@ pub mod runtime;
 pub mod sink;
 pub mod source;
 pub mod state;
+pub mod suggestion;
 pub mod time;
 pub mod type_name;
 

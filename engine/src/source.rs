@@ -111,6 +111,8 @@ pub struct WatermarkSpec {
     pub time_column: usize,
     /// A split that gives no row for so long stops holding time back.
     pub idle_timeout: Option<Duration>,
+    /// While all splits are idle, event time goes on as the wall clock does.
+    pub idle_time_runs: bool,
 }
 
 /// A source node: the connector's rows, then computed columns, then the watermark.

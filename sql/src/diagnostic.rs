@@ -5,6 +5,7 @@
 use std::fmt;
 
 use sqlparser::tokenizer::{Location, Span};
+use tidemill_engine::suggestion::closest;
 
 /// One finding in a source text. Lines and columns count from 1, columns in characters; line 0 means "no place".
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -114,34 +115,6 @@ impl fmt::Display for Diagnostic {
 }
 
 impl std::error::Error for Diagnostic {}
-
-/// The candidate nearest to `word` (case ignored), if any is near enough to be what was meant.
-pub fn closest<'a>(word: &str, candidates: impl IntoIterator<Item = &'a str>) -> Option<&'a str> {
-    /// `bdi` and `bid` have 0.67.
-    const SIMILARITY_MIN: f64 = 0.65;
-    nearest(word, candidates, SIMILARITY_MIN)
-}
-
-/// The candidate that is most similar to `word` (1 is equal but for case), if any reaches `similarity_min`.
-pub(crate) fn nearest<'a>(
-    word: &str,
-    candidates: impl IntoIterator<Item = &'a str>,
-    similarity_min: f64,
-) -> Option<&'a str> {
-    let lower = word.to_lowercase();
-    let scored = candidates.into_iter().map(|candidate| (similarity(&lower, &candidate.to_lowercase()), candidate));
-    let best = scored.filter(|(score, _)| *score >= similarity_min).max_by(|a, b| a.0.total_cmp(&b.0))?;
-    Some(best.1)
-}
-
-fn similarity(a: &str, b: &str) -> f64 {
-    /// Longer words are not compared: the cost is the product of the lengths.
-    const COMPARED_BYTES_MAX: usize = 128;
-    if a.len() > COMPARED_BYTES_MAX || b.len() > COMPARED_BYTES_MAX {
-        return 0.0;
-    }
-    strsim::normalized_damerau_levenshtein(a, b).max(strsim::jaro_winkler(a, b) - 0.1)
-}
 
 /// The place that a sqlparser message names at its end (` at Line: 3, Column: 7`), and the message without it.
 pub(crate) fn split_place(message: &str) -> (&str, Span) {

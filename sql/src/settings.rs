@@ -37,6 +37,18 @@ pub enum RowErrors {
     Skip,
 }
 
+/// What `table.exec.emit...` says.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct WindowResults {
+    /// Delay of early results; `None`: there are none.
+    pub early: Option<Duration>,
+    /// Delay of corrections; `None`: at once.
+    pub late: Option<Duration>,
+    pub lateness: Duration,
+    /// Corrections are further rows, not updates.
+    pub appended: bool,
+}
+
 /// How a job restarts after a failure.
 #[derive(Debug, Clone, PartialEq)]
 pub enum RestartStrategy {
@@ -200,6 +212,32 @@ impl Settings {
             Some("skip") => RowErrors::Skip,
             _ => RowErrors::Fail,
         }
+    }
+
+    /// Event time goes on with the wall clock while all splits of a source are idle.
+    pub fn idle_time_runs(&self) -> bool {
+        self.get(keys::IDLE_TIME_RUNS) == Some("true")
+    }
+
+    /// Results of windows beside their final ones.
+    pub fn window_results(&self) -> WindowResults {
+        let delay = |enabled, delay| self.duration(delay).filter(|_| self.get(enabled) == Some("true"));
+        WindowResults {
+            early: delay(keys::EARLY_FIRE, keys::EARLY_FIRE_DELAY),
+            late: delay(keys::LATE_FIRE, keys::LATE_FIRE_DELAY),
+            lateness: self.duration(keys::ALLOW_LATENESS).unwrap_or_default(),
+            appended: self.get(keys::CORRECTIONS) == Some("append"),
+        }
+    }
+
+    /// Gaps between the results of a key that are filled; `None`: none are.
+    pub fn fill_span(&self) -> Option<Duration> {
+        self.duration(keys::FILL_SPAN).filter(|span| !span.is_zero())
+    }
+
+    /// `null`, `previous` or a number.
+    pub fn fill_values(&self) -> &str {
+        self.get(keys::FILL_VALUES).unwrap_or("null")
     }
 
     /// Rows with a NULL for a NOT NULL column of a sink are left out, instead of failing.

@@ -7,5 +7,5 @@ SELECT id, CAST(FLOOR(price) AS INT), CAST(quantity AS STRING), CAST(CAST(score 
 FROM bids
 -- duckdb
 SELECT id, floor(price)::INTEGER, quantity::VARCHAR, score::FLOAT::DOUBLE, quantity::TINYINT, active::VARCHAR, ts::DATE,
-  ts::TIME, score::DECIMAL(9, 1), strftime(ts, '%Y-%m-%d %H:%M:%S.000')
+  date_trunc('second', ts)::TIME, score::DECIMAL(9, 1), strftime(ts, '%Y-%m-%d %H:%M:%S.000')
 FROM bids

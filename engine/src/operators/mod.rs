@@ -39,6 +39,8 @@ pub mod values_source;
 pub mod waiting_rows;
 pub mod window_aggregate;
 pub mod window_assign;
+pub mod window_changes;
+pub mod window_fill;
 pub mod window_join;
 pub mod window_rank;
 

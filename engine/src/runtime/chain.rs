@@ -6,6 +6,7 @@
 
 use std::path::Path;
 use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Instant;
 
 use super::edge::Outlet;
@@ -15,7 +16,7 @@ use crate::operator::{Collector, MAIN_PORT, Operator, OperatorContext};
 use crate::sink::{Prepared, SinkWriter};
 use crate::state::{InstanceSnapshot, StateInstance};
 use crate::time::{EventTime, ProcessingTime};
-use crate::{Barrier, Batch, Element, Result};
+use crate::{Barrier, Batch, Element, EngineError, Result};
 
 pub struct Chain {
     slots: Vec<Slot>,
@@ -23,6 +24,8 @@ pub struct Chain {
     read_at: Option<Instant>,
     watermark: EventTime,
     ended: bool,
+    /// Set when the attempt is torn down.
+    cancelled: Arc<AtomicBool>,
 }
 
 /// One operator instance within a chain.
@@ -69,13 +72,13 @@ pub struct ChainSnapshot {
 }
 
 impl Chain {
-    /// The slots in topological order.
-    pub fn new(slots: Vec<Slot>) -> Self {
+    /// The slots in topological order; once `cancelled` is set, nothing is emitted any more.
+    pub fn new(slots: Vec<Slot>, cancelled: Arc<AtomicBool>) -> Self {
         for (index, slot) in slots.iter().enumerate() {
             let later = |output: &Output| !matches!(output.to, Destination::Slot(to) if to <= index);
             assert!(slot.outputs.iter().all(later), "rows only go forward");
         }
-        Self { slots, read_at: None, watermark: EventTime::MIN, ended: false }
+        Self { slots, read_at: None, watermark: EventTime::MIN, ended: false, cancelled }
     }
 
     /// Calls every operator's `open`.
@@ -105,12 +108,13 @@ impl Chain {
     /// Rows for the head, from outside.
     pub fn on_batch(&mut self, input: usize, batch: Batch, now: ProcessingTime) -> Result<()> {
         self.read_at = batch.read_at().or(self.read_at);
-        run(&mut self.slots, 0, input, batch, Turn { now, read_at: self.read_at })
+        let turn = Turn { now, read_at: self.read_at, cancelled: &self.cancelled };
+        run(&mut self.slots, 0, input, batch, turn)
     }
 
     /// Rows of the head itself, where that is a source.
     pub fn emit(&mut self, port: usize, batch: Batch, now: ProcessingTime) -> Result<()> {
-        let turn = Turn { now, read_at: self.read_at };
+        let turn = Turn { now, read_at: self.read_at, cancelled: &self.cancelled };
         let (head, rest) = self.slots.split_first_mut().expect("a chain has a head");
         Emitter { metrics: &head.metrics, outputs: &mut head.outputs, rest, first: 1, turn }.emit(port, batch)
     }
@@ -194,7 +198,7 @@ impl Chain {
         now: ProcessingTime,
         work: impl FnOnce(&mut dyn Operator, &mut OperatorContext, &mut dyn Collector) -> Result<()>,
     ) -> Result<()> {
-        let turn = Turn { now, read_at: self.read_at };
+        let turn = Turn { now, read_at: self.read_at, cancelled: &self.cancelled };
         let (slot, rest) = self.slots[index..].split_first_mut().expect("the index is within the chain");
         let Body::Operator(operator) = &mut slot.body else { return Ok(()) };
         slot.ctx.now = now;
@@ -214,14 +218,15 @@ impl Slot {
 
 /// What is known of the moment at which rows go down the chain.
 #[derive(Clone, Copy)]
-struct Turn {
+struct Turn<'a> {
     now: ProcessingTime,
     /// Of the newest row that they may have come of.
     read_at: Option<Instant>,
+    cancelled: &'a AtomicBool,
 }
 
 /// Gives a batch to the first of `slots`, which stands at `index` of its chain.
-fn run(slots: &mut [Slot], index: usize, input: usize, batch: Batch, turn: Turn) -> Result<()> {
+fn run(slots: &mut [Slot], index: usize, input: usize, batch: Batch, turn: Turn<'_>) -> Result<()> {
     let (slot, rest) = slots.split_first_mut().expect("rows go to a slot of the chain");
     slot.metrics.rows_in.add(batch.num_rows());
     slot.ctx.now = turn.now;
@@ -246,11 +251,16 @@ struct Emitter<'a> {
     /// The slots behind the emitting one; the first of them stands at `first` of the chain.
     rest: &'a mut [Slot],
     first: usize,
-    turn: Turn,
+    turn: Turn<'a>,
 }
 
 impl Collector for Emitter<'_> {
+    /// One call of an operator may emit without end, as when a watermark leaps over a year of windows: what is cancelled
+    /// ends between two batches.
     fn emit(&mut self, port: usize, batch: Batch) -> Result<()> {
+        if self.turn.cancelled.load(Ordering::Relaxed) {
+            return Err(EngineError::Cancelled);
+        }
         if batch.is_empty() {
             return Ok(());
         }

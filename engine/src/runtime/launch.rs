@@ -289,7 +289,7 @@ impl Seat {
             outputs.extend(chained_outputs(&self.plan.graph, &nodes, *node));
             slots.push(self.plan.slot(*node, self.subtask, outputs)?);
         }
-        Ok(Chain::new(slots))
+        Ok(Chain::new(slots, Arc::clone(&self.world.cancelled)))
     }
 }
 
@@ -312,6 +312,7 @@ fn reading(plan: &Plan, node: &Node, spec: &SourceSpec, pool: Arc<SplitPool>, su
         metrics,
         timed: spec.watermark.is_some(),
         idle_timeout: spec.watermark.as_ref().and_then(|watermark| watermark.idle_timeout),
+        idle_time_runs: spec.watermark.as_ref().is_some_and(|watermark| watermark.idle_time_runs),
         batch_rows: plan.options.batch_rows,
         now: plan.options.clock.now(),
         restored: plan.source_state(&node.uid).map_or(EventTime::MIN, |source| source.watermark),

@@ -9,7 +9,7 @@ use super::events::{Reporter, TaskSnapshot};
 use super::gate::{Gate, GateEvent};
 use crate::checkpoint::CheckpointStore;
 use crate::element::BarrierKind;
-use crate::time::{Clock, ProcessingTime};
+use crate::time::{Clock, ProcessingTime, set_call_time};
 use crate::{Barrier, EngineError, Result};
 
 /// How often time-driven operators and sinks are called, and how soon a task notices that it is to end.
@@ -30,8 +30,11 @@ impl TaskWorld {
         if self.cancelled.load(Ordering::Relaxed) { Err(EngineError::Cancelled) } else { Ok(()) }
     }
 
+    /// The job's clock, which also tells the expressions that are evaluated next.
     pub fn now(&self) -> ProcessingTime {
-        self.clock.now()
+        let now = self.clock.now();
+        set_call_time(now);
+        now
     }
 }
 

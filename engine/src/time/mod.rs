@@ -1,5 +1,6 @@
 //! Event time and wall time (two types that cannot be mixed), windows and watermarks.
 
+use std::cell::Cell;
 use std::fmt;
 
 use serde::{Deserialize, Serialize};
@@ -41,6 +42,22 @@ pub struct ProcessingTime(pub i64);
 /// The one door through which wall time comes in.
 pub trait Clock: Send + Sync {
     fn now(&self) -> ProcessingTime;
+}
+
+thread_local! {
+    /// What a task read off its job's clock before the call that it is in.
+    static CALL_TIME: Cell<Option<ProcessingTime>> = const { Cell::new(None) };
+}
+
+/// Notes the time of the calls that the current thread makes from now on.
+pub(crate) fn set_call_time(now: ProcessingTime) {
+    CALL_TIME.set(Some(now));
+}
+
+/// The processing time for expressions: that of the call in which a task of a job evaluates them, so that all rows of a
+/// call have one; outside of a task the machine's.
+pub fn processing_time() -> ProcessingTime {
+    CALL_TIME.get().unwrap_or_else(|| SystemClock.now())
 }
 
 /// The machine's clock.

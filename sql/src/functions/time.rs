@@ -318,7 +318,7 @@ fn timestamp_diff(call: &Call) -> Result<ArrayRef> {
 
 fn unix_timestamp(call: &Call) -> Result<ArrayRef> {
     if call.count() == 0 {
-        let seconds = Utc::now().timestamp();
+        let seconds = instant_now().timestamp();
         return Ok(Arc::new(arrow::array::Int64Array::from(vec![seconds; call.rows])));
     }
     let mut cache = PatternCache(None);
@@ -349,13 +349,18 @@ fn convert_tz(call: &Call) -> Result<ArrayRef> {
     })
 }
 
+/// The processing time that the engine gives.
+fn instant_now() -> DateTime<Utc> {
+    DateTime::from_timestamp_millis(tidemill_engine::time::processing_time().0).unwrap_or_default()
+}
+
 fn local_now(call: &Call) -> NaiveDateTime {
-    local_of(call.zone, Utc::now())
+    local_of(call.zone, instant_now())
 }
 
 fn now(call: &Call) -> Result<ArrayRef> {
     let zoned = matches!(call.returns, DataType::Timestamp(_, Some(_)));
-    let millis = if zoned { Utc::now().timestamp_millis() } else { local_now(call).and_utc().timestamp_millis() };
+    let millis = if zoned { instant_now().timestamp_millis() } else { local_now(call).and_utc().timestamp_millis() };
     call.to_timestamp(|_| Ok(Some(millis)))
 }
 

@@ -6,10 +6,11 @@
 use sqlparser::ast::{Expr, Interval, Value, ValueWithSpan};
 use sqlparser::parser::Parser;
 use sqlparser::tokenizer::{Span, Token};
+use tidemill_engine::suggestion::closest;
 use tidemill_engine::time::window;
 
 use super::tokens::{Parsed, accept, accept_token, expect_token, integer, unexpected};
-use crate::diagnostic::{Diagnostic, closest};
+use crate::diagnostic::Diagnostic;
 use crate::types::SECOND_PRECISION_MAX;
 
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]

@@ -264,7 +264,7 @@ fn suggest_keyword(tokens: &[TokenWithSpan], error: Diagnostic) -> Diagnostic {
     for index in [Some(at), at.checked_sub(1)].into_iter().flatten() {
         if let Token::Word(Word { value, quote_style: None, .. }) = &all[index].token {
             let known = CLAUSES.iter().any(|clause| clause.eq_ignore_ascii_case(value));
-            let near = crate::diagnostic::nearest(value, CLAUSES.iter().copied(), KEYWORD_SIMILARITY_MIN);
+            let near = tidemill_engine::suggestion::nearest(value, CLAUSES.iter().copied(), KEYWORD_SIMILARITY_MIN);
             if let (false, Some(clause)) = (known, near) {
                 return error.with_hint(format!("did you mean `{clause}` instead of {}?", describe(all[index])));
             }

@@ -1,7 +1,6 @@
 //! PROCTIME(): the moment at which a row is worked on; a column made of it is a processing-time attribute.
 
 use std::sync::Arc;
-use std::time::{SystemTime, UNIX_EPOCH};
 
 use arrow::datatypes::{DataType, TimeUnit};
 use datafusion_common::{Result, ScalarValue};
@@ -35,8 +34,8 @@ impl ScalarUDFImpl for Proctime {
     }
 
     fn invoke_with_args(&self, _args: ScalarFunctionArgs) -> Result<ColumnarValue> {
-        let now = SystemTime::now().duration_since(UNIX_EPOCH).unwrap_or_default();
-        let now = ScalarValue::TimestampMillisecond(Some(now.as_millis() as i64), Some(Arc::clone(&self.zone)));
+        let now = tidemill_engine::time::processing_time();
+        let now = ScalarValue::TimestampMillisecond(Some(now.0), Some(Arc::clone(&self.zone)));
         Ok(ColumnarValue::Scalar(now))
     }
 }

@@ -41,7 +41,10 @@ pub(super) fn check(
 fn refused(updater: &str, rows: &Stream, sink: &str, instead: Option<&str>) -> Diagnostic {
     let message = format!("{updater} emits updates of earlier results, but sink `{sink}` takes appended rows only");
     let sink = instead.unwrap_or("use a sink that takes updates");
-    let hint = if rows.half_windowed {
+    let hint = if updater == "WindowChanges" {
+        let options = "windows give early or corrected results (table.exec.emit...)";
+        format!("{options}: SET 'tidemill.emit.corrections' = 'append' gives them as further rows, or {sink}")
+    } else if rows.half_windowed {
         "results are final only when they are grouped by both window_start and window_end: add the missing one".into()
     } else {
         format!("group by a window (window_start, window_end) so that results are final, or {sink}")

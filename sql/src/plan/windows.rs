@@ -7,13 +7,14 @@ use datafusion_common::tree_node::{Transformed, TreeNode};
 use datafusion_common::{Column, DFSchema, Result};
 use datafusion_expr::{Expr, Extension, LogicalPlan, Projection, col};
 use sqlparser::tokenizer::{Location, Span};
+use tidemill_engine::suggestion::closest;
 use tidemill_engine::time::window::{TimeDomain, WindowKind, WindowSpec};
 
 use super::context::{CatalogTable, TableStream, external};
 use super::markers::call_of;
 use super::nodes::window::WindowNode;
 use super::traits;
-use crate::diagnostic::{Diagnostic, closest};
+use crate::diagnostic::Diagnostic;
 use crate::window_call::{
     WINDOW_END, WINDOW_END_MARKER, WINDOW_START, WINDOW_START_MARKER, WINDOW_TIME, WINDOW_TIME_MARKER, WindowCall,
 };

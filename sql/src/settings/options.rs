@@ -100,6 +100,15 @@ pub mod keys {
     pub const EXPONENTIAL_ATTEMPTS: &str = "restart-strategy.exponential-delay.attempts-before-reset-backoff";
     pub const FRUITLESS_ATTEMPTS: &str = "tidemill.restart.attempts-without-progress";
     pub const AGG_PHASE_STRATEGY: &str = "table.optimizer.agg-phase-strategy";
+    pub const IDLE_TIME_RUNS: &str = "tidemill.source.idle-time-runs";
+    pub const EARLY_FIRE: &str = "table.exec.emit.early-fire.enabled";
+    pub const EARLY_FIRE_DELAY: &str = "table.exec.emit.early-fire.delay";
+    pub const LATE_FIRE: &str = "table.exec.emit.late-fire.enabled";
+    pub const LATE_FIRE_DELAY: &str = "table.exec.emit.late-fire.delay";
+    pub const ALLOW_LATENESS: &str = "table.exec.emit.allow-lateness";
+    pub const CORRECTIONS: &str = "tidemill.emit.corrections";
+    pub const FILL_SPAN: &str = "tidemill.window-fill.span";
+    pub const FILL_VALUES: &str = "tidemill.window-fill.values";
     pub const ROW_ERRORS: &str = "table.exec.row-errors";
     pub const NOT_NULL_ENFORCER: &str = "table.exec.sink.not-null-enforcer";
     pub const BATCH_ROWS: &str = "tidemill.batch-rows";
@@ -206,6 +215,60 @@ pub const OPTIONS: &[OptionSpec] = &[
         ValueKind::Bool,
         Some("false"),
         "Whether changes that a source reads may come twice; they are then put right by the table's primary key.",
+    ),
+    own(
+        keys::IDLE_TIME_RUNS,
+        ValueKind::Bool,
+        Some("false"),
+        "While all splits of a source are idle, event time goes on as the wall clock does, so that the last windows of a quiet stream fire; rows that come behind it are late.",
+    ),
+    own(
+        keys::EARLY_FIRE,
+        ValueKind::Bool,
+        Some("false"),
+        "Whether windows show results before they close, as updates.",
+    ),
+    own(
+        keys::EARLY_FIRE_DELAY,
+        ValueKind::Duration,
+        Some("0 ms"),
+        "How long after a change, on the wall clock, an open window shows it; 0 is at once.",
+    ),
+    own(
+        keys::LATE_FIRE,
+        ValueKind::Bool,
+        Some("false"),
+        "Whether corrections of windows that have fired wait for a delay; without, each late row corrects at once.",
+    ),
+    own(
+        keys::LATE_FIRE_DELAY,
+        ValueKind::Duration,
+        Some("0 ms"),
+        "How long after a late row, on the wall clock, a window that has fired shows its correction.",
+    ),
+    own(
+        keys::ALLOW_LATENESS,
+        ValueKind::Duration,
+        Some("0 ms"),
+        "For so long, in event time, a window that has fired still takes rows; later ones are late.",
+    ),
+    own(
+        keys::CORRECTIONS,
+        ValueKind::Choice(&["update", "append"]),
+        Some("update"),
+        "How an early or corrected result is told: as -U and +U, or as a further row, of which the last one counts.",
+    ),
+    own(
+        keys::FILL_SPAN,
+        ValueKind::Duration,
+        Some("0 ms"),
+        "A key gets a row in each empty window between two of its results that are no further apart; 0 is none.",
+    ),
+    own(
+        keys::FILL_VALUES,
+        ValueKind::Text,
+        Some("null"),
+        "What aggregates are in such rows, counts apart, which are 0: `null`, `previous` (the key's last result) or a number.",
     ),
     own(
         keys::RESTART_TYPE,

@@ -274,7 +274,7 @@ fn only_keys_that_are_quiet_from_barrier_to_barrier_get_entries() {
     assert_eq!(add(&mut world, 9), QUIET_ENTRIES + 1, "the list overrules the entry");
     (0..3).for_each(|_| world.restart(2));
     assert_eq!(world.state_entries(), QUIET_ENTRIES);
-    world.watermark(19);
+    world.watermark(20);
     assert_eq!(world.sorted_rows(), ["a|3|3|1|1970-01-01T00:00:00|1970-01-01T00:00:00.019|1970-01-01T00:00:00.018"]);
     world.barrier();
     assert_eq!(world.state_entries(), 0);

@@ -1,8 +1,11 @@
 //! The operator that holds slices and fires windows: over rows (one phase) or over partial aggregates (second phase).
 
+use std::collections::BTreeSet;
+
 use arrow::array::{AsArray, RecordBatch};
 use arrow::datatypes::{Int64Type, Schema};
 
+use super::emission::Previews;
 use super::emitter::Emitter;
 use super::firing::WindowFirer;
 use super::schedule::Schedule;
@@ -13,7 +16,7 @@ use crate::operator::{Collector, Operator, OperatorContext};
 use crate::operators::key_table::{BatchKeys, KeyColumns};
 use crate::operators::keyed_aggregates::NarrowCalls;
 use crate::operators::late::emit_late;
-use crate::time::assign::Slice;
+use crate::time::assign::{Slice, Window};
 use crate::time::window::{Moment, TimeDomain};
 use crate::time::{EventTime, ProcessingTime};
 use crate::{Batch, EngineError, Epoch, Result};
@@ -35,7 +38,8 @@ pub struct WindowOperator {
     schedule: Schedule,
     store: SliceStore,
     firer: WindowFirer,
-    /// Windows that are closed at this watermark have fired.
+    previews: Previews,
+    /// Windows that end at this watermark or before have fired and take no rows any more.
     fired_until: EventTime,
 }
 
@@ -54,7 +58,7 @@ impl WindowOperator {
             spec.validate().map_err(EngineError::Unsupported)?;
         }
         let zone = plan.window.zone();
-        let slicer = Slicer::new(&plan.window);
+        let slicer = Slicer::new(&plan.window, plan.emission);
         let keys = KeyColumns::new(keys, schema)?;
         let emitter = Emitter::new(&plan.properties, &plan.schema, zone);
         Ok(Self {
@@ -62,6 +66,7 @@ impl WindowOperator {
             domain: plan.window.domain(),
             schedule: Schedule::new(slicer.grid(), zone),
             firer: WindowFirer::new(slicer.grid(), keys, emitter),
+            previews: Previews::new(plan.emission, slicer.grid(), zone),
             slicer,
             store: SliceStore::new(NarrowCalls::new(&plan.aggregates)),
             fired_until: EventTime::MIN,
@@ -81,21 +86,22 @@ impl WindowOperator {
         let sliced = self.slice(&added, ctx)?;
         ctx.metrics.filtered.add(sliced.outside);
         emit_late(&added, &sliced.late, ctx, out)?;
-        self.apply_rows(&added, &sliced, SliceStore::update)?;
-        let Some(taken) = taken else { return Ok(()) };
+        self.apply_rows(&added, &sliced, ctx.now, SliceStore::update)?;
+        let Some(taken) = taken else { return self.show_due(ctx, out) };
         // What is late is counted, but not shown: a side table holds rows, and this is none.
         let sliced = self.slice(&taken, ctx)?;
         ctx.metrics.late.add(sliced.late.len());
-        self.apply_rows(&taken, &sliced, SliceStore::retract)
+        self.apply_rows(&taken, &sliced, ctx.now, SliceStore::retract)?;
+        self.show_due(ctx, out)
     }
 
     fn slice(&self, batch: &Batch, ctx: &OperatorContext) -> Result<SlicedRows> {
         let clocks = match self.domain {
-            TimeDomain::Event => Clocks { watermark: ctx.watermark.max(self.fired_until), now: ctx.now },
+            TimeDomain::Event => Clocks { closed_until: self.closed_until(ctx), now: ctx.now },
             // The wall clock may go back; windows that have fired stay closed.
             TimeDomain::Processing => {
                 let now = ctx.now.0.max(self.fired_until.0.saturating_add(1));
-                Clocks { watermark: EventTime::MIN, now: ProcessingTime(now) }
+                Clocks { closed_until: EventTime::MIN, now: ProcessingTime(now) }
             }
         };
         self.slicer.slice(batch, clocks)
@@ -105,17 +111,39 @@ impl WindowOperator {
         &mut self,
         batch: &Batch,
         sliced: &SlicedRows,
+        now: ProcessingTime,
         apply: impl Fn(&mut SliceStore, &super::sliced_rows::SlicePart, &BatchKeys) -> Result<bool>,
     ) -> Result<()> {
         let keys = self.firer.keys().encode(batch.rows())?;
         let columns = self.store.calls().project(batch.rows())?;
-        self.add_parts(sliced, &columns, &keys, apply)
+        self.add_parts(sliced, &columns, &keys, apply)?;
+        sliced.slices.iter().for_each(|slice| self.previews.changed(*slice, now));
+        Ok(())
+    }
+
+    /// Up to where windows take no rows, whatever the rows' own splits say.
+    fn closed_until(&self, ctx: &OperatorContext) -> EventTime {
+        self.fired_until.max(self.previews.emission.settled(ctx.watermark))
+    }
+
+    /// Shows the windows whose turn it is on the wall clock.
+    fn show_due(&mut self, ctx: &mut OperatorContext, out: &mut dyn Collector) -> Result<()> {
+        let windows = self.previews.due(ctx.now);
+        self.show(windows, ctx, out)
+    }
+
+    fn show(&mut self, windows: BTreeSet<Window>, ctx: &OperatorContext, out: &mut dyn Collector) -> Result<()> {
+        if windows.is_empty() {
+            return Ok(());
+        }
+        let live = self.schedule.live();
+        windows.into_iter().try_for_each(|window| self.firer.show(window, &live, &self.store, ctx, out))
     }
 
     fn add_partials(&mut self, batch: &Batch, key_columns: usize, ctx: &mut OperatorContext) -> Result<()> {
-        let watermark = ctx.watermark.max(self.fired_until);
+        let closed_until = self.closed_until(ctx);
         let slices = read_slices(batch.rows(), key_columns);
-        let sliced = SlicedRows::from_slices(slices.map(|slice| self.slicer.open_part(slice, watermark)));
+        let sliced = SlicedRows::from_slices(slices.map(|slice| self.slicer.open_part(slice, closed_until)));
         ctx.metrics.late.add(sliced.late.len());
         let keys = self.firer.keys().encode(batch.rows())?;
         let states: Vec<usize> = (key_columns + SLICE_COLUMNS.len()..batch.rows().num_columns()).collect();
@@ -139,7 +167,13 @@ impl WindowOperator {
     }
 
     fn on_moment(&mut self, moment: Moment, ctx: &mut OperatorContext, out: &mut dyn Collector) -> Result<()> {
-        self.domain.closed_until(moment).map_or(Ok(()), |watermark| self.fire(watermark, ctx, out))
+        let Some(watermark) = self.domain.closed_until(moment) else { return Ok(()) };
+        if self.domain == TimeDomain::Processing {
+            return self.fire(watermark, ctx, out);
+        }
+        self.fire(self.previews.emission.settled(watermark), ctx, out)?;
+        let windows = self.previews.fired(watermark, &self.schedule.live());
+        self.show(windows, ctx, out)
     }
 
     fn fire(&mut self, watermark: EventTime, ctx: &mut OperatorContext, out: &mut dyn Collector) -> Result<()> {
@@ -172,6 +206,7 @@ impl Operator for WindowOperator {
         self.fired_until = restored.watermark;
         for slice in restored.slices {
             self.schedule.restore(slice, restored.watermark);
+            self.previews.restore(slice, restored.watermark, ctx.now);
         }
         Ok(())
     }
@@ -202,11 +237,16 @@ impl Operator for WindowOperator {
     }
 
     fn on_time(&mut self, ctx: &mut OperatorContext, out: &mut dyn Collector) -> Result<()> {
-        self.on_moment(Moment::WallClock(ctx.now), ctx, out)
+        self.on_moment(Moment::WallClock(ctx.now), ctx, out)?;
+        self.show_due(ctx, out)
     }
 
     fn wants_time(&self) -> bool {
-        self.domain == TimeDomain::Processing
+        self.domain == TimeDomain::Processing || !self.previews.emission.is_final_only()
+    }
+
+    fn output_watermark(&self, input: EventTime) -> EventTime {
+        self.previews.emission.settled(input)
     }
 
     fn on_end(&mut self, ctx: &mut OperatorContext, out: &mut dyn Collector) -> Result<()> {

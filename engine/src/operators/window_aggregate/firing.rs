@@ -34,8 +34,8 @@ enum Carried {
 }
 
 /// All slices of a window, in order.
-fn members(firing: &Firing, active: &BTreeSet<Slice>) -> Vec<Slice> {
-    active.iter().copied().filter(|slice| slice.is_in_window(firing.window.end)).collect()
+fn members(window: Window, active: &BTreeSet<Slice>) -> Vec<Slice> {
+    active.iter().copied().filter(|slice| slice.is_in_window(window.end)).collect()
 }
 
 /// Merges slices into windows.
@@ -87,15 +87,36 @@ impl WindowFirer {
         // The carried aggregate takes as much memory again as the slices that it is made from.
         if self.naive || store.whole_bytes() > ctx.cache_budget_bytes / CARRIED_BUDGET_SHARE {
             self.shrink(store);
-            return self.fire_by_group(&members(firing, active), firing.window, store, ctx, out);
+            return self.fire_by_group(&members(firing.window, active), firing.window, store, ctx, out);
         }
         if matches!(self.carried, Carried::Nothing) {
-            store.load(&members(firing, active), ctx)?;
+            store.load(&members(firing.window, active), ctx)?;
         }
         store.load(&firing.entering, ctx)?;
         match &self.grid {
             Some(grid) if grid.is_growing() => self.fire_growing(firing, active, store, ctx, out),
             _ => self.fire_sliding(firing, active, store, ctx, out),
+        }
+    }
+
+    /// Emits the rows of a window as it stands, and keeps it: `live` are all slices that have not fired for good.
+    pub fn show(
+        &self,
+        window: Window,
+        live: &BTreeSet<Slice>,
+        store: &SliceStore,
+        ctx: &OperatorContext,
+        out: &mut dyn Collector,
+    ) -> Result<()> {
+        let members = match &self.grid {
+            Some(_) => members(window, live),
+            None => vec![Slice::of_window(window)],
+        };
+        match members[..] {
+            [single] if store.is_in_memory(single) => {
+                self.emit_keyed(store.contents(single), window, ctx.batch_rows, out)
+            }
+            _ => self.fire_by_group(&members, window, store, ctx, out),
         }
     }
 
@@ -132,7 +153,7 @@ impl WindowFirer {
         if !matches!(self.carried, Carried::Sliding(_)) {
             let grid = self.grid.as_ref().expect("sliding windows have a grid");
             self.carried = Carried::Sliding(Box::new(TwoStack::new(store.calls(), grid)?));
-            entering = members(firing, active);
+            entering = members(firing.window, active);
         }
         let Carried::Sliding(stacks) = &mut self.carried else { unreachable!("set above") };
         stacks.advance(firing.window.end, entering, store)?;
@@ -154,7 +175,7 @@ impl WindowFirer {
         let mut entering = firing.entering.clone();
         if !matches!(self.carried, Carried::Growing { last_end, .. } if last_end == grows_until) {
             self.carried = Carried::Growing { last_end: grows_until, running: store.calls().keyed()? };
-            entering = members(firing, active);
+            entering = members(firing.window, active);
         }
         let Carried::Growing { running, .. } = &mut self.carried else { unreachable!("set above") };
         entering.sort_unstable();

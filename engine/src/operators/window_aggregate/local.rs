@@ -33,7 +33,7 @@ pub struct LocalWindowOperator {
 impl LocalWindowOperator {
     pub fn new(plan: &WindowAggregate, schema: &SchemaRef) -> Result<Self> {
         Ok(Self {
-            slicer: Slicer::new(&plan.window),
+            slicer: Slicer::new(&plan.window, plan.emission),
             zone: plan.window.zone(),
             keys: KeyColumns::new(&plan.keys, &plan.input)?,
             calls: NarrowCalls::new(&plan.aggregates),
@@ -43,7 +43,7 @@ impl LocalWindowOperator {
     }
 
     fn add(&mut self, batch: &Batch, ctx: &mut OperatorContext, out: &mut dyn Collector) -> Result<()> {
-        let sliced = self.slicer.slice(batch, Clocks { watermark: ctx.watermark, now: ctx.now })?;
+        let sliced = self.slicer.slice(batch, Clocks { closed_until: ctx.watermark, now: ctx.now })?;
         ctx.metrics.filtered.add(sliced.outside);
         emit_late(batch, &sliced.late, ctx, out)?;
         let keys = self.keys.encode(batch.rows())?;

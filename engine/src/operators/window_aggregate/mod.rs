@@ -4,6 +4,9 @@
 //! are another operator: [`crate::operators::session_aggregate`].
 
 mod complete;
+mod emission;
+#[cfg(test)]
+mod emission_tests;
 mod emitter;
 mod firing;
 mod local;
@@ -20,6 +23,7 @@ use arrow::datatypes::{DataType, Field, Schema, SchemaRef, TimeUnit};
 use chrono_tz::Tz;
 
 use self::complete::WindowOperator;
+pub use self::emission::Emission;
 pub use self::emitter::{Emitter, instant_property_column, property_column};
 use self::local::LocalWindowOperator;
 use crate::aggregate::AggregateCall;
@@ -74,6 +78,8 @@ pub struct WindowAggregate {
     pub keys: Vec<usize>,
     pub aggregates: Vec<AggregateCall>,
     pub properties: Vec<WindowProperty>,
+    /// Results beside the final ones.
+    pub emission: Emission,
     pub input: SchemaRef,
     pub schema: SchemaRef,
 }
@@ -99,6 +105,9 @@ impl WindowAggregate {
     pub fn two_phase(&self) -> Result<(LocalWindowAggregate, GlobalWindowAggregate)> {
         if self.window.domain() == TimeDomain::Processing {
             return Err(EngineError::Unsupported("processing-time windows are aggregated in one phase".into()));
+        }
+        if !self.emission.is_final_only() {
+            return Err(EngineError::Unsupported("windows that give early or late results have one phase".into()));
         }
         let schema = local_schema(self);
         let local = LocalWindowAggregate { complete: self.clone(), schema };

@@ -59,6 +59,11 @@ impl Schedule {
         &self.active
     }
 
+    /// All slices that have a window which has not fired.
+    pub fn live(&self) -> BTreeSet<Slice> {
+        self.upcoming.iter().map(|(_, slice)| *slice).chain(self.active.iter().copied()).collect()
+    }
+
     /// The next window that is closed at `watermark`. The caller fires it and then calls [`Self::finish`].
     pub fn next(&mut self, watermark: EventTime) -> Option<Firing> {
         let upcoming = self.upcoming.first().map(|(end, slice)| Window { end: *end, start: slice.start });

@@ -4,7 +4,7 @@ use ahash::AHashMap;
 use arrow::array::{RecordBatch, UInt32Array};
 use arrow::compute::take_record_batch;
 
-use super::WindowInput;
+use super::{Emission, WindowInput};
 use crate::operators::row_times::row_times;
 use crate::time::assign::{Slice, Window, WindowGrid, closing_watermark, is_closed};
 use crate::time::window::TimeDomain;
@@ -20,12 +20,14 @@ pub struct Slicer {
     input: WindowInput,
     /// `None` for attached windows.
     grid: Option<WindowGrid>,
+    emission: Emission,
 }
 
 /// The time that rows are judged by.
 #[derive(Clone, Copy)]
 pub struct Clocks {
-    pub watermark: EventTime,
+    /// Windows that end at this watermark or before take no rows.
+    pub closed_until: EventTime,
     pub now: ProcessingTime,
 }
 
@@ -64,12 +66,12 @@ impl RowNumbers {
 }
 
 impl Slicer {
-    pub fn new(input: &WindowInput) -> Self {
+    pub fn new(input: &WindowInput, emission: Emission) -> Self {
         let grid = match input {
             WindowInput::Time { spec, .. } => Some(WindowGrid::new(spec)),
             WindowInput::Attached { .. } => None,
         };
-        Self { input: input.clone(), grid }
+        Self { input: input.clone(), grid, emission }
     }
 
     pub fn grid(&self) -> Option<&WindowGrid> {
@@ -78,7 +80,7 @@ impl Slicer {
 
     /// Decides every row of a batch by the windows that are still open at the row's own watermark and at the operator's.
     pub fn slice(&self, batch: &Batch, clocks: Clocks) -> Result<SlicedRows> {
-        let mut assignment = Assignment::new(self, batch, clocks.watermark);
+        let mut assignment = Assignment::new(self, batch, clocks.closed_until);
         match &self.input {
             WindowInput::Time { spec, .. } if spec.domain == TimeDomain::Processing => {
                 let grid = self.grid.as_ref().expect("windows over time have a grid");
@@ -115,7 +117,7 @@ impl Slicer {
 struct Assignment<'a> {
     slicer: &'a Slicer,
     batch: &'a Batch,
-    watermark: EventTime,
+    closed_until: EventTime,
     ids: AHashMap<Slice, u32>,
     last: Option<(Slice, u32)>,
     /// The slice that was judged last, and the watermark from which on it is not wholly open.
@@ -124,10 +126,10 @@ struct Assignment<'a> {
 }
 
 impl<'a> Assignment<'a> {
-    fn new(slicer: &'a Slicer, batch: &'a Batch, watermark: EventTime) -> Self {
+    fn new(slicer: &'a Slicer, batch: &'a Batch, closed_until: EventTime) -> Self {
         let of_row = Vec::with_capacity(batch.num_rows());
         let rows = SlicedRows { slices: Vec::new(), of_row, late: Vec::new(), outside: 0 };
-        Self { slicer, batch, watermark, ids: AHashMap::new(), last: None, judged: None, rows }
+        Self { slicer, batch, closed_until, ids: AHashMap::new(), last: None, judged: None, rows }
     }
 
     /// Rows that cannot be late.
@@ -145,7 +147,7 @@ impl<'a> Assignment<'a> {
         };
         self.judged = Some((slice, closes));
         let highest = self.batch.watermarks().and_then(|marks| marks.values()[from..to].iter().max().copied());
-        if self.watermark.max(EventTime(highest.unwrap_or(i64::MIN))) < closes {
+        if self.closed_at(EventTime(highest.unwrap_or(i64::MIN))) < closes {
             return self.put_open(to - from, Some(slice));
         }
         for row in from..to {
@@ -153,8 +155,13 @@ impl<'a> Assignment<'a> {
         }
     }
 
+    /// Up to where windows take no rows whose split had reached `watermark`.
+    fn closed_at(&self, watermark: EventTime) -> EventTime {
+        self.closed_until.max(self.slicer.emission.settled(watermark))
+    }
+
     fn put_row(&mut self, row: usize, slice: Slice) {
-        let watermark = self.watermark.max(self.batch.watermark_before(row));
+        let watermark = self.closed_at(self.batch.watermark_before(row));
         match self.slicer.open_part(slice, watermark) {
             Some(open) => {
                 let id = self.id(open);

@@ -21,12 +21,12 @@ use crate::time::window::{Span, WindowKind};
 use crate::time::zone::to_local;
 
 #[derive(Clone, Debug)]
-struct Row {
-    key: Option<String>,
-    value: Option<i64>,
-    time: i64,
+pub(super) struct Row {
+    pub key: Option<String>,
+    pub value: Option<i64>,
+    pub time: i64,
     /// The watermark of the row's split before it.
-    watermark: i64,
+    pub watermark: i64,
 }
 
 fn input_schema(zone: Option<Tz>) -> SchemaRef {
@@ -39,7 +39,7 @@ fn input_schema(zone: Option<Tz>) -> SchemaRef {
     ]))
 }
 
-fn batch_of(rows: &[Row], schema: &SchemaRef) -> Batch {
+pub(super) fn batch_of(rows: &[Row], schema: &SchemaRef) -> Batch {
     let times = TimestampMillisecondArray::from_iter_values(rows.iter().map(|row| row.time));
     let times = match schema.field(3).data_type() {
         DataType::Timestamp(_, zone) => times.with_timezone_opt(zone.clone()),
@@ -62,13 +62,14 @@ fn call(name: &str, args: &[usize]) -> AggregateCall {
     AggregateCall { display: name.into(), output, factory, args: args.to_vec(), filter: None }
 }
 
-fn plan(kind: WindowKind, zone: Option<Tz>, keys: Vec<usize>) -> WindowAggregate {
+pub(super) fn plan(kind: WindowKind, zone: Option<Tz>, keys: Vec<usize>) -> WindowAggregate {
     let input = input_schema(zone);
     let window = WindowInput::Time { column: 3, spec: WindowSpec { kind, domain: TimeDomain::Event, zone } };
     let aggregates = vec![call("count", &[]), call("sum", &[2]), call("max", &[2])];
     let properties = vec![WindowProperty::Start, WindowProperty::End, WindowProperty::Time];
     let schema = WindowAggregate::output_schema(&window, &keys, &aggregates, &properties, &input);
-    WindowAggregate { window, keys, aggregates, properties, input, schema }
+    let emission = Emission::default();
+    WindowAggregate { window, keys, aggregates, properties, emission, input, schema }
 }
 
 /// Count, sum and maximum.
@@ -76,7 +77,7 @@ type Totals = (i64, Option<i64>, Option<i64>);
 
 /// What happens to the operator.
 #[derive(Clone, Debug)]
-enum Step {
+pub(super) enum Step {
     Rows(Vec<Row>),
     Watermark(i64),
     Barrier,
@@ -84,7 +85,7 @@ enum Step {
 }
 
 /// Counts, sums and maxima per window and key; and the late rows.
-fn twin(plan: &WindowAggregate, steps: &[Step]) -> (Vec<String>, usize) {
+pub(super) fn twin(plan: &WindowAggregate, steps: &[Step]) -> (Vec<String>, usize) {
     let WindowInput::Time { spec, .. } = &plan.window else { unreachable!() };
     let grid = WindowGrid::new(spec);
     let mut results: BTreeMap<(Window, Option<String>), Totals> = BTreeMap::new();
@@ -94,7 +95,7 @@ fn twin(plan: &WindowAggregate, steps: &[Step]) -> (Vec<String>, usize) {
             Step::Watermark(next) => watermark = watermark.max(*next),
             Step::Rows(rows) => {
                 for row in rows {
-                    let at = EventTime(watermark.max(row.watermark));
+                    let at = plan.emission.settled(EventTime(watermark.max(row.watermark)));
                     let windows: Vec<Window> = grid.windows_of(to_local(spec.zone, row.time)).collect();
                     let open = windows.iter().filter(|window| !is_closed(spec.zone, window.end, at));
                     late += usize::from(!windows.is_empty() && open.clone().count() == 0);
@@ -155,7 +156,7 @@ fn run(
     (world.sorted_rows(), world.sorted_late_rows().len(), world.spilled_total())
 }
 
-fn random_kind(rng: &mut ChaCha8Rng) -> WindowKind {
+pub(super) fn random_kind(rng: &mut ChaCha8Rng) -> WindowKind {
     let span = Span::Millis;
     let offset_ms = if rng.random_bool(0.5) { 0 } else { rng.random_range(-20..20) };
     match rng.random_range(0..5) {
@@ -173,7 +174,7 @@ fn random_kind(rng: &mut ChaCha8Rng) -> WindowKind {
 }
 
 /// Rows of two splits whose watermarks run apart, in random batches, with restarts in between.
-fn random_steps(rng: &mut ChaCha8Rng, start: i64, restarts: bool) -> Vec<Step> {
+pub(super) fn random_steps(rng: &mut ChaCha8Rng, start: i64, restarts: bool) -> Vec<Step> {
     let mut steps = Vec::new();
     let mut splits = [(start, i64::MIN), (start, i64::MIN)];
     let disorder = rng.random_range(0..60);

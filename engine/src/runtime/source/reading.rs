@@ -31,12 +31,15 @@ pub struct Reading {
     /// Splits are read one after the other.
     in_order: bool,
     idle_timeout: Option<Duration>,
+    idle_time_runs: bool,
     batch_rows: usize,
     /// In the order of their numbers.
     splits: Vec<SplitRun>,
     /// The largest watermark told so far.
     told: EventTime,
     idle: bool,
+    /// Where both clocks stood when the last split fell idle.
+    idle_since: (ProcessingTime, EventTime),
 }
 
 /// What one step gave.
@@ -58,6 +61,8 @@ pub enum Step {
 pub enum TimeNews {
     Watermark(EventTime),
     Idle,
+    /// Still idle, but time has gone on to here.
+    Advance(EventTime),
 }
 
 /// What a [`Reading`] is made of, beside its source.
@@ -67,6 +72,7 @@ pub struct ReadingSetup {
     pub metrics: Arc<NodeMetrics>,
     pub timed: bool,
     pub idle_timeout: Option<Duration>,
+    pub idle_time_runs: bool,
     pub batch_rows: usize,
     pub now: ProcessingTime,
     /// The source's watermark in the restored checkpoint.
@@ -86,10 +92,12 @@ impl Reading {
             metrics: setup.metrics,
             timed: setup.timed,
             idle_timeout: setup.idle_timeout,
+            idle_time_runs: setup.idle_time_runs,
             batch_rows: setup.batch_rows.max(1),
             splits: dealt.into_iter().map(|numbered| SplitRun::new(numbered, setup.now)).collect(),
             told: setup.restored,
             idle: false,
+            idle_since: (setup.now, setup.restored),
         }
     }
 
@@ -226,7 +234,7 @@ impl Reading {
         }
         let live = || self.splits.iter().filter(|split| !split.finished);
         let Some(lowest) = live().filter(|split| !split.idle).map(SplitRun::hold).min() else {
-            return self.news_of_idleness();
+            return self.news_of_idleness(now);
         };
         if lowest <= self.told && !self.idle {
             return None;
@@ -237,7 +245,7 @@ impl Reading {
     }
 
     /// Nobody holds time back: it is what the furthest split says, as if that one had been read last.
-    fn news_of_idleness(&mut self) -> Option<TimeNews> {
+    fn news_of_idleness(&mut self, now: ProcessingTime) -> Option<TimeNews> {
         if self.splits.iter().all(|split| split.finished) && !self.pool.is_open() {
             return None;
         }
@@ -246,9 +254,26 @@ impl Reading {
             self.told = furthest;
             return Some(TimeNews::Watermark(furthest));
         }
-        let news = (!self.idle).then_some(TimeNews::Idle);
-        self.idle = true;
-        news
+        if !self.idle {
+            self.idle = true;
+            self.idle_since = (now, self.told);
+            return Some(TimeNews::Idle);
+        }
+        self.advance(now)
+    }
+
+    /// Lets event time go on with the wall clock, if it is to, so that the last windows of a quiet stream fire.
+    fn advance(&mut self, now: ProcessingTime) -> Option<TimeNews> {
+        let (since, told) = self.idle_since;
+        if !self.idle_time_runs || told == EventTime::MIN {
+            return None;
+        }
+        let reached = EventTime(told.0.saturating_add(now.0.saturating_sub(since.0)));
+        if reached <= self.told {
+            return None;
+        }
+        self.told = reached;
+        Some(TimeNews::Advance(reached))
     }
 
     /// Time is at its end: every split was read.

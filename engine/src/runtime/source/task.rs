@@ -98,6 +98,10 @@ impl Run {
         match self.task.reading.time_news(now) {
             Some(TimeNews::Watermark(watermark)) => self.task.chain.on_watermark(watermark, now)?,
             Some(TimeNews::Idle) => self.task.chain.on_idle()?,
+            Some(TimeNews::Advance(watermark)) => {
+                self.task.chain.on_watermark(watermark, now)?;
+                self.task.chain.on_idle()?;
+            }
             None => {}
         }
         self.show_holder();

@@ -7,11 +7,12 @@ use std::time::{Duration, Instant};
 use super::kit::*;
 use crate::checkpoint::{Manifest, SplitCounts};
 use crate::graph::{ChangelogMode, Exchange, NodeKind};
-use crate::operator::{MAIN_PORT, SIDE_PORT};
+use crate::operator::{Collector, MAIN_PORT, Operator, OperatorContext, OperatorFactory, SIDE_PORT};
 use crate::runtime::testing::CollectSink;
 use crate::runtime::{JobOptions, JobState, Outcome, RestartStrategy, Restore, start};
 use crate::sink::{Committable, Committer, Guarantee, Sink, SinkWriter, WriterContext};
-use crate::{EngineError, Epoch, Result};
+use crate::time::EventTime;
+use crate::{Batch, EngineError, Epoch, Result};
 
 fn failing(key: i64, panics: bool, failures: u64) -> ToyWindows {
     let mischief = OperatorMischief { bad_key: Some(key), panics, failures_left: AtomicU64::new(failures) };
@@ -296,4 +297,50 @@ fn output_whose_commit_got_no_answer_is_committed_again_and_shown_once() {
         assert_eq!(summary.restarts, commit_failures + finish_failures);
         assert_eq!(sink.inner.sorted_rows(), expected(&splits).0, "{commit_failures} {finish_failures}");
     }
+}
+
+/// Emits without end at the first watermark.
+struct Endless;
+
+impl OperatorFactory for Endless {
+    fn create(&self) -> Result<Box<dyn Operator>> {
+        Ok(Box::new(Endless))
+    }
+}
+
+impl Operator for Endless {
+    fn on_batch(
+        &mut self,
+        _input: usize,
+        _batch: Batch,
+        _ctx: &mut OperatorContext,
+        _out: &mut dyn Collector,
+    ) -> Result<()> {
+        Ok(())
+    }
+
+    fn on_watermark(&mut self, _mark: EventTime, _ctx: &mut OperatorContext, out: &mut dyn Collector) -> Result<()> {
+        loop {
+            out.emit(MAIN_PORT, Batch::new(record_batch(&[(1, 1)])))?;
+        }
+    }
+}
+
+#[test]
+fn a_watermark_that_fires_without_end_is_cancelled_between_two_batches() {
+    let folder = tempfile::tempdir().unwrap();
+    let mut graph = Graph::default();
+    let source = graph.source(Arc::new(SplitsSource::new(vec![vec![(1, 1)]])), None);
+    let forward = input(source, MAIN_PORT, Exchange::Forward);
+    let endless = graph.add("Endless", NodeKind::Operator(Arc::new(Endless)), vec![forward], row_schema());
+    let job = start(graph.build(), options(folder.path())).unwrap();
+    let emitted = || job.status().nodes[endless.0].rows_out;
+    while emitted() < 10 {
+        std::thread::sleep(Duration::from_millis(1));
+    }
+    let before = emitted();
+    std::thread::sleep(Duration::from_millis(20));
+    assert!(emitted() > before, "figures move while it fires");
+    job.cancel();
+    assert_eq!(job.wait().unwrap().outcome, Outcome::Cancelled);
 }

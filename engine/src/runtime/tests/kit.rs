@@ -303,7 +303,16 @@ impl Graph {
     }
 
     pub fn source(&mut self, source: Arc<SplitsSource>, idle_timeout: Option<Duration>) -> NodeId {
-        let watermark = WatermarkSpec { expression: column("ts", 1), time_column: 1, idle_timeout };
+        let watermark =
+            WatermarkSpec { expression: column("ts", 1), time_column: 1, idle_timeout, idle_time_runs: false };
+        self.source_with(source, Some(watermark))
+    }
+
+    /// A source whose event time runs on while all is idle.
+    pub fn running_source(&mut self, source: Arc<SplitsSource>, idle_timeout: Duration) -> NodeId {
+        let idle_timeout = Some(idle_timeout);
+        let watermark =
+            WatermarkSpec { expression: column("ts", 1), time_column: 1, idle_timeout, idle_time_runs: true };
         self.source_with(source, Some(watermark))
     }
 

@@ -175,3 +175,37 @@ fn operators_that_want_time_are_called_as_the_clock_moves_even_without_rows() {
         assert_eq!(results.rows(), ["+I[0, 1970-01-01T00:00:00.060]", "+I[0, 1970-01-01T00:00:01]"], "{exchange:?}");
     }
 }
+
+#[test]
+fn time_runs_on_with_the_clock_while_all_is_idle() {
+    for parallelism in [1, 3] {
+        let folder = tempfile::tempdir().unwrap();
+        let clock = Arc::new(HandClock::default());
+        let source = Arc::new(SplitsSource::with(
+            vec![vec![(1, 10), (1, 1500)], vec![(2, 450), (2, 2500)]],
+            Mischief { stall: Some((0, 1)), ..Mischief::default() },
+        ));
+        let mischief = Arc::clone(&source.mischief);
+        let results = CollectSink::new();
+        let mut graph = Graph::default();
+        let from = graph.running_source(source, Duration::from_secs(60));
+        let windows = graph.windows(from, ToyWindows::default());
+        graph.sink(windows, MAIN_PORT, &results);
+        let options = JobOptions { parallelism, clock: clock.clone(), ..options(folder.path()) };
+        let job = start(graph.build(), options).unwrap();
+        let watermark = || job.status().nodes[1].watermark;
+        until(&job, "reading", || job.status().nodes[0].rows_in >= 3);
+        clock.0.store(61_000, Ordering::Relaxed);
+        // The stalled split is the only one left: its idleness shows how far the other had come.
+        until(&job, "idleness", || watermark() >= Some(EventTime(10)));
+        let before = watermark();
+        clock.0.store(200_000, Ordering::Relaxed);
+        until(&job, "time by the clock", || watermark() > before);
+        clock.0.store(500_000, Ordering::Relaxed);
+        until(&job, "time beyond all rows", || watermark() > Some(EventTime(100_000)));
+        mischief.released.store(true, Ordering::Relaxed);
+        job.wait().unwrap();
+        assert!(results.rows().contains(&"+I[2, 500, 1]".to_string()), "{parallelism}: {:?}", results.rows());
+        assert!(!results.rows().contains(&"+I[1, 1600, 1]".to_string()), "{parallelism}: the row came too late");
+    }
+}

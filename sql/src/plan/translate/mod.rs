@@ -16,6 +16,8 @@ use crate::settings::RowErrors;
 
 mod aggregate;
 mod calc;
+mod emission;
+mod fill;
 mod group_by;
 mod grouping_sets;
 mod join;

@@ -248,7 +248,9 @@ impl SourcePlan<'_> {
             columns.push(row);
         }
         let idle_timeout = self.idle_timeout(translator)?;
-        let watermark = watermark.map(|watermark| self.watermark(&watermark, idle_timeout)).transpose()?;
+        let idle_time_runs = translator.resolver.context.settings.idle_time_runs();
+        let watermark =
+            watermark.map(|watermark| self.watermark(&watermark, idle_timeout, idle_time_runs)).transpose()?;
         let declared = Arc::new(Schema::new(fields));
         let schema = self.changelog.source_schema(&declared);
         let details = self.details(&columns, &schema, watermark.as_ref());
@@ -290,12 +292,17 @@ impl SourcePlan<'_> {
         fields.map(|(index, field)| column(field.name(), place(index))).collect()
     }
 
-    fn watermark(&self, bound: &table::BoundWatermark, idle_timeout: Option<Duration>) -> Result<WatermarkSpec> {
+    fn watermark(
+        &self,
+        bound: &table::BoundWatermark,
+        idle_timeout: Option<Duration>,
+        idle_time_runs: bool,
+    ) -> Result<WatermarkSpec> {
         let place = |index: usize| self.output.iter().position(|output| *output == index).unwrap_or_default();
         let fields = self.bound.schema.fields().iter().enumerate();
         let to_output: Vec<_> = fields.map(|(index, field)| column(field.name(), place(index))).collect();
         let expression = substitute(&bound.expression, &to_output)?;
-        Ok(WatermarkSpec { expression, time_column: place(bound.column), idle_timeout })
+        Ok(WatermarkSpec { expression, time_column: place(bound.column), idle_timeout, idle_time_runs })
     }
 
     fn idle_timeout(&self, translator: &Translator<'_>) -> Result<Option<Duration>> {
@@ -323,7 +330,8 @@ impl SourcePlan<'_> {
             let time = schema.field(watermark.time_column).name();
             details.push(detail("watermark", format!("{time} AS {}", display(&watermark.expression))));
             if let Some(timeout) = watermark.idle_timeout {
-                details.push(detail("idle timeout", describe_ms(timeout.as_millis() as i64)));
+                let runs = if watermark.idle_time_runs { ", then time runs on" } else { "" };
+                details.push(detail("idle timeout", format!("{}{runs}", describe_ms(timeout.as_millis() as i64))));
             }
         }
         details

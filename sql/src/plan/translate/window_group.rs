@@ -10,12 +10,12 @@ use tidemill_engine::aggregate::AggregateCall;
 use tidemill_engine::graph::{ChangelogMode, Exchange, Parallelism};
 use tidemill_engine::operator::OperatorFactory;
 use tidemill_engine::operators::session_aggregate::SessionAggregate;
-use tidemill_engine::operators::window_aggregate::{WindowAggregate, WindowInput, WindowProperty};
+use tidemill_engine::operators::window_aggregate::{Emission, WindowAggregate, WindowInput, WindowProperty};
 use tidemill_engine::time::window::{TimeDomain, WindowSpec};
 
 use super::aggregate::{Bound, Call, Key, Prepared, calls_signature, display_calls};
 use super::settle::{Details, by_key, names, operator_draft, reachable, typed_names};
-use super::{Translator, grouping_sets, late};
+use super::{Translator, emission, fill, grouping_sets, late};
 use crate::diagnostic::Diagnostic;
 use crate::plan::context::external;
 use crate::plan::graph_builder::detail;
@@ -200,12 +200,16 @@ fn over_time(
         }
     }
     let steady = given.input.steady;
+    let emission = emission::wanted(translator, &given.input, &window.spec)?;
+    fill::check(translator, &window.spec)?;
     let output = if window.is_session() {
         add_session(translator, &given, &window.spec, time, &properties)
     } else {
-        let phases = phases(translator, &given, &window.spec, &bound);
-        let window = WindowInput::Time { column: time, spec: window.spec };
-        add_windows(translator, &given, window, &properties, phases)?
+        let phases =
+            if emission.is_final_only() { phases(translator, &given, &window.spec, &bound) } else { Phases::One };
+        let input = WindowInput::Time { column: time, spec: window.spec.clone() };
+        let rows = add_windows(translator, &given, input, &properties, phases, emission)?;
+        fill::add(translator, rows, given.keys.len(), &given.calls, &properties, &window.spec)?
     };
     let output = bound.arrange(Stream { steady, ..output }, &given, &properties)?;
     filter_windows(output, above, base.fields().len(), &given, &properties)
@@ -259,7 +263,10 @@ fn attached(translator: &mut Translator<'_>, input: Stream, spec: &WindowSpec, b
     let window = WindowInput::Attached { start: moved(start), end: moved(end), zone: spec.zone };
     let properties = bound.properties();
     let steady = given.input.steady;
-    let output = add_windows(translator, &given, window, &properties, Phases::One)?;
+    let emission = emission::wanted(translator, &given.input, spec)?;
+    fill::check(translator, spec)?;
+    let output = add_windows(translator, &given, window, &properties, Phases::One, emission)?;
+    let output = fill::add(translator, output, given.keys.len(), &given.calls, &properties, spec)?;
     bound.arrange(Stream { steady, ..output }, &given, &properties)
 }
 
@@ -341,16 +348,25 @@ fn add_windows(
     window: WindowInput,
     properties: &[WindowProperty],
     phases: Phases,
+    emission: Emission,
 ) -> Result<Stream> {
     let (keys, calls, input) = (given.keys.clone(), given.calls.clone(), Arc::clone(&given.input.base));
     let schema = WindowAggregate::output_schema(&window, &keys, &calls, properties, &input);
     let described = describe_input(&window, &input);
-    let details = details(given, &described);
-    let signature = signature(given, &described, window.zone());
-    let operator = WindowAggregate { window, keys, aggregates: calls, properties: properties.to_vec(), input, schema };
+    let mut details = details(given, &described);
+    emission::describe(emission, &mut details);
+    let (zone, domain) = (window.zone(), window.domain());
+    let signature = signature(given, &described, zone);
+    let (aggregates, properties) = (calls, properties.to_vec());
+    let operator = WindowAggregate { window, keys, aggregates, properties, emission, input, schema };
     if phases == Phases::One {
         let schema = Arc::clone(&operator.schema);
-        return Ok(add_keyed(translator, given, "WindowAggregate", Arc::new(operator), schema, details, signature));
+        let (widths, properties) = ((operator.keys.len(), operator.aggregates.len()), operator.properties.clone());
+        let rows = add_keyed(translator, given, "WindowAggregate", Arc::new(operator), schema, details, signature);
+        return match emission.is_final_only() {
+            true => Ok(rows),
+            false => emission::add_changes(translator, rows, widths, &properties, zone, domain),
+        };
     }
     let two = operator.two_phase().map_err(|error| external(Diagnostic::new(error.to_string())));
     let (local, global) = two?;
