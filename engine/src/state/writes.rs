@@ -3,6 +3,8 @@
 //! They are sorted before they go to RocksDB. Each write has to find its place in a list that is sorted; next to the
 //! one before it that costs little, at a random place it costs more than all else at a barrier.
 
+use super::KeyedState;
+use crate::Result;
 use crate::keys::KeyGroup;
 
 /// Bytes of a key group in front of a stored key.
@@ -62,14 +64,17 @@ impl Writes {
         self.places.push(Place { start, key_bytes, value_bytes });
     }
 
-    /// Time to hand them over, and begin anew.
-    pub fn is_full(&self) -> bool {
-        self.bytes.len() >= FULL_BYTES
+    /// Hands the writes over and begins anew, where they are many.
+    pub fn flush_when_full(&mut self, state: &mut dyn KeyedState) -> Result<()> {
+        if self.bytes.len() < FULL_BYTES { Ok(()) } else { self.flush(state) }
     }
 
-    pub fn clear(&mut self) {
+    /// Hands the writes over and begins anew.
+    pub fn flush(&mut self, state: &mut dyn KeyedState) -> Result<()> {
+        state.write(self)?;
         self.bytes.clear();
         self.places.clear();
+        Ok(())
     }
 
     /// All writes as they were asked for.

@@ -18,6 +18,7 @@ use super::projection::with_schema;
 use crate::batch::RowKind;
 use crate::keys::{KeyEncoder, KeyGroup};
 use crate::operator::{Collector, MAIN_PORT, Operator, OperatorContext, OperatorFactory};
+use crate::state::Writes;
 use crate::{Batch, EngineError, Result};
 
 /// Bytes of the time of the last row, before the row in an entry.
@@ -138,6 +139,7 @@ impl NormalizeOperator {
 
     /// Writes what changed; with a time to live also what was merely used.
     fn write(&self, held: &HeldRows, rows: &Rows, ctx: &mut OperatorContext) -> Result<()> {
+        let mut writes = Writes::default();
         let mut entry = Vec::new();
         for (slot, now) in held.now.iter().enumerate() {
             if *now == held.before[slot] && !self.expiry.has_ttl() {
@@ -146,15 +148,15 @@ impl NormalizeOperator {
             let group = held.table.group(slot as u32, ctx.key_groups);
             let key = held.table.key(slot as u32);
             if *now == Held::Nothing {
-                ctx.state.delete(group, key)?;
+                writes.delete(group, &[key]);
                 continue;
             }
             entry.clear();
             entry.extend(sortable(ctx.now.0));
             entry.extend_from_slice(held.bytes(*now, rows));
-            ctx.state.put(group, key, &entry)?;
+            writes.put(group, &[key], &entry);
         }
-        Ok(())
+        writes.flush(ctx.state.as_mut())
     }
 
     fn output(&self, batch: &Batch, held: &HeldRows, changes: &[Change]) -> Result<Batch> {

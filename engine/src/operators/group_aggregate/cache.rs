@@ -169,15 +169,12 @@ impl GroupCache {
             entry.extend(sortable(head.used_at_ms));
             entry.extend_from_slice(values.row(row).data());
             writes.put(self.aggregates.keys.group(*slot, ctx.key_groups), &[self.key(*slot)], &entry);
-            if writes.is_full() {
-                ctx.state.write(&writes)?;
-                writes.clear();
-            }
+            writes.flush_when_full(ctx.state.as_mut())?;
         }
         for slot in gone {
             writes.delete(self.aggregates.keys.group(slot, ctx.key_groups), &[self.key(slot)]);
         }
-        ctx.state.write(&writes)?;
+        writes.flush(ctx.state.as_mut())?;
         self.dirty.clear();
         Ok(())
     }

@@ -11,6 +11,7 @@ use crate::keys::KeyGroup;
 use crate::operator::OperatorContext;
 use crate::operators::key_table::{BatchKeys, KeyTable};
 use crate::operators::note::{NoteReader, NoteWriter};
+use crate::state::Writes;
 use crate::{EngineError, Result};
 
 /// Within one time to live, every key group is searched this often for expired rows.
@@ -133,25 +134,23 @@ impl JoinStore {
 
     /// Writes what changed since the last barrier.
     pub fn write_back(&mut self, ctx: &mut OperatorContext) -> Result<()> {
-        let mut key = Vec::new();
+        let mut writes = Writes::default();
         for (number, side) in self.sides.iter_mut().enumerate() {
             for (row, was_stored) in side.take_dirty() {
                 let facts = side.facts(row);
-                key.clear();
-                key.extend_from_slice(self.keys.key(facts.key));
-                let key_length = key.len();
-                key.push(number as u8);
-                key.extend_from_slice(side.bytes(row));
+                let key = self.keys.key(facts.key);
+                let stored_key: [&[u8]; 3] = [key, &[number as u8], side.bytes(row)];
                 let group = self.keys.group(facts.key, ctx.key_groups);
                 if facts.count > 0 {
-                    let value = [facts.count, facts.matches, facts.used_at_ms, key_length as i64];
-                    ctx.state.put(group, &key, &Entry::value(value))?;
+                    let value = [facts.count, facts.matches, facts.used_at_ms, key.len() as i64];
+                    writes.put(group, &stored_key, &Entry::value(value));
                 } else if was_stored {
-                    ctx.state.delete(group, &key)?;
+                    writes.delete(group, &stored_key);
                 }
+                writes.flush_when_full(ctx.state.as_mut())?;
             }
         }
-        Ok(())
+        writes.flush(ctx.state.as_mut())
     }
 
     /// Clears rows that are gone from memory, where they are many; after `write_back`.

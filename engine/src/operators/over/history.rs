@@ -13,6 +13,7 @@ use crate::operator::OperatorContext;
 use crate::operators::narrow::Narrow;
 use crate::operators::note::{from_sortable, sortable};
 use crate::operators::row_codec::RowCodec;
+use crate::state::Writes;
 use crate::time::EventTime;
 use crate::{EngineError, Result};
 
@@ -238,24 +239,26 @@ impl History {
         };
         let mut row = 0;
         let mut value = Vec::new();
+        let mut writes = Writes::default();
         for slot in slots {
             let (group, key) = key_of(*slot);
             let places: Vec<Place> = self.unwritten(*slot).copied().collect();
             let partition = &mut self.partitions[*slot as usize];
             let end = partition.first + partition.rows.len() as u64;
             for number in partition.stored.start..partition.stored.end.min(partition.first) {
-                ctx.state.delete(group, &entry_key(key, number))?;
+                writes.delete(group, &[&entry_key(key, number)]);
             }
             for (place, number) in places.iter().zip(end - places.len() as u64..) {
                 value.clear();
                 value.extend(sortable(place.time));
                 value.extend_from_slice(encoded.as_ref().map_or(&[], |encoded| encoded.row(row)));
                 row += 1;
-                ctx.state.put(group, &entry_key(key, number), &value)?;
+                writes.put(group, &[&entry_key(key, number)], &value);
             }
             partition.stored = partition.first..end;
+            writes.flush_when_full(ctx.state.as_mut())?;
         }
-        Ok(())
+        writes.flush(ctx.state.as_mut())
     }
 
     /// The rows of a partition that state does not have.

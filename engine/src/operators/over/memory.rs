@@ -18,6 +18,7 @@ use crate::operators::key_table::{BatchKeys, KeyTable, SlotSet};
 use crate::operators::keyed_aggregates::NarrowCalls;
 use crate::operators::narrow::Narrow;
 use crate::operators::note::{from_sortable, sortable};
+use crate::state::Writes;
 use crate::time::EventTime;
 use crate::{EngineError, Result};
 
@@ -174,6 +175,7 @@ impl PartitionMemory {
             slots.iter().partition(|slot| self.heads[**slot as usize].counts.rows > 0);
         let states = self.running.iter().map(|running| running.values.encode_state(&live));
         let states = states.collect::<Result<Vec<_>>>()?;
+        let mut writes = Writes::default();
         let mut entry = Vec::new();
         for (row, slot) in live.iter().enumerate() {
             entry.clear();
@@ -183,13 +185,13 @@ impl PartitionMemory {
                 entry.extend((state.data().len() as u32).to_be_bytes());
                 entry.extend_from_slice(state.data());
             }
-            let key = [&[PARTITION_TAG], self.keys.key(*slot)].concat();
-            ctx.state.put(self.keys.group(*slot, ctx.key_groups), &key, &entry)?;
+            writes.put(self.keys.group(*slot, ctx.key_groups), &[&[PARTITION_TAG], self.keys.key(*slot)], &entry);
+            writes.flush_when_full(ctx.state.as_mut())?;
         }
         for slot in gone {
-            let key = [&[PARTITION_TAG], self.keys.key(slot)].concat();
-            ctx.state.delete(self.keys.group(slot, ctx.key_groups), &key)?;
+            writes.delete(self.keys.group(slot, ctx.key_groups), &[&[PARTITION_TAG], self.keys.key(slot)]);
         }
+        writes.flush(ctx.state.as_mut())?;
         let (keys, range) = (&self.keys, ctx.key_groups);
         self.history.write(&slots, |slot| (keys.group(slot, range), keys.key(slot)), ctx)?;
         self.dirty.clear();

@@ -82,13 +82,9 @@ impl StoredSessions {
         let mut writes = Writes::default();
         for_each_entry(keys, cache, |key, entry| {
             self.write_key(key, entry, cache, ctx.key_groups, &mut writes);
-            if writes.is_full() {
-                ctx.state.write(&writes)?;
-                writes.clear();
-            }
-            Ok(())
+            writes.flush_when_full(ctx.state.as_mut())
         })?;
-        ctx.state.write(&writes)?;
+        writes.flush(ctx.state.as_mut())?;
         keys.iter().for_each(|key| cache.note_stored(*key));
         Ok(())
     }

@@ -7,6 +7,7 @@ use crate::keys::{KeyGroup, hash_key};
 use crate::operator::OperatorContext;
 use crate::operators::key_table::{BatchKeys, KeyTable, SlotSet};
 use crate::operators::note::{NoteReader, NoteWriter};
+use crate::state::Writes;
 
 /// Within one time to live, every key group is searched this often for expired rows.
 const SEARCHES_PER_TTL: i64 = 4;
@@ -121,13 +122,16 @@ impl RowCounts {
 
     /// Writes what changed since the last barrier.
     pub fn write_back(&mut self, ctx: &mut OperatorContext) -> Result<()> {
+        let mut writes = Writes::default();
         for number in self.dirty.iter() {
             let (group, row) = (self.rows.group(number, ctx.key_groups), self.rows.key(number));
             match &self.counts[number as usize] {
-                Counts { sides: [0, 0], .. } => ctx.state.delete(group, row)?,
-                counts => ctx.state.put(group, row, &encode(counts))?,
+                Counts { sides: [0, 0], .. } => writes.delete(group, &[row]),
+                counts => writes.put(group, &[row], &encode(counts)),
             }
+            writes.flush_when_full(ctx.state.as_mut())?;
         }
+        writes.flush(ctx.state.as_mut())?;
         self.dirty.clear();
         Ok(())
     }

@@ -373,12 +373,9 @@ impl LiveSlice {
             let group = self.partial.keys.group(*slot, ctx.key_groups);
             writes.put(group, &[&prefix, self.partial.keys.key(*slot)], values.row(row).data());
             self.written.insert(*slot);
-            if writes.is_full() {
-                ctx.state.write(&writes)?;
-                writes.clear();
-            }
+            writes.flush_when_full(ctx.state.as_mut())?;
         }
-        ctx.state.write(&writes)?;
+        writes.flush(ctx.state.as_mut())?;
         self.dirty.clear();
         Ok(())
     }
