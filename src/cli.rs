@@ -58,7 +58,7 @@ pub struct RunArgs {
     /// Forget the checkpoints in --state-dir and start anew
     #[arg(long, conflicts_with = "from")]
     pub fresh: bool,
-    /// Write a savepoint here when the job stops
+    /// When the job is stopped, write a savepoint into a new folder below this one
     #[arg(long, value_name = "DIR")]
     pub savepoint_on_stop: Option<PathBuf>,
     /// No status line and no summary
@@ -94,7 +94,7 @@ pub struct ListArgs {
 pub struct SavepointArgs {
     /// The --state-dir of the running job
     pub state_dir: PathBuf,
-    /// Where to write the savepoint [default: STATE_DIR/savepoints]
+    /// Write it into a new folder below this one, and print that [default: STATE_DIR/savepoints]
     #[arg(long, value_name = "DIR")]
     pub to: Option<PathBuf>,
     /// Stop the job once the savepoint is written

@@ -10,9 +10,12 @@ use std::thread;
 use std::time::Duration;
 
 use serde::{Deserialize, Serialize};
+use tidemill_engine::EngineError;
 use tidemill_engine::runtime::JobHandle;
 
 const SOCKET_NAME: &str = "control.sock";
+/// Of the job's id in a savepoint's name: enough to tell the jobs of one folder apart.
+const JOB_TAG_CHARS: usize = 6;
 /// A savepoint of much state takes a while; nobody waits for ever.
 const ANSWER_TIMEOUT: Duration = Duration::from_secs(600);
 const REQUEST_TIMEOUT: Duration = Duration::from_secs(5);
@@ -61,15 +64,25 @@ fn answer_one(stream: UnixStream, job: &JobHandle) -> std::io::Result<()> {
 }
 
 fn carry_out(Request::Savepoint { directory, stop }: Request, job: &JobHandle) -> Answer {
-    match job.savepoint(&directory) {
-        Ok(path) => {
-            if stop {
-                job.stop();
-            }
-            Answer::Savepoint { path }
-        }
-        Err(error) => Answer::Failed { reason: error.to_string() },
-    }
+    let taken = match stop {
+        true => stop_with_savepoint(job, &directory),
+        false => new_savepoint(job, &directory).and_then(|path| job.savepoint(&path)),
+    };
+    taken.map_or_else(|error| Answer::Failed { reason: error.to_string() }, |path| Answer::Savepoint { path })
+}
+
+/// Ends the job with a savepoint in a new folder below `directory`: nothing is published behind it.
+pub fn stop_with_savepoint(job: &JobHandle, directory: &Path) -> Result<PathBuf, EngineError> {
+    job.stop_with_savepoint(&new_savepoint(job, directory)?)
+}
+
+/// A name below `directory` that no savepoint has.
+fn new_savepoint(job: &JobHandle, directory: &Path) -> Result<PathBuf, EngineError> {
+    std::fs::create_dir_all(directory).map_err(|error| EngineError::io("create folder", directory, error))?;
+    let job_id = job.status().job_id;
+    let tag = job_id.get(..JOB_TAG_CHARS).unwrap_or(&job_id);
+    let names = (1..).map(|number: u64| directory.join(format!("savepoint-{tag}-{number}")));
+    Ok(names.into_iter().find(|path| !path.exists()).expect("folders are fewer than numbers"))
 }
 
 /// Asks the job that runs on `state_dir`. The error says what to check.

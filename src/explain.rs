@@ -6,7 +6,7 @@ use crate::cli::{ExplainArgs, PlanFormat, SavepointArgs, ScriptArgs};
 use crate::control::{self, Answer, Request};
 use crate::exit::Exit;
 use crate::run;
-use crate::screen::Screen;
+use crate::screen::{Screen, answer};
 use crate::script::{PlannedScript, ScriptError};
 
 /// Where savepoints go unless the user says otherwise.
@@ -26,7 +26,7 @@ pub fn check(args: &ScriptArgs) -> Exit {
     };
     script.warnings().iter().for_each(|warning| eprintln!("warning: {warning}"));
     let jobs = script.jobs().count();
-    println!("{}: right, {jobs} job{}", args.script.display(), if jobs == 1 { "" } else { "s" });
+    answer(&format!("{}: right, {jobs} job{}", args.script.display(), if jobs == 1 { "" } else { "s" }));
     Exit::Success
 }
 
@@ -35,15 +35,22 @@ pub fn explain(args: &ExplainArgs) -> Exit {
         Ok(script) => script,
         Err(exit) => return exit,
     };
-    for job in script.jobs() {
-        let text = match args.format {
-            PlanFormat::Text => explain::explain(&job.planned, true),
-            PlanFormat::Json => explain::graph_as_json(&job.planned.graph),
-            PlanFormat::Dot => explain::graph_as_dot(&job.planned.graph),
-        };
-        println!("{}", text.trim_end());
-    }
+    let texts: Vec<String> = match args.format {
+        PlanFormat::Text => script.jobs().map(|job| explain::explain(&job.planned, true)).collect(),
+        PlanFormat::Dot => script.jobs().map(|job| explain::graph_as_dot(&job.planned.graph)).collect(),
+        PlanFormat::Json => vec![json(&script)],
+    };
+    texts.iter().for_each(|text| answer(text.trim_end()));
     Exit::Success
+}
+
+/// One JSON value: the job's graph, or an array where the script has several jobs.
+fn json(script: &PlannedScript) -> String {
+    let graphs: Vec<_> = script.jobs().map(|job| explain::graph_as_json_value(&job.planned.graph)).collect();
+    match graphs.as_slice() {
+        [graph] => format!("{graph:#}"),
+        graphs => format!("{:#}", serde_json::Value::from(graphs.to_vec())),
+    }
 }
 
 pub fn savepoint(args: &SavepointArgs) -> Exit {
@@ -51,7 +58,7 @@ pub fn savepoint(args: &SavepointArgs) -> Exit {
     let directory = std::path::absolute(&directory).unwrap_or(directory);
     match control::ask(&args.state_dir, &Request::Savepoint { directory, stop: args.stop }) {
         Ok(Answer::Savepoint { path }) => {
-            println!("{}", path.display());
+            answer(&path.display().to_string());
             Exit::Success
         }
         Ok(Answer::Failed { reason }) | Err(reason) => {

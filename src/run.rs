@@ -15,7 +15,7 @@ use tidemill_sql::settings::Settings;
 use crate::cli::{RunArgs, ScriptArgs};
 use crate::connect::RegistryConnectors;
 use crate::exit::Exit;
-use crate::screen::Screen;
+use crate::screen::{Screen, answer, columns};
 use crate::script::{PlannedScript, Script, ScriptError, ScriptJob, Step};
 use crate::status::{self, StatusLine};
 use crate::{control, options};
@@ -75,7 +75,7 @@ fn run_steps(args: &RunArgs, planned: PlannedScript, screen: &Screen, signals: &
     for step in planned.steps {
         let job = match step {
             Step::Answer(text) => {
-                println!("{text}");
+                answer(&text);
                 continue;
             }
             Step::Job(job) => job,
@@ -159,7 +159,7 @@ fn watch(handle: &JobHandle, args: &RunArgs, screen: &Screen, signals: &Signals)
         }
         ticks += 1;
         if screen.is_live() && ticks % TICKS_PER_STATUS == 0 {
-            screen.draw(&line.render(&handle.status(), SystemClock.now()));
+            screen.draw(&line.render(&handle.status(), SystemClock.now(), columns()));
         }
     }
 }
@@ -173,7 +173,7 @@ fn on_signal(handle: &JobHandle, count: usize, args: &RunArgs, screen: &Screen) 
     }
     screen.say("stopping: taking a final checkpoint (Ctrl-C again ends at once)");
     match &args.savepoint_on_stop {
-        Some(target) => match handle.stop_with_savepoint(target) {
+        Some(folder) => match control::stop_with_savepoint(handle, folder) {
             Ok(path) => screen.say(&format!("savepoint: {}", path.display())),
             Err(error) => screen.say(&format!("no savepoint: {error}")),
         },

@@ -69,6 +69,11 @@ impl Screen {
     }
 }
 
+/// A line on standard output. Whoever reads it may stop early (`| head`): that is no failure.
+pub fn answer(text: &str) {
+    let _ = writeln!(io::stdout(), "{text}");
+}
+
 struct RowWriter {
     screen: Screen,
 }
@@ -96,7 +101,8 @@ impl Write for RowWriter {
 /// Width assumed where the terminal does not tell.
 const COLUMNS_DEFAULT: usize = 120;
 
-fn columns() -> usize {
+/// Width of the terminal, in characters.
+pub fn columns() -> usize {
     std::env::var("COLUMNS").ok().and_then(|text| text.parse().ok()).unwrap_or_else(terminal_columns)
 }
 

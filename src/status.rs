@@ -13,25 +13,15 @@ pub struct StatusLine {
 }
 
 impl StatusLine {
-    /// `12 s | in 1.2M (103k/s) | out 4,100 (310/s) | time 10:00:05 (lag 2 s) | checkpoint 12, 0.4 s ago, 2.3 MB | late 3`
-    pub fn render(&mut self, status: &JobStatus, now: ProcessingTime) -> String {
+    /// `12 s | in 1.2M (103k/s) | out 4,100 (310/s) | time 10:00:05 (lag 2 s) | checkpoint 12, 0.4 s ago, 2.3 MB | late 3`,
+    /// with as much of it as `columns` characters hold.
+    pub fn render(&mut self, status: &JobStatus, now: ProcessingTime, columns: usize) -> String {
         let (rows_in, rows_out) = totals(&status.nodes);
-        let rates = self.rates(status.uptime, rows_in, rows_out);
-        let mut parts = vec![
-            state_name(status),
-            format!("in {} ({}/s)", count(rows_in), count(rates.0)),
-            format!("out {} ({}/s)", count(rows_out), count(rates.1)),
-        ];
-        parts.extend(time_part(status, now));
-        parts.push(checkpoint_part(status));
-        for (name, value) in
-            [("late", sum(&status.nodes, |node| node.late)), ("errors", sum(&status.nodes, |node| node.errors))]
-        {
-            if value > 0 {
-                parts.push(format!("{name} {}", count(value)));
-            }
-        }
-        parts.join(" | ")
+        let rows = Rows { total: (rows_in, rows_out), rates: self.rates(status.uptime, rows_in, rows_out) };
+        let full = rows.line(status, now, Detail::Full);
+        let lines = [full, rows.line(status, now, Detail::Plain), rows.line(status, now, Detail::Terse)];
+        let terse = lines[2].clone();
+        lines.into_iter().find(|line| line.chars().count() < columns).unwrap_or(terse)
     }
 
     fn rates(&mut self, uptime: Duration, rows_in: u64, rows_out: u64) -> (u64, u64) {
@@ -40,6 +30,43 @@ impl StatusLine {
         let rate =
             |now: u64, then: u64| if seconds > 0.0 { (now.saturating_sub(then) as f64 / seconds) as u64 } else { 0 };
         (rate(rows_in, before.1), rate(rows_out, before.2))
+    }
+}
+
+/// How much the line says.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Detail {
+    Full,
+    /// Without what holds time back.
+    Plain,
+    /// Rates without totals, the time of day without its date.
+    Terse,
+}
+
+/// Rows in and out.
+struct Rows {
+    total: (u64, u64),
+    rates: (u64, u64),
+}
+
+impl Rows {
+    fn line(&self, status: &JobStatus, now: ProcessingTime, detail: Detail) -> String {
+        let flow = |name: &str, total: u64, rate: u64| match detail {
+            Detail::Terse => format!("{name} {}/s", count(rate)),
+            _ => format!("{name} {} ({}/s)", count(total), count(rate)),
+        };
+        let mut parts =
+            vec![state_name(status), flow("in", self.total.0, self.rates.0), flow("out", self.total.1, self.rates.1)];
+        parts.extend(time_part(status, now, detail));
+        parts.push(checkpoint_part(status, detail));
+        for (name, value) in
+            [("late", sum(&status.nodes, |node| node.late)), ("errors", sum(&status.nodes, |node| node.errors))]
+        {
+            if value > 0 {
+                parts.push(format!("{name} {}", count(value)));
+            }
+        }
+        parts.join(" | ")
     }
 }
 
@@ -63,14 +90,19 @@ fn sum(nodes: &[NodeStatus], value: fn(&NodeStatus) -> u64) -> u64 {
     nodes.iter().map(value).sum()
 }
 
-fn time_part(status: &JobStatus, now: ProcessingTime) -> Option<String> {
+fn time_part(status: &JobStatus, now: ProcessingTime, detail: Detail) -> Option<String> {
     let watermark =
         status.nodes.iter().filter(|node| node.role == NodeRole::Source).filter_map(|node| node.watermark).min()?;
     if watermark == EventTime::MAX {
         return Some("time at its end".to_string());
     }
     let lag = Duration::from_millis(now.0.saturating_sub(watermark.0).max(0) as u64);
-    let holder = status.watermark_holder.as_ref().filter(|_| status.nodes.len() > 1);
+    if detail == Detail::Terse {
+        let text = watermark.to_string();
+        let clock = text.split([' ', '.']).nth(1).unwrap_or(&text);
+        return Some(format!("{clock}, lag {}", duration(lag)));
+    }
+    let holder = status.watermark_holder.as_ref().filter(|_| status.nodes.len() > 1 && detail == Detail::Full);
     let held = holder.map(|holder| format!(", held by {}", short(&holder.split))).unwrap_or_default();
     Some(format!("time {watermark} (lag {}{held})", duration(lag)))
 }
@@ -86,8 +118,11 @@ fn short(name: &str) -> String {
     }
 }
 
-fn checkpoint_part(status: &JobStatus) -> String {
+fn checkpoint_part(status: &JobStatus, detail: Detail) -> String {
     match (status.checkpoint.last_age, status.checkpoint.last_bytes) {
+        (Some(age), Some(bytes)) if detail == Detail::Terse => {
+            format!("checkpoint {} ago, {}", duration(age), size(bytes))
+        }
         (Some(age), Some(bytes)) => format!("checkpoint {}, {} ago, {}", status.epoch, duration(age), size(bytes)),
         _ => "no checkpoint yet".to_string(),
     }
@@ -137,9 +172,13 @@ fn losses(nodes: &[NodeStatus]) -> Vec<String> {
     let late =
         late.map(|node| format!("{} late rows at {} (read them from `<table>$late`)", count(node.late), node.name));
     let errors = nodes.iter().filter(|node| node.errors > 0);
-    let errors = errors
-        .map(|node| format!("{} bad records at {} (read them from `<table>$errors`)", count(node.errors), node.name));
+    let errors =
+        errors.map(|node| format!("{} at {} (read them from `<table>$errors`)", bad_records(node.errors), node.name));
     late.chain(errors).collect()
+}
+
+fn bad_records(errors: u64) -> String {
+    if errors == 1 { "1 bad record".into() } else { format!("{} bad records", count(errors)) }
 }
 
 /// `950`, `12,345`, `1.2M`.

@@ -26,6 +26,7 @@ use super::world::{TwoPhase, WORLDS, World, select};
 use crate::cli::TestArgs;
 use crate::connect::RegistryConnectors;
 use crate::exit::Exit;
+use crate::screen::answer;
 
 /// A test's job that runs longer than this is stuck.
 const JOB_TIMEOUT: Duration = Duration::from_secs(60);
@@ -37,7 +38,7 @@ const POLL: Duration = Duration::from_millis(1);
 /// Runs all files of `args`; prints one line per failure and a summary.
 pub fn run(args: &TestArgs) -> Exit {
     if args.list_worlds {
-        WORLDS.iter().for_each(|world| println!("{:12} {}", world.name, world.purpose));
+        WORLDS.iter().for_each(|world| answer(&format!("{:12} {}", world.name, world.purpose)));
         return Exit::Success;
     }
     let worlds = match select(if args.update { "default" } else { &args.worlds }) {
@@ -69,8 +70,8 @@ struct Totals {
 
 impl Totals {
     fn report(&self, files: usize, worlds: usize) -> Exit {
-        println!("{files} files in {worlds} worlds");
-        println!("{} passed, {} failed", self.passed, self.failed);
+        answer(&format!("{files} files in {worlds} worlds"));
+        answer(&format!("{} passed, {} failed", self.passed, self.failed));
         if self.failed == 0 { Exit::Success } else { Exit::TestFailed }
     }
 }
@@ -129,7 +130,7 @@ fn run_file(path: &Path, worlds: &[&'static World], update: bool, totals: &mut T
 
 fn fail(totals: &mut Totals, message: String) {
     totals.failed += 1;
-    println!("FAILED {message}");
+    answer(&format!("FAILED {message}"));
 }
 
 /// Replaces expected rows, last first so that line numbers stay right.

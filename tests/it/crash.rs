@@ -10,14 +10,29 @@ use rand_chacha::ChaCha8Rng;
 use crate::process::{Workspace, wait_or_kill};
 
 /// Kills in the ordinary test run; `TIDEMILL_KILLS` asks for more.
-const KILLS_DEFAULT: usize = 60;
+const WINDOW_KILLS_DEFAULT: usize = 40;
+const JOIN_KILLS_DEFAULT: usize = 30;
 /// A run without progress between two kills would never end.
 const RUNS_PER_KILL_MAX: usize = 3;
 
 /// Rows of the input: some out of order, some late, some keys rare.
 const INPUT_ROWS: usize = 60_000;
+/// Rows of the joins' other input.
+const TAGS: usize = 2_000;
 
-const SCRIPT: &str = "
+/// A job that is killed, and the folders of its output.
+pub struct CrashJob {
+    script: &'static str,
+    outputs: &'static [&'static str],
+}
+
+/// Windows of every kind, and rows as they come.
+pub const WINDOWS: CrashJob =
+    CrashJob { script: WINDOWS_SCRIPT, outputs: &["out/tumbled", "out/hopped", "out/sessions", "out/plain"] };
+/// Rows kept by key: pairs of two inputs, rows that fit another table, and what only one of two tables has.
+pub const JOINS: CrashJob = CrashJob { script: JOINS_SCRIPT, outputs: &["out/joined", "out/members"] };
+
+const WINDOWS_SCRIPT: &str = "
 SET 'table.local-time-zone' = 'UTC';
 SET 'execution.checkpointing.interval' = '30 ms';
 CREATE TABLE events (k STRING, v INT, ts TIMESTAMP(3), WATERMARK FOR ts AS ts - INTERVAL '2' SECOND)
@@ -41,19 +56,46 @@ INSERT INTO plain SELECT k, v FROM events WHERE MOD(v, 50) = 0;
 END;
 ";
 
+const JOINS_SCRIPT: &str = "
+SET 'table.local-time-zone' = 'UTC';
+SET 'execution.checkpointing.interval' = '30 ms';
+CREATE TABLE events (k STRING, v INT, ts TIMESTAMP(3), WATERMARK FOR ts AS ts - INTERVAL '2' SECOND)
+  WITH ('connector' = 'filesystem', 'path' = 'input', 'format' = 'json', 'source.split.size' = '500kb');
+CREATE TABLE tags (v INT, tag STRING) WITH ('connector' = 'filesystem', 'path' = 'tags', 'format' = 'csv', 'source.split.size' = '5kb');
+CREATE TABLE joined (k STRING, v INT, tag STRING, at STRING)
+  WITH ('connector' = 'filesystem', 'path' = 'out/joined', 'format' = 'csv');
+CREATE TABLE members (k STRING, v INT) WITH ('connector' = 'filesystem', 'path' = 'out/members', 'format' = 'json');
+EXECUTE STATEMENT SET BEGIN
+INSERT INTO joined SELECT e.k, e.v, t.tag, CAST(e.ts AS STRING) FROM events AS e JOIN tags AS t ON e.v = t.v AND MOD(e.v, 5) = 0;
+INSERT INTO members SELECT k, v FROM events WHERE v IN (SELECT v FROM tags WHERE tag LIKE 'tag-1%');
+END;
+";
+
 #[test]
-fn random_kills_lose_and_double_nothing() {
-    let kills: usize = std::env::var("TIDEMILL_KILLS").ok().and_then(|text| text.parse().ok()).unwrap_or(KILLS_DEFAULT);
-    let mut rng = ChaCha8Rng::seed_from_u64(7);
-    let workspace = prepared(INPUT_ROWS);
-    let expected = fault_free(&workspace);
+fn random_kills_of_windows_lose_and_double_nothing() {
+    random_kills(&WINDOWS, kills_or(WINDOW_KILLS_DEFAULT), 7);
+}
+
+#[test]
+fn random_kills_of_joins_lose_and_double_nothing() {
+    random_kills(&JOINS, kills_or(JOIN_KILLS_DEFAULT), 8);
+}
+
+fn kills_or(default: usize) -> usize {
+    std::env::var("TIDEMILL_KILLS").ok().and_then(|text| text.parse().ok()).unwrap_or(default)
+}
+
+fn random_kills(job: &CrashJob, kills: usize, seed: u64) {
+    let mut rng = ChaCha8Rng::seed_from_u64(seed);
+    let workspace = job.prepared(INPUT_ROWS);
+    let expected = job.fault_free(&workspace);
     let mut done = 0;
     let mut runs = 0;
     while done < kills {
         workspace.remove("state");
         workspace.remove("out");
         done += kill_until_finished(&workspace, &mut rng, kills - done);
-        assert_eq!(outputs(&workspace), expected, "after {done} kills");
+        assert_eq!(job.outputs(&workspace), expected, "after {done} kills");
         runs += 1;
         assert!(runs <= kills * RUNS_PER_KILL_MAX, "the program ends before it can be killed");
     }
@@ -65,7 +107,9 @@ fn kill_until_finished(workspace: &Workspace, rng: &mut ChaCha8Rng, kills_max: u
     let mut kills = 0;
     loop {
         let parallelism = if rng.random_bool(0.5) { "1" } else { "2" };
-        let mut command = workspace.run_command(&["-p", parallelism]);
+        // Restored into another budget, the same state moves between memory and disk.
+        let budget = if rng.random_bool(0.5) { "tidemill.memory.budget=1 kb" } else { "tidemill.memory.budget=256 mb" };
+        let mut command = workspace.run_command(&["-p", parallelism, "--set", budget]);
         let mut child = command.stdout(Stdio::null()).spawn().expect("the program starts");
         let patience = match kills < kills_max {
             true => Duration::from_millis(rng.random_range(20..900)),
@@ -81,14 +125,30 @@ fn kill_until_finished(workspace: &Workspace, rng: &mut ChaCha8Rng, kills_max: u
     }
 }
 
-/// The job with an input of so many rows.
-pub fn prepared(rows: usize) -> Workspace {
-    let workspace = Workspace::new(SCRIPT);
-    let mut rng = ChaCha8Rng::seed_from_u64(11);
-    for file in 0..2 {
-        workspace.write(&format!("input/part-{file}.json"), &input(&mut rng, rows / 2));
+impl CrashJob {
+    /// The job with an input of so many rows.
+    pub fn prepared(&self, rows: usize) -> Workspace {
+        let workspace = Workspace::new(self.script);
+        let mut rng = ChaCha8Rng::seed_from_u64(11);
+        for file in 0..2 {
+            workspace.write(&format!("input/part-{file}.json"), &input(&mut rng, rows / 2));
+        }
+        let tags: String = (0..TAGS).map(|row| format!("{},tag-{row}\n", row * 7 % 1_000)).collect();
+        workspace.write("tags/tags.csv", &tags);
+        workspace
     }
-    workspace
+
+    /// The output of a run that nobody kills.
+    pub fn fault_free(&self, workspace: &Workspace) -> Vec<(String, Vec<String>)> {
+        workspace.run_to_end(&["-p", "1"]);
+        let expected = self.outputs(workspace);
+        assert!(expected.iter().all(|(folder, lines)| lines.len() > 20 || panic!("{folder}: {} lines", lines.len())));
+        expected
+    }
+
+    pub fn outputs(&self, workspace: &Workspace) -> Vec<(String, Vec<String>)> {
+        self.outputs.iter().map(|folder| (folder.to_string(), workspace.visible_lines(folder))).collect()
+    }
 }
 
 fn input(rng: &mut ChaCha8Rng, rows: usize) -> String {
@@ -107,17 +167,4 @@ fn input(rng: &mut ChaCha8Rng, rows: usize) -> String {
         .expect("a string takes it");
     }
     text
-}
-
-pub fn fault_free(workspace: &Workspace) -> Vec<(String, Vec<String>)> {
-    workspace.run_to_end(&["-p", "1"]);
-    let expected = outputs(workspace);
-    assert!(expected.iter().all(|(folder, lines)| lines.len() > 20 || panic!("{folder}: {} lines", lines.len())));
-    expected
-}
-
-pub fn outputs(workspace: &Workspace) -> Vec<(String, Vec<String>)> {
-    ["out/tumbled", "out/hopped", "out/sessions", "out/plain"]
-        .map(|folder| (folder.to_string(), workspace.visible_lines(folder)))
-        .to_vec()
 }

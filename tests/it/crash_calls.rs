@@ -8,11 +8,11 @@ use std::path::PathBuf;
 use std::process::{Command, Stdio};
 use std::sync::atomic::{AtomicUsize, Ordering};
 
-use crate::crash::{fault_free, outputs, prepared};
+use crate::crash::{CrashJob, JOINS, WINDOWS};
 use crate::process::{Workspace, wait};
 
 /// Calls of each kind at which the ordinary test run kills.
-const SAMPLE_PER_KIND: usize = 12;
+const SAMPLE_PER_KIND: usize = 6;
 /// Jobs that are killed side by side: they mostly wait for the disk.
 const SIDE_BY_SIDE: usize = 4;
 /// Rows of the input: several checkpoints, few enough to be run a thousand times.
@@ -25,10 +25,19 @@ type Place = (String, usize);
 
 #[test]
 fn a_kill_at_any_call_that_changes_files_loses_and_doubles_nothing() {
+    kill_at_calls(&WINDOWS);
+}
+
+#[test]
+fn a_kill_at_any_call_of_a_join_loses_and_doubles_nothing() {
+    kill_at_calls(&JOINS);
+}
+
+fn kill_at_calls(job: &CrashJob) {
     let tools = Workspace::new("");
     let library = compiled(&tools);
-    let workspaces: Vec<Workspace> = (0..SIDE_BY_SIDE).map(|_| prepared(INPUT_ROWS)).collect();
-    let expected = fault_free(&workspaces[0]);
+    let workspaces: Vec<Workspace> = (0..SIDE_BY_SIDE).map(|_| job.prepared(INPUT_ROWS)).collect();
+    let expected = job.fault_free(&workspaces[0]);
     let every = std::env::var("TIDEMILL_CRASH_EVERY_CALL").is_ok_and(|value| value == "1");
     let totals = count_calls(&workspaces[0], &library);
     let places: Vec<Place> = totals.iter().flat_map(|(kind, total)| chosen(kind, *total, every)).collect();
@@ -45,7 +54,7 @@ fn a_kill_at_any_call_that_changes_files_loses_and_doubles_nothing() {
                     killed.fetch_add(1, Ordering::Relaxed);
                     let status = wait(&mut workspace.run_command(SETTINGS).spawn().expect("the program starts"));
                     assert!(status.success(), "restart after a kill at {kind} number {number}");
-                    assert_eq!(outputs(workspace), expected, "kill at {kind} number {number}");
+                    assert_eq!(job.outputs(workspace), expected, "kill at {kind} number {number}");
                 }
             });
         }

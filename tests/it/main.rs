@@ -2,6 +2,7 @@
 //! tidy test. One binary, since each links the whole engine.
 
 mod change_stream;
+mod commands;
 mod corpus;
 mod crash;
 mod crash_calls;

@@ -7,6 +7,7 @@ use std::ops::ControlFlow;
 use sqlparser::ast::{
     Expr, Function, FunctionArg, FunctionArgExpr, FunctionArguments, Ident, Join, JoinConstraint, JoinOperator,
     ObjectName, Query, Select, SelectItem, Spanned, TableAlias, TableFactor, Value, ValueWithSpan, Visit, Visitor,
+    visit_expressions_mut,
 };
 use sqlparser::tokenizer::Span;
 
@@ -67,6 +68,7 @@ fn lateral(factor: &TableFactor, lateral: bool) -> Parsed<Option<TableFactor>> {
     if contains_query(operand) {
         return Err(Diagnostic::at(operand.span(), "UNNEST cannot take a subquery").or_at(span));
     }
+    let operand = &arrays_as_calls(operand.clone());
     let names = column_names(alias.as_ref(), *with_ordinality, span)?;
     let projection = projection(&names, *with_ordinality, operand, span);
     let subquery = query_parts::query(query_parts::select(projection, vec![]));
@@ -85,6 +87,19 @@ fn contains_query(operand: &Expr) -> bool {
         }
     }
     operand.visit(&mut Queries).is_break()
+}
+
+/// Array constructors as calls of the function that makes them: DataFusion plans a constructor's elements without the
+/// columns of the tables to the left.
+fn arrays_as_calls(mut operand: Expr) -> Expr {
+    let _ = visit_expressions_mut(&mut operand, |expr| {
+        if let Expr::Array(array) = expr {
+            let elements = std::mem::take(&mut array.elem);
+            *expr = function(Ident::new("make_array"), elements);
+        }
+        ControlFlow::<()>::Continue(())
+    });
+    operand
 }
 
 fn is_named(name: &ObjectName, wanted: &str) -> bool {
