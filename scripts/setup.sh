@@ -39,5 +39,6 @@ else
   fail "please run:  sudo apt-get update && sudo apt-get install -y ${missing[*]}"
 fi
 printf 'setup: installing %s\n' "${missing[*]}"
-"${as_root[@]}" apt-get update -qq
-DEBIAN_FRONTEND=noninteractive "${as_root[@]}" apt-get install -y -qq "${missing[@]}" >/dev/null
+{ "${as_root[@]}" apt-get update -qq &&
+  DEBIAN_FRONTEND=noninteractive "${as_root[@]}" apt-get install -y -qq "${missing[@]}" >/dev/null; } ||
+  fail "apt-get failed, see above; once it works, run:  ${as_root[*]} apt-get update && ${as_root[*]} apt-get install -y ${missing[*]}"

@@ -5,11 +5,15 @@
 
 use std::io::{self, IsTerminal, Write};
 use std::sync::Arc;
+use std::time::Duration;
 
 use parking_lot::Mutex;
 
 /// Wipes the line that the cursor stands in.
 const WIPE: &str = "\r\x1b[2K";
+
+/// Longest wait for rows that are being written. A reader that has stopped must not stop Ctrl-C too.
+const LOCK_PATIENCE: Duration = Duration::from_millis(100);
 
 #[derive(Default)]
 struct Shown {
@@ -41,7 +45,7 @@ impl Screen {
         if !self.live {
             return;
         }
-        let mut shown = self.shown.lock();
+        let Some(mut shown) = self.shown.try_lock_for(LOCK_PATIENCE) else { return };
         shown.line = clip(line, columns());
         // A terminal that is gone is no reason to fail the job.
         let _ = write!(io::stderr(), "{WIPE}{}", shown.line);
@@ -50,17 +54,20 @@ impl Screen {
     /// Takes the status line away.
     pub fn clear(&self) {
         if self.live {
-            self.shown.lock().line.clear();
+            if let Some(mut shown) = self.shown.try_lock_for(LOCK_PATIENCE) {
+                shown.line.clear();
+            }
             let _ = write!(io::stderr(), "{WIPE}");
         }
     }
 
     /// A message on standard error that stays.
     pub fn say(&self, message: &str) {
-        let shown = self.shown.lock();
+        // Rows that nobody reads hold the lock: what has to be said, is said all the same.
+        let shown = self.shown.try_lock_for(LOCK_PATIENCE);
         let wipe = if self.live { WIPE } else { "" };
         let _ = writeln!(io::stderr(), "{wipe}{message}");
-        let _ = write!(io::stderr(), "{}", shown.line);
+        let _ = write!(io::stderr(), "{}", shown.as_ref().map_or("", |shown| shown.line.as_str()));
     }
 
     /// Standard output for rows.

@@ -79,3 +79,15 @@ fn the_graphs_of_several_jobs_are_one_json_value() {
     let (_, text) = stdout_of(workspace.command(&["explain", "job.sql", "--format", "json"]));
     assert!(serde_json::from_str::<serde_json::Value>(&text).expect("JSON").is_object(), "{text}");
 }
+
+#[test]
+fn rows_keep_their_watermark_for_a_sink_that_completes_partitions_by_it() {
+    let workspace = Workspace::new(
+        "CREATE TABLE events (n BIGINT, ts TIMESTAMP(3), WATERMARK FOR ts AS ts) WITH ('connector' = 'datagen');
+         CREATE TABLE days (n BIGINT, day STRING) PARTITIONED BY (day) WITH ('connector' = 'filesystem', 'path' = 'out',
+           'format' = 'csv', 'sink.partition-commit.trigger' = 'partition-time');
+         INSERT INTO days SELECT n, DATE_FORMAT(ts, 'yyyy-MM-dd') FROM events;",
+    );
+    let (planned, text) = stdout_of(workspace.command(&["explain", "job.sql"]));
+    assert!(planned && text.contains("watermark: ts AS"), "{text}");
+}

@@ -177,10 +177,11 @@ impl<'a> Coordinator<'a> {
         running.timeouts += 1;
         let waiting = running.waiting.iter().map(|task| names[task.0].clone()).collect();
         let error = EngineError::CheckpointTimeout { epoch: running.barrier.epoch.0, timeout, waiting };
+        // Said now: a task that is stuck may hold up the end of the attempt, too.
+        tracing::warn!(job = options.job_name, %error, "a checkpoint takes long");
         if running.timeouts > options.tolerated_timeouts {
             return Err(error);
         }
-        tracing::warn!(job = options.job_name, %error, "a checkpoint takes long");
         self.plan.monitor.note(format!("a checkpoint took longer than it may, which was tolerated: {error}"));
         Ok(())
     }

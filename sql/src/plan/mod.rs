@@ -12,7 +12,7 @@ use datafusion_expr::LogicalPlan;
 use sqlparser::ast::Query;
 use tidemill_engine::graph::JobGraph;
 
-use crate::catalog::{Catalog, Connectors};
+use crate::catalog::{Catalog, Connectors, Relation};
 use crate::diagnostic::Diagnostic;
 use crate::parser::statement::InsertQuery;
 use crate::settings::Settings;
@@ -75,6 +75,9 @@ pub struct PlanContext<'a> {
     pub connectors: &'a dyn Connectors,
 }
 
+/// The option of a sink that may make it wait for event time.
+const PARTITION_COMMIT_TRIGGER: &str = "sink.partition-commit.trigger";
+
 /// A statement that makes a job produce rows.
 #[derive(Clone, Copy)]
 pub enum Output<'a> {
@@ -89,6 +92,13 @@ impl Output<'_> {
             Self::Insert(insert) => &insert.query,
             Self::Print(query) => query,
         }
+    }
+
+    /// The rows' watermark matters to the table that is written: it completes partitions by it.
+    fn sink_goes_by_event_time(&self, catalog: &Catalog) -> bool {
+        let Self::Insert(insert) = self else { return false };
+        let Ok(Relation::Table(definition)) = catalog.require(&insert.table) else { return false };
+        definition.options.get(PARTITION_COMMIT_TRIGGER).is_some_and(|trigger| trigger == "partition-time")
     }
 
     fn target(&self) -> &str {
@@ -138,7 +148,7 @@ fn plan_outputs(context: &PlanContext<'_>, outputs: &[Output<'_>]) -> Result<Pla
     let plans = plans.collect::<Result<Vec<_>, _>>()?;
     let mut uses = source::TableUses::new();
     for (output, plan) in outputs.iter().zip(&plans) {
-        source::collect(&plan.optimized, &mut uses)
+        source::collect(&plan.optimized, output.sink_goes_by_event_time(context.catalog), &mut uses)
             .map_err(|error| errors::diagnostic(error, &resolver, output.query()))?;
     }
     let mut translator = Translator::new(&resolver, uses);

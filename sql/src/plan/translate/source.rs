@@ -53,9 +53,9 @@ pub(crate) struct TableUse {
 
 pub(crate) type TableUses = BTreeMap<String, TableUse>;
 
-/// Adds what a plan reads to the uses.
-pub(crate) fn collect(plan: &LogicalPlan, uses: &mut TableUses) -> Result<()> {
-    let by_event_time = goes_by_event_time(plan)?;
+/// Adds what a plan reads to the uses. `sink_by_event_time`: so does what its rows are written to.
+pub(crate) fn collect(plan: &LogicalPlan, sink_by_event_time: bool, uses: &mut TableUses) -> Result<()> {
+    let by_event_time = sink_by_event_time || goes_by_event_time(plan)?;
     plan.apply(|node| {
         if let LogicalPlan::TableScan(scan) = node
             && let Some(table) = scan.source.downcast_ref::<CatalogTable>()
