@@ -13,3 +13,4 @@ mod nexmark;
 mod process;
 mod temperature;
 mod tidy;
+mod warnings;
