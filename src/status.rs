@@ -3,7 +3,7 @@
 use std::time::Duration;
 
 use tidemill_engine::latency::LatencySummary;
-use tidemill_engine::runtime::{JobState, JobStatus, JobSummary, NodeRole, NodeStatus, Outcome};
+use tidemill_engine::runtime::{JobState, JobStatus, JobSummary, NodeRole, NodeStatus, Outcome, WatermarkHolder};
 use tidemill_engine::time::{EventTime, ProcessingTime};
 
 /// Turns successive snapshots into lines; keeps the last one for rates.
@@ -91,8 +91,11 @@ fn sum(nodes: &[NodeStatus], value: fn(&NodeStatus) -> u64) -> u64 {
 }
 
 fn time_part(status: &JobStatus, now: ProcessingTime, detail: Detail) -> Option<String> {
-    let watermark =
-        status.nodes.iter().filter(|node| node.role == NodeRole::Source).filter_map(|node| node.watermark).min()?;
+    let sources = || status.nodes.iter().filter(|node| node.role == NodeRole::Source);
+    let holder = status.watermark_holder.as_ref().filter(|_| detail == Detail::Full);
+    let Some(watermark) = sources().filter_map(|node| node.watermark).min() else {
+        return holder.map(|holder| format!("no time yet: {} has given no row", short(&holder.split)));
+    };
     if watermark == EventTime::MAX {
         return Some("time at its end".to_string());
     }
@@ -102,9 +105,19 @@ fn time_part(status: &JobStatus, now: ProcessingTime, detail: Detail) -> Option<
         let clock = text.split([' ', '.']).nth(1).unwrap_or(&text);
         return Some(format!("{clock}, lag {}", duration(lag)));
     }
-    let holder = status.watermark_holder.as_ref().filter(|_| status.nodes.len() > 1 && detail == Detail::Full);
-    let held = holder.map(|holder| format!(", held by {}", short(&holder.split))).unwrap_or_default();
+    let furthest = sources().filter_map(|node| node.event_time_max).max();
+    let held = holder.filter(|_| status.nodes.len() > 1).map(|holder| held_by(holder, furthest)).unwrap_or_default();
     Some(format!("time {watermark} (lag {}{held})", duration(lag)))
+}
+
+/// Which split holds time back, and how far it is behind the latest row of all sources.
+fn held_by(holder: &WatermarkHolder, furthest: Option<EventTime>) -> String {
+    let behind_ms = furthest.map_or(0, |furthest| furthest.0.saturating_sub(holder.watermark.0).max(0));
+    let behind = match behind_ms {
+        0 => String::new(),
+        behind => format!(", {} behind the latest row", duration(Duration::from_millis(behind as u64))),
+    };
+    format!(", held by {}{behind}", short(&holder.split))
 }
 
 /// The end of a long name tells more than its beginning.

@@ -211,6 +211,9 @@ impl Session {
         if details.contains(&ExplainDetail::JsonExecutionPlan) {
             return Ok(Outcome::Text(explain::graph_as_json(&planned.graph)));
         }
+        if details.contains(&ExplainDetail::State) {
+            return Ok(Outcome::Text(explain::graph_state_as_text(&planned.graph)));
+        }
         Ok(Outcome::Text(explain::explain(&planned, details.contains(&ExplainDetail::ChangelogMode))))
     }
 }

@@ -63,6 +63,23 @@ pub struct Settings {
     values: BTreeMap<&'static str, String>,
 }
 
+/// When rows are kept in front of a sink that upserts.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum UpsertMaterialize {
+    /// Where the sink's key is not the query's.
+    Auto,
+    Force,
+    Never,
+}
+
+/// How changes are gathered before they are told.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct MiniBatch {
+    /// `None`: as long as it takes.
+    pub latency: Option<Duration>,
+    pub rows: usize,
+}
+
 impl Settings {
     pub fn new() -> Self {
         Self::default()
@@ -170,6 +187,23 @@ impl Settings {
     /// After how long without a row a split stops holding the watermark back; `None`: never.
     pub fn idle_timeout(&self) -> Option<Duration> {
         self.duration(keys::IDLE_TIMEOUT).filter(|timeout| !timeout.is_zero())
+    }
+
+    pub fn upsert_materialize(&self) -> UpsertMaterialize {
+        match self.get(keys::UPSERT_MATERIALIZE).map(str::to_ascii_uppercase).as_deref() {
+            Some("FORCE") => UpsertMaterialize::Force,
+            Some("NONE") => UpsertMaterialize::Never,
+            _ => UpsertMaterialize::Auto,
+        }
+    }
+
+    /// How unwindowed aggregations gather changes; `None`: they do not.
+    pub fn mini_batch(&self) -> Option<MiniBatch> {
+        let enabled = self.get(keys::MINI_BATCH).is_some_and(|text| text.eq_ignore_ascii_case("true"));
+        enabled.then(|| MiniBatch {
+            latency: self.duration(keys::MINI_BATCH_LATENCY).filter(|latency| !latency.is_zero()),
+            rows: self.integer(keys::MINI_BATCH_SIZE).unwrap_or(u64::MAX) as usize,
+        })
     }
 
     /// Changes may come twice from a source.

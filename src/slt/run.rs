@@ -393,6 +393,10 @@ fn settings_of(world: &World) -> Settings {
     if !world.optimizer {
         set("tidemill.optimizer.enabled", "false");
     }
+    if world.mini_batch {
+        set("table.exec.mini-batch.enabled", "true");
+        set("table.exec.mini-batch.size", "5");
+    }
     if world.two_phase == TwoPhase::Never {
         set("table.optimizer.agg-phase-strategy", "ONE_PHASE");
     }

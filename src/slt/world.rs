@@ -14,6 +14,8 @@ pub struct World {
     /// `None`: the ordinary budget.
     pub memory_budget_bytes: Option<usize>,
     pub two_phase: TwoPhase,
+    /// Aggregations gather changes and tell their net effect.
+    pub mini_batch: bool,
 }
 
 /// Whether windowed aggregates are computed in part before the exchange.
@@ -32,6 +34,7 @@ const DEFAULT: World = World {
     optimizer: true,
     memory_budget_bytes: None,
     two_phase: TwoPhase::Auto,
+    mini_batch: false,
 };
 
 /// Small enough that every operator spills at once.
@@ -58,6 +61,7 @@ pub const WORLDS: &[World] = &[
         restart_every_batches: Some(1),
         ..DEFAULT
     },
+    World { name: "mini-batch", purpose: "changes are gathered per key", mini_batch: true, batch_rows: 2, ..DEFAULT },
     World { name: "plain-plan", purpose: "optional optimizer rules off", optimizer: false, ..DEFAULT },
     World {
         name: "one-phase",
@@ -78,7 +82,7 @@ pub const WORLDS: &[World] = &[
 impl World {
     /// Batches keep the order of the input, so that a changelog is the same in every run.
     pub fn keeps_order(&self) -> bool {
-        self.parallelism == 1 && self.restart_every_batches.is_none()
+        self.parallelism == 1 && self.restart_every_batches.is_none() && !self.mini_batch
     }
 }
 

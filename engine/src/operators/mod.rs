@@ -35,6 +35,7 @@ pub mod temporal_join;
 pub mod testing;
 pub mod top_n;
 pub mod unnest;
+pub mod upsert_materialize;
 pub mod values_source;
 pub mod waiting_rows;
 pub mod window_aggregate;

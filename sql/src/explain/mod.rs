@@ -8,10 +8,12 @@ use crate::plan::PlannedJob;
 
 mod dot;
 mod json;
+mod state;
 mod text;
 
 pub use dot::graph_as_dot;
 pub use json::{graph_as_json, graph_as_json_value};
+pub use state::graph_state_as_text;
 pub use text::graph_as_text;
 
 /// All stages of planning, in sections as Flink's EXPLAIN has them. `changelog`: each operator says what kinds of

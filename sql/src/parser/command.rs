@@ -317,11 +317,12 @@ impl Commands<'_> {
     }
 
     fn explain_detail(&mut self) -> Option<ExplainDetail> {
-        let words = ["ESTIMATED_COST", "CHANGELOG_MODE", "JSON_EXECUTION_PLAN", "PLAN_ADVICE"];
+        let words = ["ESTIMATED_COST", "CHANGELOG_MODE", "JSON_EXECUTION_PLAN", "PLAN_ADVICE", "STATE"];
         accept_one(&mut self.parser, &words).map(|word| match word {
             "ESTIMATED_COST" => ExplainDetail::EstimatedCost,
             "CHANGELOG_MODE" => ExplainDetail::ChangelogMode,
             "JSON_EXECUTION_PLAN" => ExplainDetail::JsonExecutionPlan,
+            "STATE" => ExplainDetail::State,
             _ => ExplainDetail::PlanAdvice,
         })
     }

@@ -192,4 +192,6 @@ pub enum ExplainDetail {
     ChangelogMode,
     JsonExecutionPlan,
     PlanAdvice,
+    /// What each operator keeps, and until when.
+    State,
 }

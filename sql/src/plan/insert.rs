@@ -54,7 +54,12 @@ pub(super) fn add_table_sink(
         columns.push(value.map_err(|found| found.or_at(origin_place(origin, insert)).or_at(insert.table.span))?);
     }
     let accepts = translator.resolver.context.connectors.sink_accepts(definition);
-    upsert::check(translator, &rows, accepts, definition).map_err(|found| found.or_at(insert.table.span))?;
+    let key = upsert::TargetKey::new(definition, &origins_of_query(&origins, &schema), plan);
+    upsert::check(translator, &rows, accepts, definition, &key).map_err(|found| found.or_at(insert.table.span))?;
+    let steady = accepts == ChangelogMode::Upsert
+        && key.is_upsert_key
+        && rows.unstable.as_ref().is_some_and(|unstable| !key.reads(unstable));
+    let rows = if steady { Stream { unstable: None, ..rows } } else { rows };
     let context = translator.resolver.context;
     let sink = context
         .connectors
@@ -63,8 +68,13 @@ pub(super) fn add_table_sink(
     let rows = rows.project(columns, Arc::clone(&schema)).map_err(plain)?;
     let event_time = event_time(definition, &schema);
     let instances = Instances::of(definition, &rows, &schema).map_err(|found| found.or_at(insert.table.span))?;
-    let rows = settled(translator, rows).map_err(plain)?;
-    let rows = if accepts == ChangelogMode::Upsert { upsert::add(translator, rows, definition) } else { rows };
+    let resolver = translator.resolver;
+    let diagnostic = |error| super::errors::diagnostic(error, resolver, &insert.query);
+    let rows = settled(translator, rows).map_err(diagnostic)?;
+    let rows = match accepts {
+        ChangelogMode::Upsert => upsert::add(translator, rows, &key).map_err(diagnostic)?,
+        _ => rows,
+    };
     if sink.takes_whole_table() {
         let rows = upsert::keep_table(translator, &rows, definition);
         add_sink(translator, &rows, sink, &definition.name, event_time, None);
@@ -169,6 +179,15 @@ pub(crate) fn option_diagnostic(definition: &TableDefinition, problem: &OptionPr
         Some(hint) => found.with_hint(hint),
         None => found,
     }
+}
+
+/// For each column of the table, the query's column that goes there.
+fn origins_of_query(origins: &[Origin], schema: &SchemaRef) -> Vec<(String, Option<usize>)> {
+    let column = |origin: &Origin| match origin {
+        Origin::Query(index) => Some(*index),
+        Origin::Constant(_) | Origin::Null => None,
+    };
+    schema.fields().iter().zip(origins).map(|(field, origin)| (field.name().clone(), column(origin))).collect()
 }
 
 /// Which of the query's columns goes where.

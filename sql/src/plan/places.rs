@@ -48,6 +48,9 @@ pub(crate) fn of_form(query: &Query, message: &str) -> Span {
     if message.ends_with("has no fields or elements") {
         return first_expression(query, |expr| is_access(expr).then(|| expr.span()));
     }
+    if let Some((function, _)) = message.split_once(super::unstable::ANOTHER_VALUE) {
+        return of_name(query, function);
+    }
     if let Some(form) = FORMS.iter().find(|form| (form.says)(message)) {
         return first_expression(query, |expr| (form.is)(expr).then(|| expr.span()));
     }

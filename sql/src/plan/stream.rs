@@ -15,6 +15,7 @@ use tidemill_engine::time::window::{TimeDomain, WindowKind, WindowSpec};
 use super::nodes::window::PROPERTIES;
 use super::over_window::OverOrder;
 use super::physical::{Physical, column, column_index, columns_read, identity, is_trivial, substitute};
+use super::unstable::Unstable;
 
 /// A window that is not applied yet. Its three columns stand behind those of the base.
 #[derive(Clone)]
@@ -81,6 +82,8 @@ pub(crate) struct Stream {
     /// Of `columns`.
     pub schema: SchemaRef,
     pub whole_row: Option<WholeRow>,
+    /// Columns of a stream of updates that have another value each time they are computed.
+    pub unstable: Option<Unstable>,
 }
 
 impl Stream {
@@ -108,6 +111,7 @@ impl Stream {
             conjuncts: Vec::new(),
             schema,
             whole_row: None,
+            unstable: None,
         }
     }
 

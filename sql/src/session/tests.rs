@@ -345,7 +345,6 @@ fn settings() {
         "SET 'parallelism.default' = '4'; SET 'execution.checkpointing.interval' = '10 s'; SET 'table.exec.mini-batch.enabled' = 'true';
          SET 'table.exec.resource.default-parallelism' = '8'; SET; RESET 'parallelism.default'; SET; RESET; SET",
         expect![[r#"
-            note: option `table.exec.mini-batch.enabled` is accepted and has no effect
             key                               value
             execution.checkpointing.interval  10 s
             parallelism.default               8

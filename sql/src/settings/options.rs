@@ -90,6 +90,10 @@ pub mod keys {
     pub const UNBOUNDED_STATE: &str = "table.exec.state.unbounded";
     pub const IDLE_TIMEOUT: &str = "table.exec.source.idle-timeout";
     pub const CDC_EVENTS_DUPLICATE: &str = "table.exec.source.cdc-events-duplicate";
+    pub const UPSERT_MATERIALIZE: &str = "table.exec.sink.upsert-materialize";
+    pub const MINI_BATCH: &str = "table.exec.mini-batch.enabled";
+    pub const MINI_BATCH_LATENCY: &str = "table.exec.mini-batch.allow-latency";
+    pub const MINI_BATCH_SIZE: &str = "table.exec.mini-batch.size";
     pub const RESTART_TYPE: &str = "restart-strategy.type";
     pub const FIXED_ATTEMPTS: &str = "restart-strategy.fixed-delay.attempts";
     pub const FIXED_DELAY: &str = "restart-strategy.fixed-delay.delay";
@@ -271,6 +275,30 @@ pub const OPTIONS: &[OptionSpec] = &[
         "What aggregates are in such rows, counts apart, which are 0: `null`, `previous` (the key's last result) or a number.",
     ),
     own(
+        keys::UPSERT_MATERIALIZE,
+        ValueKind::Choice(&["AUTO", "FORCE", "NONE"]),
+        Some("AUTO"),
+        "Whether rows are kept in front of a sink that upserts by another key than the query's, so that changes which overtake each other leave the right row.",
+    ),
+    own(
+        keys::MINI_BATCH,
+        ValueKind::Bool,
+        Some("false"),
+        "Whether an unwindowed aggregation gathers changes and tells only their net effect per key; results are the same.",
+    ),
+    own(
+        keys::MINI_BATCH_LATENCY,
+        ValueKind::Duration,
+        Some("0 ms"),
+        "How long changes are gathered at most; 0 is until the next checkpoint or until there are enough.",
+    ),
+    own(
+        keys::MINI_BATCH_SIZE,
+        ValueKind::Integer { min: 1, max: u32::MAX as u64 },
+        Some("100000"),
+        "How many rows are gathered at most, per instance.",
+    ),
+    own(
         keys::RESTART_TYPE,
         ValueKind::Choice(&[
             "exponential-delay",
@@ -369,9 +397,6 @@ pub const OPTIONS: &[OptionSpec] = &[
     nothing("sql-client.execution.result-mode", ValueKind::Choice(&["table", "changelog", "tableau"])),
     nothing("sql-client.execution.max-table-result.rows", ValueKind::Integer { min: 0, max: u64::MAX }),
     nothing("sql-client.verbose", ValueKind::Bool),
-    nothing("table.exec.mini-batch.enabled", ValueKind::Bool),
-    nothing("table.exec.mini-batch.allow-latency", ValueKind::Duration),
-    nothing("table.exec.mini-batch.size", ValueKind::Integer { min: 0, max: u64::MAX }),
     nothing("table.optimizer.distinct-agg.split.enabled", ValueKind::Bool),
     nothing("table.dml-sync", ValueKind::Bool),
     nothing("state.backend.type", ValueKind::Text),

@@ -179,6 +179,11 @@ impl GroupCache {
         Ok(())
     }
 
+    /// True where keys have to leave memory.
+    pub fn is_over_budget(&self, ctx: &OperatorContext) -> bool {
+        self.size_bytes() > ctx.cache_budget_bytes
+    }
+
     /// Drops keys from memory where it holds more than the budget; those used last stay.
     pub fn keep_to_budget(&mut self, ctx: &mut OperatorContext) -> Result<()> {
         let size_bytes = self.size_bytes();

@@ -1,10 +1,11 @@
 //! Aggregation per key without a window: the result is a table that changes, so the output is a changelog.
 //!
-//! Each input batch changes a key at most once, by the net effect of its rows; what a reader of the changelog ends up
-//! with does not depend on how rows were batched.
+//! Each input batch (or several of them, where changes are gathered) changes a key at most once, by the net effect of
+//! its rows; what a reader of the changelog ends up with does not depend on how rows were batched.
 
 mod cache;
 mod changes;
+mod gathered;
 #[cfg(test)]
 mod tests;
 
@@ -12,6 +13,7 @@ use arrow::datatypes::SchemaRef;
 
 use self::cache::GroupCache;
 use self::changes::Changes;
+use self::gathered::Gathered;
 use crate::aggregate::AggregateCall;
 use crate::operator::{Collector, MAIN_PORT, Operator, OperatorContext, OperatorFactory};
 use crate::operators::key_table::KeyColumns;
@@ -27,8 +29,19 @@ pub struct GroupAggregate {
     pub aggregates: Vec<AggregateCall>,
     /// A key that had no row for so long (wall time) is forgotten.
     pub ttl_ms: Option<i64>,
+    /// Gather changes and tell their net effect; `None`: tell those of each batch at once.
+    pub mini_batch: Option<MiniBatch>,
     pub input: SchemaRef,
     pub schema: SchemaRef,
+}
+
+/// How long changes are gathered.
+#[derive(Debug, Clone, Copy)]
+pub struct MiniBatch {
+    /// Input rows; with so many the changes are told.
+    pub rows_max: usize,
+    /// Wall time since the first of them; `None`: until there are enough, or a checkpoint.
+    pub latency_ms: Option<i64>,
 }
 
 impl OperatorFactory for GroupAggregate {
@@ -37,6 +50,8 @@ impl OperatorFactory for GroupAggregate {
         Ok(Box::new(GroupOperator {
             keys: KeyColumns::new(&self.keys, &self.input)?,
             cache: GroupCache::new(calls, self.ttl_ms)?,
+            gathered: Gathered::default(),
+            mini_batch: self.mini_batch,
             schema: self.schema.clone(),
         }))
     }
@@ -45,7 +60,33 @@ impl OperatorFactory for GroupAggregate {
 struct GroupOperator {
     keys: KeyColumns,
     cache: GroupCache,
+    /// Keys whose changes were not told yet.
+    gathered: Gathered,
+    mini_batch: Option<MiniBatch>,
     schema: SchemaRef,
+}
+
+impl GroupOperator {
+    /// Tells what has changed since the last time.
+    fn flush(&mut self, out: &mut dyn Collector) -> Result<()> {
+        let Some((slots, before)) = self.gathered.take()? else { return Ok(()) };
+        let after = self.cache.results(&slots)?;
+        let changes = Changes::between(&before, &after)?;
+        if changes.is_empty() {
+            return Ok(());
+        }
+        let keys = changes.positions().map(|position| self.cache.key(slots[position]));
+        let columns = self.keys.decode(keys)?;
+        out.emit(MAIN_PORT, changes.into_batch(columns, &before, &after, &self.schema)?)
+    }
+
+    /// Whether what was gathered is to be told now.
+    fn is_due(&self, now_ms: i64) -> bool {
+        let Some(mini_batch) = self.mini_batch else { return true };
+        let late =
+            mini_batch.latency_ms.is_some_and(|latency| now_ms >= self.gathered.since_ms().saturating_add(latency));
+        late || self.gathered.rows() >= mini_batch.rows_max
+    }
 }
 
 impl Operator for GroupOperator {
@@ -58,27 +99,35 @@ impl Operator for GroupOperator {
     ) -> Result<()> {
         let keys = self.keys.encode(batch.rows())?;
         let touched = self.cache.slots_of(&keys, batch.num_rows(), ctx)?;
-        let before = self.cache.results(&touched.distinct)?;
+        let new = self.gathered.new_among(&touched.distinct);
+        let before = self.cache.results(&new)?;
+        self.gathered.add(new, before, batch.num_rows(), ctx.now.0);
         self.cache.apply(&batch, &touched)?;
-        let after = self.cache.results(&touched.distinct)?;
-        let changes = Changes::between(&before, &after)?;
-        if !changes.is_empty() {
-            let key_bytes = changes.positions().map(|position| self.cache.key(touched.distinct[position]));
-            let columns = self.keys.decode(key_bytes)?;
-            out.emit(MAIN_PORT, changes.into_batch(columns, &before, &after, &self.schema)?)?;
+        // Slots change when keys leave memory: what they stand for is told before.
+        if self.is_due(ctx.now.0) || self.cache.is_over_budget(ctx) {
+            self.flush(out)?;
         }
         self.cache.keep_to_budget(ctx)
     }
 
-    fn on_barrier(&mut self, _epoch: Epoch, ctx: &mut OperatorContext, _out: &mut dyn Collector) -> Result<()> {
+    fn on_barrier(&mut self, _epoch: Epoch, ctx: &mut OperatorContext, out: &mut dyn Collector) -> Result<()> {
+        self.flush(out)?;
         self.cache.write_back(ctx)
     }
 
-    fn on_time(&mut self, ctx: &mut OperatorContext, _out: &mut dyn Collector) -> Result<()> {
-        self.cache.forget_some_expired(ctx)
+    fn on_time(&mut self, ctx: &mut OperatorContext, out: &mut dyn Collector) -> Result<()> {
+        if self.is_due(ctx.now.0) {
+            self.flush(out)?;
+        }
+        // A key that expires silently must not have a change left to tell.
+        if self.gathered.is_empty() { self.cache.forget_some_expired(ctx) } else { Ok(()) }
     }
 
     fn wants_time(&self) -> bool {
-        self.cache.has_ttl()
+        self.cache.has_ttl() || self.mini_batch.is_some()
+    }
+
+    fn on_end(&mut self, _ctx: &mut OperatorContext, out: &mut dyn Collector) -> Result<()> {
+        self.flush(out)
     }
 }

@@ -11,6 +11,7 @@ use super::{Translator, refused};
 use crate::plan::display::display;
 use crate::plan::physical::{Physical, column_index, is_trivial};
 use crate::plan::stream::Stream;
+use crate::plan::unstable::Unstable;
 
 pub(super) fn translate_projection(translator: &mut Translator<'_>, plan: &LogicalPlan) -> Option<Result<Stream>> {
     let LogicalPlan::Projection(projection) = plan else { return None };
@@ -19,7 +20,8 @@ pub(super) fn translate_projection(translator: &mut Translator<'_>, plan: &Logic
         let exprs = exprs.collect::<Result<Vec<_>>>()?;
         let pending = input.rank.is_some() || input.sort.is_some();
         let input = if !pending && input.repeats_work(&exprs) { translator.settle(input)? } else { input };
-        input.project(exprs, plain_schema(&projection.schema))
+        let unstable = Unstable::of_columns(&input, &projection.expr, &exprs);
+        Ok(Stream { unstable, ..input.project(exprs, plain_schema(&projection.schema))? })
     }))
 }
 
@@ -33,6 +35,7 @@ pub(super) fn translate_filter(translator: &mut Translator<'_>, plan: &LogicalPl
         let input = input.filter(&about_rank)?;
         // A computed column that is filtered by stays a column: it is computed once, before the filter.
         let computed = input.rank.is_none() && conjuncts.iter().any(|part| input.reads_computed(part));
+        Unstable::check_filter(&input, &filter.predicate, &conjuncts)?;
         let input = if computed { translator.settle(input)? } else { input };
         input.filter(&conjuncts)
     }))

@@ -4,7 +4,7 @@ use std::sync::Arc;
 
 use datafusion_common::Result;
 use tidemill_engine::graph::ChangelogMode;
-use tidemill_engine::operators::group_aggregate::GroupAggregate;
+use tidemill_engine::operators::group_aggregate::{GroupAggregate, MiniBatch};
 
 use super::Translator;
 use super::aggregate::{Bound, Prepared, calls_signature, display_calls};
@@ -58,6 +58,10 @@ fn add_node(
         translator.note_unbounded_state("an aggregation without a window", "every key", input.bounded)?;
     }
     let (exchange, parallelism) = by_key(&keys);
+    let mini_batch = translator.resolver.context.settings.mini_batch().map(|gathered| MiniBatch {
+        rows_max: gathered.rows,
+        latency_ms: gathered.latency.map(|latency| latency.as_millis() as i64),
+    });
     let mut details = Vec::new();
     if !keys.is_empty() {
         details.push(detail("group by", names(&input.base, &keys)));
@@ -71,8 +75,14 @@ fn add_node(
         format!("keys [{}]; {}{over}", typed_names(&input.base, &keys), calls_signature(&calls, &input.base));
     let appends = calls.is_empty() && !input.is_updated();
     let changelog = if appends { ChangelogMode::Append } else { ChangelogMode::Retract };
-    let operator =
-        GroupAggregate { keys, aggregates: calls, ttl_ms, input: Arc::clone(&input.base), schema: Arc::clone(&schema) };
+    let operator = GroupAggregate {
+        keys,
+        aggregates: calls,
+        ttl_ms,
+        mini_batch,
+        input: Arc::clone(&input.base),
+        schema: Arc::clone(&schema),
+    };
     let mut draft = operator_draft("GroupAggregate", Arc::new(operator), input, Arc::clone(&schema), details);
     draft.inputs[0].exchange = reachable(exchange, input.parallelism);
     draft.parallelism = parallelism;
@@ -87,7 +97,7 @@ fn state_note(keys: &[usize], ttl_ms: Option<i64>) -> String {
 }
 
 /// When the state of a key is freed.
-pub(super) fn ttl_note(ttl_ms: Option<i64>) -> String {
+pub(crate) fn ttl_note(ttl_ms: Option<i64>) -> String {
     match ttl_ms {
         Some(ttl) => format!("a key is forgotten {} after its last row", describe_ms(ttl)),
         None => "grows with the number of keys: set table.exec.state.ttl to bound it".into(),

@@ -41,6 +41,7 @@ mod window;
 mod window_group;
 
 pub(crate) use calc::{any, plain_schema};
+pub(crate) use group_by::ttl_note;
 pub(crate) use refused::check_query;
 pub(crate) use settle::{edge, names, operator_draft, typed_names};
 pub(crate) use union::reads_late_rows;

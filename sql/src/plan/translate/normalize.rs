@@ -3,6 +3,7 @@
 use std::sync::Arc;
 
 use arrow::datatypes::{Schema, SchemaRef};
+use datafusion_common::Result;
 use tidemill_engine::graph::{ChangelogMode, Exchange};
 use tidemill_engine::operators::changelog_normalize::ChangelogNormalize;
 
@@ -42,7 +43,7 @@ impl SourceChangelog {
 pub(super) fn changelog_of(
     translator: &Translator<'_>,
     definition: &TableDefinition,
-) -> Result<SourceChangelog, Diagnostic> {
+) -> std::result::Result<SourceChangelog, Diagnostic> {
     let context = translator.resolver.context;
     let given = context.connectors.source_changelog(definition);
     let has_key = !definition.primary_key.is_empty();
@@ -68,7 +69,9 @@ pub(super) fn add(
     rows: Stream,
     definition: &TableDefinition,
     schema: &SchemaRef,
-) -> Stream {
+) -> Result<Stream> {
+    let what = format!("the last row of each key of `{}`", definition.name);
+    translator.note_unbounded_state("ChangelogNormalize", &what, rows.bounded)?;
     let keys: Vec<usize> = definition.primary_key.iter().filter_map(|name| schema.index_of(name).ok()).collect();
     let ttl_ms = translator.resolver.context.settings.state_ttl().map(|ttl| ttl.as_millis() as i64);
     let details = vec![
@@ -90,5 +93,5 @@ pub(super) fn add(
     draft.state_signature = Some(signature);
     let node = translator.graph.add(draft);
     let normalized = Stream::of(node, Arc::clone(schema), rows.parallelism, ChangelogMode::Retract, rows.bounded);
-    Stream { steady: rows.steady, ..normalized }
+    Ok(Stream { steady: rows.steady, ..normalized })
 }

@@ -25,6 +25,9 @@ impl Translator<'_> {
     pub fn settle(&mut self, stream: Stream) -> Result<Stream> {
         let stream = self.resolve_rank(stream)?;
         let mut stream = self.resolve_sort(stream)?;
+        if let Some(unstable) = &stream.unstable {
+            return Err(unstable.refused());
+        }
         let stream = match stream.window.take() {
             None => stream,
             Some(window) if window.is_session() => self.add_session_assign(stream, window)?,

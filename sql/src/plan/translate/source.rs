@@ -272,7 +272,7 @@ impl SourcePlan<'_> {
         let mut rows = Stream::of(node, schema, parallelism, self.changelog.given, bounded);
         rows.steady = steady;
         if self.changelog.needs_key() {
-            rows = super::normalize::add(translator, rows, self.definition, &declared);
+            rows = super::normalize::add(translator, rows, self.definition, &declared)?;
         }
         let mut errors = Stream::of(node, rejected_schema(), parallelism, ChangelogMode::Append, bounded);
         errors.port = SIDE_PORT;
