@@ -7,6 +7,9 @@ use sqlparser::tokenizer::Span;
 
 use super::aggregates;
 
+/// What a query may call the current time.
+const NOW: [&str; 4] = ["NOW", "CURRENT_TIMESTAMP", "CURRENT_ROW_TIMESTAMP", "LOCALTIMESTAMP"];
+
 /// The first column, function or table of this name; empty if there is none.
 pub(crate) fn of_name(query: &Query, name: &str) -> Span {
     let matches = |ident: &Ident| ident.value.eq_ignore_ascii_case(name);
@@ -49,7 +52,9 @@ pub(crate) fn of_form(query: &Query, message: &str) -> Span {
         return first_expression(query, |expr| is_access(expr).then(|| expr.span()));
     }
     if let Some((function, _)) = message.split_once(super::unstable::ANOTHER_VALUE) {
-        return of_name(query, function);
+        let names: &[&str] = if function == "NOW" { &NOW } else { &[function] };
+        let places = names.iter().map(|name| of_name(query, name));
+        return places.into_iter().find(|place| *place != Span::empty()).unwrap_or_else(Span::empty);
     }
     if let Some(form) = FORMS.iter().find(|form| (form.says)(message)) {
         return first_expression(query, |expr| (form.is)(expr).then(|| expr.span()));

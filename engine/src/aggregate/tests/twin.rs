@@ -7,7 +7,7 @@ use super::input::Case;
 
 /// What `case` gives for a group; rows hold one value per argument.
 pub fn expected(case: &Case, rows: &[Vec<ScalarValue>], output: &DataType) -> ScalarValue {
-    let keeps_nulls = case.name == "array_agg" && !case.distinct;
+    let keeps_nulls = case.name == "array_agg";
     let mut rows: Vec<&Vec<ScalarValue>> =
         rows.iter().filter(|row| keeps_nulls || row.iter().all(|value| !value.is_null())).collect();
     if case.distinct {
