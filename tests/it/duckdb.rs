@@ -31,6 +31,8 @@ const PYTHON_VARIABLE: &str = "TIDEMILL_DUCKDB_PYTHON";
 struct Query {
     name: String,
     columns: String,
+    /// The answer is written as changes, which are added up.
+    changes: bool,
     /// Statements that come before the query, such as CREATE VIEW.
     prelude: String,
     tidemill: String,
@@ -139,7 +141,8 @@ fn parse(path: &Path) -> Query {
         Some((prelude, query)) => (format!("{prelude};\n"), query.to_string()),
         None => (String::new(), ours),
     };
-    Query { name, columns: columns.to_string(), prelude, tidemill, duckdb }
+    let changes = head.lines().any(|line| line == "-- changes");
+    Query { name, columns: columns.to_string(), changes, prelude, tidemill, duckdb }
 }
 
 /// Runs all queries of a group as one job; where that fails, each alone, to tell which of them fail and why.
@@ -156,11 +159,12 @@ fn run_or_name_failures(workspace: &Workspace, group: &[Query], parallelism: &st
 
 fn run_job(workspace: &Workspace, group: &[Query], parallelism: &str) -> Result<(), String> {
     let mut script = tables().0;
-    for Query { name, columns, prelude, .. } in group {
+    for Query { name, columns, prelude, changes, .. } in group {
+        let format = if *changes { "changelog-json" } else { "json" };
         write!(
             script,
             "{prelude}CREATE TABLE out_{name} ({columns})
-             WITH ('connector' = 'filesystem', 'path' = 'out/{name}', 'format' = 'json');\n"
+             WITH ('connector' = 'filesystem', 'path' = 'out/{name}', 'format' = '{format}');\n"
         )
         .expect("a string takes it");
     }
@@ -177,8 +181,22 @@ fn run_job(workspace: &Workspace, group: &[Query], parallelism: &str) -> Result<
 
 /// What is wrong with the answer of the query `name`, if anything: the rows in `out/NAME` against DuckDB's.
 pub fn compare(workspace: &Workspace, name: &str, columns: &str, theirs: &BTreeMap<String, Value>) -> Option<String> {
-    let lines = workspace.visible_lines(&format!("out/{name}"));
+    let lines = table_of(workspace.visible_lines(&format!("out/{name}")));
     compare_rows(&lines, name, columns, theirs)
+}
+
+/// Lines of changes as the rows that they add up to; other lines as they are.
+fn table_of(lines: Vec<String>) -> Vec<String> {
+    let change = |line: &String| -> Option<(String, i64)> {
+        let change: Value = serde_json::from_str(line).ok()?;
+        let taken = matches!(change["op"].as_str()?, "-U" | "-D");
+        Some((change.get("data")?.to_string(), if taken { -1 } else { 1 }))
+    };
+    let Some(changes) = lines.iter().map(change).collect::<Option<Vec<_>>>() else { return lines };
+    let mut counts: BTreeMap<String, i64> = BTreeMap::new();
+    changes.into_iter().for_each(|(row, count)| *counts.entry(row).or_default() += count);
+    assert!(counts.values().all(|count| *count >= 0), "a row is taken back that was never given");
+    counts.into_iter().flat_map(|(row, count)| std::iter::repeat_n(row, count as usize)).collect()
 }
 
 /// As [`compare`], with our rows as lines of JSON.
