@@ -5,8 +5,9 @@ use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::thread::{self, JoinHandle};
+use std::time::Duration;
 
-use crossbeam_channel::{Receiver, Sender, bounded};
+use crossbeam_channel::{Receiver, RecvTimeoutError, Sender, bounded};
 use parking_lot::{Condvar, Mutex};
 
 use super::coordinator::Command;
@@ -22,6 +23,9 @@ use crate::{EngineError, Epoch, Result};
 
 /// Requests that may wait for the coordinator; beyond that the asker waits.
 const COMMANDS_MAX: usize = 16;
+
+/// How often an asker looks whether the job still runs, in case it ended with the question unread.
+const ANSWER_LOOK: Duration = Duration::from_millis(100);
 
 /// A running job. Dropping it cancels the job and waits for its threads.
 pub struct JobHandle {
@@ -129,7 +133,7 @@ impl JobHandle {
     }
 
     /// Like [`Self::wait`], but no longer than this; `None`: the job still runs.
-    pub fn wait_for(&self, timeout: std::time::Duration) -> Option<Result<JobSummary>> {
+    pub fn wait_for(&self, timeout: Duration) -> Option<Result<JobSummary>> {
         let mut outcome = self.ending.outcome.lock();
         if outcome.is_none() {
             self.ending.ended.wait_for(&mut outcome, timeout);
@@ -140,7 +144,17 @@ impl JobHandle {
     fn ask<T>(&self, command: Command, answer: &Receiver<Result<T>>) -> Result<T> {
         let ended = || EngineError::Unsupported("the job ended before it could take a checkpoint".into());
         self.commands.send(command).map_err(|_| ended())?;
-        answer.recv().map_err(|_| ended())?
+        loop {
+            match answer.recv_timeout(ANSWER_LOOK) {
+                Ok(answer) => return answer,
+                Err(RecvTimeoutError::Disconnected) => return Err(ended()),
+                // A job that ends just now may leave a command unread: nobody waits for an answer from the dead.
+                Err(RecvTimeoutError::Timeout) if self.is_ended() => {
+                    return answer.try_recv().unwrap_or_else(|_| Err(ended()));
+                }
+                Err(RecvTimeoutError::Timeout) => {}
+            }
+        }
     }
 }
 

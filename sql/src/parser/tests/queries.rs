@@ -153,7 +153,7 @@ fn unnest() {
     check(
         "SELECT * FROM UNNEST(ARRAY[1, 2]) AS u (x)",
         expect![[r#"
-        SELECT * FROM (SELECT __unnest('{"index":0,"count":1,"ordinality":false,"line":1,"column":15}', ARRAY[1, 2]) AS x) AS u
+        SELECT * FROM (SELECT __unnest('{"index":0,"count":1,"ordinality":false,"line":1,"column":15}', make_array(1, 2)) AS x) AS u
     "#]],
     );
 }
