@@ -9,6 +9,7 @@ use std::sync::Arc;
 use std::thread;
 use std::time::Duration;
 
+use parking_lot::Mutex;
 use serde::{Deserialize, Serialize};
 use tidemill_engine::EngineError;
 use tidemill_engine::runtime::JobHandle;
@@ -34,28 +35,48 @@ pub enum Answer {
     Failed { reason: String },
 }
 
+/// The open socket of a job.
+pub struct Control {
+    socket: PathBuf,
+    /// Held from a request to its answer.
+    answering: Arc<Mutex<()>>,
+}
+
 /// Answers requests for `job` until the process ends. The socket file is replaced: its owner holds the state lock.
-pub fn serve(state_dir: &Path, job: Arc<JobHandle>) -> std::io::Result<()> {
+pub fn serve(state_dir: &Path, job: Arc<JobHandle>) -> std::io::Result<Control> {
     let path = state_dir.join(SOCKET_NAME);
     match std::fs::remove_file(&path) {
         Err(error) if error.kind() != std::io::ErrorKind::NotFound => return Err(error),
         _ => {}
     }
     let listener = UnixListener::bind(&path)?;
+    let control = Control { socket: path, answering: Arc::default() };
+    let answering = Arc::clone(&control.answering);
     thread::Builder::new().name("control".into()).spawn(move || {
         for stream in listener.incoming().flatten() {
-            if let Err(error) = answer_one(stream, &job) {
+            if let Err(error) = answer_one(stream, &job, &answering) {
                 tracing::warn!("a control request broke off: {error}");
             }
         }
     })?;
-    Ok(())
+    Ok(control)
 }
 
-fn answer_one(stream: UnixStream, job: &JobHandle) -> std::io::Result<()> {
+impl Control {
+    /// Takes the socket away when the job ended; nothing answers there any more. Whoever asked the job to end gets the
+    /// answer before the process goes.
+    pub fn withdraw(self) {
+        // Missing where somebody else took it away.
+        let _ = std::fs::remove_file(&self.socket);
+        drop(self.answering.lock());
+    }
+}
+
+fn answer_one(stream: UnixStream, job: &JobHandle, answering: &Mutex<()>) -> std::io::Result<()> {
     stream.set_read_timeout(Some(REQUEST_TIMEOUT))?;
     let mut line = String::new();
     BufReader::new(&stream).read_line(&mut line)?;
+    let _answering = answering.lock();
     let answer = match serde_json::from_str(&line) {
         Ok(request) => carry_out(request, job),
         Err(error) => Answer::Failed { reason: format!("not a request: {error}") },
@@ -106,10 +127,4 @@ fn write_line<T: Serialize>(mut stream: &UnixStream, value: &T) -> std::io::Resu
     let mut line = serde_json::to_vec(value)?;
     line.push(b'\n');
     stream.write_all(&line)
-}
-
-/// Takes the socket away when the job ended; nothing answers there any more.
-pub fn withdraw(state_dir: &Path) {
-    // Missing where the job never listened.
-    let _ = std::fs::remove_file(state_dir.join(SOCKET_NAME));
 }

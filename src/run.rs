@@ -126,13 +126,18 @@ fn run_job(args: &RunArgs, job: ScriptJob, state: &StateDir, screen: &Screen, si
         Ok(handle) => Arc::new(handle),
         Err(error) => return failed(&error, screen),
     };
-    if state.temporary.is_none()
-        && let Err(error) = control::serve(&state.path, Arc::clone(&handle))
-    {
-        screen.say(&format!("warning: `tidemill savepoint` will not reach this job: {error}"));
-    }
+    let control = match &state.temporary {
+        Some(_) => None,
+        None => control::serve(&state.path, Arc::clone(&handle))
+            .inspect_err(|error| {
+                screen.say(&format!("warning: `tidemill savepoint` will not reach this job: {error}"));
+            })
+            .ok(),
+    };
     let outcome = watch(&handle, args, screen, signals);
-    control::withdraw(&state.path);
+    if let Some(control) = control {
+        control.withdraw();
+    }
     screen.clear();
     match outcome {
         Ok(summary) => {
