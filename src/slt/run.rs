@@ -196,7 +196,7 @@ impl Test {
                 let rows: Vec<String> = text.lines().map(|line| line.trim_end().to_string()).collect();
                 self.compare(expected, rows, true)
             }
-            _ if self.left_out() => Ok(Checked::Nothing),
+            _ if self.left_out(&kind) => Ok(Checked::Nothing),
             StepKind::Query { sql, form, expected } => {
                 self.run_job(sql)?;
                 self.check_answer(QUERY, *form, expected)
@@ -223,10 +223,13 @@ impl Test {
         written.map_err(|error| format!("{}: {error}", path.display()))
     }
 
-    /// Whether an `only` step keeps the current query, run or expectation from this world.
-    fn left_out(&mut self) -> bool {
-        if let Some(worlds) = self.only.take() {
-            self.skipped = !worlds.iter().any(|name| name == self.world.name);
+    /// Whether an `only` step keeps the current query, run or expectation from this world. What a run is expected to
+    /// have written is left out with it.
+    fn left_out(&mut self, kind: &StepKind) -> bool {
+        match self.only.take() {
+            Some(worlds) => self.skipped = !worlds.iter().any(|name| name == self.world.name),
+            None if matches!(kind, StepKind::Expect { .. }) => {}
+            None => self.skipped = false,
         }
         self.skipped
     }
