@@ -4,18 +4,14 @@
 //! side, the row's bytes. Changes are written at barriers. When memory passes the budget, everything is written and the
 //! keys that were not used lately are dropped.
 
-use std::collections::VecDeque;
-
 use super::side_rows::{NONE, SideRows};
 use crate::keys::KeyGroup;
 use crate::operator::OperatorContext;
+use crate::operators::expiry::ExpirySearch;
 use crate::operators::key_table::{BatchKeys, KeyTable};
 use crate::operators::note::{NoteReader, NoteWriter};
 use crate::state::Writes;
 use crate::{EngineError, Result};
-
-/// Within one time to live, every key group is searched this often for expired rows.
-const SEARCHES_PER_TTL: i64 = 4;
 
 /// Rows that are gone are cleared from memory when they outnumber those that are there, and so many.
 const GONE_ROWS_KEPT_MAX: usize = 4096;
@@ -25,13 +21,10 @@ pub struct JoinStore {
     /// By slot of the key: number of the last batch with a row of it.
     used_in_batch: Vec<u64>,
     sides: [SideRows; 2],
-    ttl_ms: Option<i64>,
+    expiry: ExpirySearch,
     /// Memory has every key that state has: a key that is not here has no rows.
     is_complete: bool,
     batches: u64,
-    /// Key groups in the order in which they are searched for expired rows, and when the next one is due.
-    searches: VecDeque<u16>,
-    search_at_ms: i64,
 }
 
 impl JoinStore {
@@ -40,11 +33,9 @@ impl JoinStore {
             keys: KeyTable::default(),
             used_in_batch: Vec::new(),
             sides: Default::default(),
-            ttl_ms,
+            expiry: ExpirySearch::new(ttl_ms),
             is_complete: false,
             batches: 0,
-            searches: VecDeque::new(),
-            search_at_ms: i64::MIN,
         }
     }
 
@@ -69,7 +60,7 @@ impl JoinStore {
     }
 
     pub fn has_ttl(&self) -> bool {
-        self.ttl_ms.is_some()
+        self.expiry.has_ttl()
     }
 
     /// The slots of the keys of a batch's rows, read from state where memory does not have them; [`NONE`] for rows
@@ -95,10 +86,10 @@ impl JoinStore {
 
     /// Reads the rows of a key.
     fn load(&mut self, slot: u32, ctx: &OperatorContext) -> Result<()> {
-        let Self { keys, sides, ttl_ms, .. } = self;
+        let Self { keys, sides, expiry, .. } = self;
         ctx.state.scan(keys.group(slot, ctx.key_groups), keys.key(slot), &mut |key, value| {
             let entry = Entry::read(key, value)?;
-            if !is_expired(*ttl_ms, entry.used_at_ms, ctx.now.0) {
+            if !expiry.is_expired(entry.used_at_ms, ctx.now.0) {
                 let side = &mut sides[entry.side];
                 let row = side.set(slot, entry.row, entry.count, entry.matches, entry.used_at_ms);
                 side.mark_stored(row);
@@ -109,7 +100,7 @@ impl JoinStore {
 
     /// True for a row whose time to live is over, and which so is not there.
     pub fn is_expired(&self, side: usize, row: u32, now_ms: i64) -> bool {
-        self.ttl_ms.is_some() && is_expired(self.ttl_ms, self.sides[side].facts(row).used_at_ms, now_ms)
+        self.has_ttl() && self.expiry.is_expired(self.sides[side].facts(row).used_at_ms, now_ms)
     }
 
     /// A row that is there.
@@ -185,8 +176,8 @@ impl JoinStore {
     /// Keeps only some keys, with their rows; all must be written.
     fn retain(&mut self, slots: Vec<u32>) {
         assert!(self.sides.iter().all(SideRows::is_clean), "write_back comes first");
-        let mut kept = JoinStore { batches: self.batches, is_complete: self.is_complete, ..Self::new(self.ttl_ms) };
-        (kept.searches, kept.search_at_ms) = (std::mem::take(&mut self.searches), self.search_at_ms);
+        let expiry = std::mem::replace(&mut self.expiry, ExpirySearch::new(None));
+        let mut kept = Self { batches: self.batches, is_complete: self.is_complete, expiry, ..Self::new(None) };
         for slot in slots {
             let has_rows = self.sides.iter().any(|side| side.first(slot) != NONE);
             // Without rows a key is worth remembering only where asking state for it costs a read.
@@ -210,13 +201,7 @@ impl JoinStore {
 
     /// Removes expired rows of one key group, now and then.
     pub fn forget_some_expired(&mut self, ctx: &mut OperatorContext) -> Result<()> {
-        let Some(ttl) = self.ttl_ms.filter(|_| ctx.now.0 >= self.search_at_ms) else { return Ok(()) };
-        if self.searches.is_empty() {
-            self.searches = ctx.key_groups.groups().collect();
-        }
-        let Some(group) = self.searches.pop_front() else { return Ok(()) };
-        self.search_at_ms = ctx.now.0 + ttl / SEARCHES_PER_TTL / ctx.key_groups.groups().len() as i64;
-        self.forget_expired_of(KeyGroup(group), ctx)
+        self.expiry.next_group(ctx).map_or(Ok(()), |group| self.forget_expired_of(group, ctx))
     }
 
     fn forget_expired_of(&mut self, group: KeyGroup, ctx: &mut OperatorContext) -> Result<()> {
@@ -228,7 +213,7 @@ impl JoinStore {
             match self.sides[entry.side].find(entry.row) {
                 Some(row) if self.is_expired(entry.side, row, now_ms) => cached.push((entry.side, row)),
                 Some(_) => {}
-                None if is_expired(self.ttl_ms, entry.used_at_ms, now_ms) => expired.push(key.to_vec()),
+                None if self.expiry.is_expired(entry.used_at_ms, now_ms) => expired.push(key.to_vec()),
                 None => {}
             }
             Ok(true)
@@ -240,10 +225,6 @@ impl JoinStore {
         }
         expired.iter().try_for_each(|key| ctx.state.delete(group, key))
     }
-}
-
-fn is_expired(ttl_ms: Option<i64>, used_at_ms: i64, now_ms: i64) -> bool {
-    ttl_ms.is_some_and(|ttl| now_ms >= used_at_ms.saturating_add(ttl))
 }
 
 /// An entry of state, taken apart.

@@ -1,16 +1,12 @@
 //! How often each side has a row: a write-back cache over durable state, one entry per distinct row.
 
-use std::collections::VecDeque;
-
 use crate::Result;
 use crate::keys::{KeyGroup, hash_key};
 use crate::operator::OperatorContext;
+use crate::operators::expiry::ExpirySearch;
 use crate::operators::key_table::{BatchKeys, KeyTable, SlotSet};
 use crate::operators::note::{NoteReader, NoteWriter};
 use crate::state::Writes;
-
-/// Within one time to live, every key group is searched this often for expired rows.
-const SEARCHES_PER_TTL: i64 = 4;
 
 #[derive(Clone, Copy, Default)]
 struct Counts {
@@ -33,12 +29,10 @@ pub struct RowCounts {
     counts: Vec<Counts>,
     /// Rows that differ from state.
     dirty: SlotSet,
-    ttl_ms: Option<i64>,
+    expiry: ExpirySearch,
     /// Memory has every row that state has.
     is_complete: bool,
     batches: u64,
-    searches: VecDeque<u16>,
-    search_at_ms: i64,
 }
 
 impl RowCounts {
@@ -47,11 +41,9 @@ impl RowCounts {
             rows: KeyTable::default(),
             counts: Vec::new(),
             dirty: SlotSet::default(),
-            ttl_ms,
+            expiry: ExpirySearch::new(ttl_ms),
             is_complete: false,
             batches: 0,
-            searches: VecDeque::new(),
-            search_at_ms: i64::MIN,
         }
     }
 
@@ -89,7 +81,7 @@ impl RowCounts {
         for number in &of_row {
             let counts = &mut self.counts[*number as usize];
             if counts.used_in_batch != self.batches {
-                if is_expired(self.ttl_ms, counts.used_at_ms, ctx.now.0) {
+                if self.expiry.is_expired(counts.used_at_ms, ctx.now.0) {
                     counts.sides = [0, 0];
                 }
                 (counts.used_in_batch, counts.used_at_ms) = (self.batches, ctx.now.0);
@@ -173,18 +165,13 @@ impl RowCounts {
 
     /// Removes expired rows of one key group, now and then.
     pub fn forget_some_expired(&mut self, ctx: &mut OperatorContext) -> Result<()> {
-        let Some(ttl) = self.ttl_ms.filter(|_| ctx.now.0 >= self.search_at_ms) else { return Ok(()) };
-        if self.searches.is_empty() {
-            self.searches = ctx.key_groups.groups().collect();
-        }
-        let Some(group) = self.searches.pop_front().map(KeyGroup) else { return Ok(()) };
-        self.search_at_ms = ctx.now.0 + ttl / SEARCHES_PER_TTL / ctx.key_groups.groups().len() as i64;
+        let Some(group) = self.expiry.next_group(ctx) else { return Ok(()) };
         let mut expired = Vec::new();
         ctx.state.scan(group, &[], &mut |row, entry| {
             // Memory knows better where it has the row.
             let cached = self.rows.find(hash_key(row), row).map(|number| self.counts[number as usize].used_at_ms);
             let used_at_ms = cached.map_or_else(|| decode(entry).map(|counts| counts.used_at_ms), Ok)?;
-            if is_expired(self.ttl_ms, used_at_ms, ctx.now.0) {
+            if self.expiry.is_expired(used_at_ms, ctx.now.0) {
                 expired.push(row.to_vec());
             }
             Ok(true)
@@ -197,10 +184,6 @@ impl RowCounts {
         }
         Ok(())
     }
-}
-
-fn is_expired(ttl_ms: Option<i64>, used_at_ms: i64, now_ms: i64) -> bool {
-    ttl_ms.is_some_and(|ttl| now_ms >= used_at_ms.saturating_add(ttl))
 }
 
 fn encode(counts: &Counts) -> Vec<u8> {
