@@ -1,18 +1,20 @@
 //! The values of a group in order of arrival: ARRAY_AGG and COLLECT, and, where rows may be taken back, LISTAGG and
 //! FIRST_VALUE and LAST_VALUE by arrival.
 //!
-//! Of equal values the one that came first is taken back first.
+//! Of equal values the one that came first is taken back first. Of a group whose values are apart all are read at its
+//! first use: an array or a text needs them all, and only memory can tell which of equal values came first.
 
-use std::collections::HashMap;
 use std::sync::Arc;
 
-use arrow::array::{Array, ArrayRef, AsArray, BooleanArray, ListArray, StringArray, UInt32Array};
+use arrow::array::{Array, ArrayRef, AsArray, BooleanArray, ListArray, StringArray, UInt32Array, UInt64Array};
 use arrow::buffer::{NullBuffer, OffsetBuffer};
 use arrow::compute::take;
-use arrow::datatypes::{DataType, Field, FieldRef};
-use arrow::row::{RowConverter, SortField};
+use arrow::datatypes::{DataType, Field, FieldRef, UInt64Type};
+use arrow::row::{RowConverter, Rows, SortField};
 
+use super::elements::Elements;
 use super::factory::{Factory, state_field};
+use super::kept_values::{KeptValues, StoredValues, WriteValue};
 use super::selection::{Selection, for_each_row, select, select_kept};
 use super::{Accumulators, AggregateFactory};
 use crate::{EngineError, Result};
@@ -37,111 +39,120 @@ pub(super) fn factory(argument: &DataType, answer: Answer) -> Arc<dyn AggregateF
     let element: FieldRef = Arc::new(Field::new(ELEMENT, argument.clone(), true));
     let list = DataType::List(Arc::clone(&element));
     let output = if matches!(answer, Answer::Array { .. }) { list.clone() } else { argument.clone() };
-    Factory::shared(output, vec![state_field("values", list)], move || {
-        let converter = RowConverter::new(vec![SortField::new(element.data_type().clone())])?;
-        let element = Arc::clone(&element);
-        Ok(Box::new(Collected { arrays: Vec::new(), heap_bytes: 0, converter, element, answer: answer.clone() }))
+    // The second column is set for groups whose values are apart: the number that the next value gets.
+    let state = vec![state_field("values", list), state_field("next", DataType::UInt64)];
+    Factory::shared(output, state, move || {
+        let form = match answer {
+            Answer::Joined(_) => Form::Text,
+            _ => Form::Row(RowConverter::new(vec![SortField::new(element.data_type().clone())])?),
+        };
+        let (element, answer) = (Arc::clone(&element), answer.clone());
+        Ok(Box::new(Collected { lists: Vec::new(), heap_bytes: 0, form, element, answer }))
     })
 }
 
-/// Elements as rows of the row format, one after the other.
-#[derive(Default)]
-struct Elements {
-    bytes: Vec<u8>,
-    ends: Vec<usize>,
+/// What the bytes of an element are.
+enum Form {
+    Row(RowConverter),
+    /// Those of a string, so that strings are joined as they are.
+    Text,
+}
+
+/// Elements of a batch in their form.
+enum Encoded {
+    Rows(Rows),
+    Texts(StringArray),
+}
+
+impl Encoded {
+    fn get(&self, row: usize) -> &[u8] {
+        match self {
+            Self::Rows(rows) => rows.row(row).data(),
+            Self::Texts(texts) => texts.value(row).as_bytes(),
+        }
+    }
+}
+
+impl Form {
+    fn encode(&self, values: &ArrayRef) -> Result<Encoded> {
+        Ok(match self {
+            Self::Row(converter) => Encoded::Rows(converter.convert_columns(std::slice::from_ref(values))?),
+            Self::Text => Encoded::Texts(values.as_string::<i32>().clone()),
+        })
+    }
+
+    fn decode<'a>(&self, elements: impl Iterator<Item = &'a [u8]>) -> Result<ArrayRef> {
+        match self {
+            Self::Row(converter) => {
+                let parser = converter.parser();
+                Ok(converter.convert_rows(elements.map(|element| parser.parse(element)))?.remove(0))
+            }
+            Self::Text => Ok(Arc::new(elements.map(as_text).collect::<Result<Vec<&str>>>().map(StringArray::from)?)),
+        }
+    }
+}
+
+fn as_text(bytes: &[u8]) -> Result<&str> {
+    std::str::from_utf8(bytes).map_err(|_| damaged())
+}
+
+fn damaged() -> EngineError {
+    EngineError::Internal { place: "collected values".into(), reason: "the state cannot be read".into() }
 }
 
 struct Collected {
     /// No elements: the result is NULL.
-    arrays: Vec<Elements>,
+    lists: Vec<Elements>,
     heap_bytes: usize,
-    converter: RowConverter,
+    form: Form,
     element: FieldRef,
     answer: Answer,
 }
 
-impl Elements {
-    fn push(&mut self, element: &[u8]) {
-        self.bytes.extend_from_slice(element);
-        self.ends.push(self.bytes.len());
-    }
-
-    fn iter(&self) -> impl Iterator<Item = &[u8]> {
-        let starts = std::iter::once(0).chain(self.ends.iter().copied());
-        starts.zip(&self.ends).map(|(start, end)| &self.bytes[start..*end])
-    }
-
-    fn get(&self, at: usize) -> &[u8] {
-        let start = if at == 0 { 0 } else { self.ends[at - 1] };
-        &self.bytes[start..self.ends[at]]
-    }
-
-    /// Leaves out so many of each of these elements, those that came first.
-    fn remove(&mut self, mut gone: HashMap<&[u8], usize>) {
-        let mut kept = Self::default();
-        for element in self.iter() {
-            match gone.get_mut(element).filter(|count| **count > 0) {
-                Some(count) => *count -= 1,
-                None => kept.push(element),
-            }
-        }
-        *self = kept;
-    }
-
-    fn heap_bytes(&self) -> usize {
-        self.bytes.capacity() + self.ends.capacity() * size_of::<usize>()
+impl Collected {
+    /// Changes a list and counts its memory.
+    #[inline(always)]
+    fn change<T>(&mut self, slot: usize, change: impl FnOnce(&mut Elements) -> T) -> T {
+        let list = &mut self.lists[slot];
+        let before = list.heap_bytes();
+        let result = change(list);
+        self.heap_bytes = self.heap_bytes + list.heap_bytes() - before;
+        result
     }
 }
 
 impl Collected {
-    fn push(&mut self, slot: usize, element: &[u8]) {
-        let elements = &mut self.arrays[slot];
-        let before = elements.heap_bytes();
-        elements.push(element);
-        self.heap_bytes += elements.heap_bytes() - before;
-    }
-}
-
-impl Collected {
-    /// All elements of each slot as a list; NULL where there are none.
-    fn lists(&self, slots: &[u32]) -> Result<ListArray> {
-        let arrays = || slots.iter().map(|slot| &self.arrays[*slot as usize]);
-        let count: usize = arrays().map(|elements| elements.ends.len()).sum();
+    /// All elements of each slot as a list; NULL where there are none. The slots are given as their lists.
+    fn arrays<'a>(&self, lists: impl Iterator<Item = &'a Elements> + Clone) -> Result<ListArray> {
+        let count: usize = lists.clone().map(Elements::len).sum();
         if i32::try_from(count).is_err() {
             return Err(EngineError::Compute(format!("ARRAY_AGG: {count} elements are too many for one batch")));
         }
-        let offsets = OffsetBuffer::from_lengths(arrays().map(|elements| elements.ends.len()));
-        let values = self.decode(arrays().flat_map(Elements::iter))?;
-        let valid = NullBuffer::from_iter(arrays().map(|elements| !elements.ends.is_empty()));
+        let offsets = OffsetBuffer::from_lengths(lists.clone().map(Elements::len));
+        let values = self.form.decode(lists.clone().flat_map(Elements::iter))?;
+        let valid = NullBuffer::from_iter(lists.map(|list| !list.is_empty()));
         Ok(ListArray::try_new(Arc::clone(&self.element), offsets, values, Some(valid))?)
     }
 
-    fn decode<'a>(&self, elements: impl Iterator<Item = &'a [u8]>) -> Result<ArrayRef> {
-        let parser = self.converter.parser();
-        Ok(self.converter.convert_rows(elements.map(|element| parser.parse(element)))?.remove(0))
+    fn lists_of<'a>(&'a self, slots: &'a [u32]) -> impl Iterator<Item = &'a Elements> + Clone {
+        slots.iter().map(|slot| &self.lists[*slot as usize])
     }
 
     /// One element of each slot; NULL where there are none.
-    fn picked(&self, slots: &[u32], last: bool) -> Result<ArrayRef> {
-        let pick = |elements: &Elements| {
-            let end = if last { elements.ends.len() } else { elements.ends.len().min(1) };
-            end.checked_sub(1)
-        };
-        let picked = slots.iter().map(|slot| &self.arrays[*slot as usize]).map(|one| pick(one).map(|at| one.get(at)));
+    fn picked<'a>(&self, picked: impl Iterator<Item = Option<&'a [u8]>>) -> Result<ArrayRef> {
         let picked: Vec<Option<&[u8]>> = picked.collect();
-        let values = self.decode(picked.iter().flatten().copied())?;
+        let values = self.form.decode(picked.iter().flatten().copied())?;
         let mut next = 0..;
         let places = picked.iter().map(|element| element.and_then(|_| next.next()));
         Ok(take(&values, &places.collect::<UInt32Array>(), None)?)
     }
 
     fn joined(&self, slots: &[u32], separator: &str) -> Result<ArrayRef> {
-        let text = |slot: &u32| -> Result<Option<String>> {
-            let texts = self.decode(self.arrays[*slot as usize].iter())?;
-            let texts: Vec<&str> = texts.as_string::<i32>().iter().flatten().collect();
+        let join = |list: &Elements| -> Result<Option<String>> {
+            let texts = list.iter().map(as_text).collect::<Result<Vec<&str>>>()?;
             Ok((!texts.is_empty()).then(|| texts.join(separator)))
         };
-        Ok(Arc::new(slots.iter().map(text).collect::<Result<StringArray>>()?))
+        Ok(Arc::new(self.lists_of(slots).map(join).collect::<Result<StringArray>>()?))
     }
 
     fn selection(&self, args: &[ArrayRef], keep: Option<&BooleanArray>) -> Selection {
@@ -154,61 +165,98 @@ impl Collected {
 
 impl Accumulators for Collected {
     fn resize(&mut self, slots: usize) {
-        self.arrays.resize_with(slots, Elements::default);
+        self.lists.resize_with(slots, Elements::default);
     }
 
     fn update(&mut self, slots: &[u32], args: &[ArrayRef], keep: Option<&BooleanArray>) -> Result<()> {
-        let rows = self.converter.convert_columns(&args[..1])?;
-        for_each_row(slots, &self.selection(args, keep), |slot, row| self.push(slot, rows.row(row).data()));
+        let values = self.form.encode(&args[0])?;
+        for_each_row(slots, &self.selection(args, keep), |slot, row| {
+            self.change(slot, |list| list.push(values.get(row)));
+        });
         Ok(())
     }
 
-    /// One pass over a group for all of a batch's rows.
     fn retract(&mut self, slots: &[u32], args: &[ArrayRef], keep: Option<&BooleanArray>) -> Result<()> {
-        let rows = self.converter.convert_columns(&args[..1])?;
-        let mut gone: HashMap<usize, HashMap<&[u8], usize>> = HashMap::new();
+        let values = self.form.encode(&args[0])?;
         for_each_row(slots, &self.selection(args, keep), |slot, row| {
-            *gone.entry(slot).or_default().entry(rows.row(row).data()).or_default() += 1;
+            self.change(slot, |list| list.remove(values.get(row)));
         });
-        for (slot, gone) in gone {
-            let elements = &mut self.arrays[slot];
-            self.heap_bytes -= elements.heap_bytes();
-            elements.remove(gone);
-            self.heap_bytes += elements.heap_bytes();
-        }
         Ok(())
     }
 
     fn merge(&mut self, slots: &[u32], state: &[ArrayRef]) -> Result<()> {
-        let lists = state[0].as_list::<i32>();
-        let rows = self.converter.convert_columns(std::slice::from_ref(lists.values()))?;
-        for (row, slot) in slots.iter().enumerate().filter(|(row, _)| lists.is_valid(*row)) {
-            let bounds = &lists.value_offsets()[row..row + 2];
-            (bounds[0]..bounds[1]).for_each(|element| self.push(*slot as usize, rows.row(element as usize).data()));
+        let (lists, next) = (state[0].as_list::<i32>(), state[1].as_primitive::<UInt64Type>());
+        let values = self.form.encode(lists.values())?;
+        for (row, slot) in slots.iter().enumerate() {
+            if next.is_valid(row) {
+                self.change(*slot as usize, |list| list.restore(next.value(row))).ok_or_else(damaged)?;
+            } else if lists.is_valid(row) {
+                let bounds = &lists.value_offsets()[row..row + 2];
+                self.change(*slot as usize, |list| {
+                    (bounds[0]..bounds[1]).for_each(|element| list.push(values.get(element as usize)));
+                });
+            }
         }
         Ok(())
     }
 
     fn state(&self, slots: &[u32]) -> Result<Vec<ArrayRef>> {
-        Ok(vec![Arc::new(self.lists(slots)?)])
+        let empty = Elements::default();
+        let inline = self.lists_of(slots).map(|list| if list.is_apart() { &empty } else { list });
+        let next: UInt64Array = self.lists_of(slots).map(Elements::head).collect();
+        Ok(vec![Arc::new(self.arrays(inline)?), Arc::new(next)])
     }
 
     fn evaluate(&self, slots: &[u32]) -> Result<ArrayRef> {
         match &self.answer {
-            Answer::Array { .. } => Ok(Arc::new(self.lists(slots)?)),
-            Answer::First => self.picked(slots, false),
-            Answer::Last => self.picked(slots, true),
+            Answer::Array { .. } => Ok(Arc::new(self.arrays(self.lists_of(slots))?)),
+            Answer::First => self.picked(self.lists_of(slots).map(Elements::first)),
+            Answer::Last => self.picked(self.lists_of(slots).map(Elements::last)),
             Answer::Joined(separator) => self.joined(slots, separator),
         }
     }
 
     fn reset(&mut self, slots: &[u32]) {
         for slot in slots {
-            self.heap_bytes -= std::mem::take(&mut self.arrays[*slot as usize]).heap_bytes();
+            self.heap_bytes -= std::mem::take(&mut self.lists[*slot as usize]).heap_bytes();
         }
     }
 
     fn size_bytes(&self) -> usize {
-        self.arrays.capacity() * size_of::<Elements>() + self.heap_bytes
+        self.lists.capacity() * size_of::<Elements>() + self.heap_bytes
+    }
+
+    fn kept_values(&mut self) -> Option<&mut dyn KeptValues> {
+        Some(self)
+    }
+}
+
+impl KeptValues for Collected {
+    fn load_rows(
+        &mut self,
+        slots: &[u32],
+        _args: &[ArrayRef],
+        _keep: Option<&BooleanArray>,
+        stored: &dyn StoredValues,
+    ) -> Result<()> {
+        self.load_results(slots, stored)
+    }
+
+    fn load_partials(&mut self, slots: &[u32], _state: &[ArrayRef], stored: &dyn StoredValues) -> Result<()> {
+        self.load_results(slots, stored)
+    }
+
+    fn load_results(&mut self, slots: &[u32], stored: &dyn StoredValues) -> Result<()> {
+        slots.iter().try_for_each(|slot| self.change(*slot as usize, |list| list.load(*slot, stored)))
+    }
+
+    fn write_changed(&mut self, slots: &[u32], write: &mut WriteValue<'_>) -> Result<()> {
+        slots.iter().try_for_each(|slot| {
+            self.change(*slot as usize, |list| list.write_changed(&mut |number, element| write(*slot, number, element)))
+        })
+    }
+
+    fn any_apart(&self, slots: &[u32]) -> bool {
+        self.lists_of(slots).any(Elements::is_apart)
     }
 }

@@ -1,152 +1,92 @@
 //! DISTINCT: an aggregate that sees every different argument once, with counts so that rows can be taken back.
 //!
 //! A set per group says which rows bring a value that was not there; only those reach the inner aggregate, which
-//! therefore works unchanged. COUNT needs none: the set knows its size. The state is the set alone.
+//! therefore works unchanged. COUNT needs none: the set knows its size. The state is the set alone, and of a group whose
+//! values are apart the set's size and the inner aggregate's state.
 
-use std::marker::PhantomData;
 use std::sync::Arc;
 
-use arrow::array::{
-    ArrayRef, AsArray, BinaryBuilder, BooleanArray, BooleanBufferBuilder, Int64Array, PrimitiveArray, StringArray,
-};
+use arrow::array::{ArrayRef, AsArray, BinaryBuilder, BooleanArray, BooleanBufferBuilder, Int64Array};
 use arrow::datatypes::DataType;
-use arrow::row::{RowConverter, Rows, SortField};
+use arrow::row::{RowConverter, SortField};
 
+use super::distinct_keys::{Encoded, KeyColumns, Texts, Words};
 use super::distinct_set::{Change, DistinctSet, Key, read_entries};
 use super::factory::{Factory, state_field};
-use super::primitive::{Ordered, with_ordered};
-use super::selection::{for_each_row, select, select_kept};
+use super::kept_values::{KeptValues, StoredValues, WriteValue};
+use super::primitive::with_ordered;
+use super::selection::{Selection, for_each_row, select, select_kept};
+use super::varint::{read_count, read_number, write_number};
 use super::{Accumulators, AggregateFactory};
 use crate::{EngineError, Result};
 
-/// COUNT(DISTINCT a [, b ...]).
-pub(super) fn count(arguments: &[DataType]) -> Arc<dyn AggregateFactory> {
-    factory(arguments, DataType::Int64, None, false)
+/// How values are counted.
+#[derive(Debug, Clone, Copy)]
+pub(super) struct Counting {
+    /// NULL is a value like others.
+    pub keep_nulls: bool,
+    /// Rows are only added: that a value is there is all that must be known.
+    pub once: bool,
 }
 
-/// Any other aggregate over different values only; with `keep_nulls` NULL is a value like others.
+/// COUNT(DISTINCT a [, b ...]).
+pub(super) fn count(arguments: &[DataType], counting: Counting) -> Arc<dyn AggregateFactory> {
+    factory(arguments, DataType::Int64, None, counting)
+}
+
+/// Any other aggregate over different values only.
 pub(super) fn over(
     arguments: &[DataType],
     inner: Arc<dyn AggregateFactory>,
-    keep_nulls: bool,
+    counting: Counting,
 ) -> Arc<dyn AggregateFactory> {
-    factory(arguments, inner.output_type(), Some(inner), keep_nulls)
+    factory(arguments, inner.output_type(), Some(inner), counting)
 }
 
 fn factory(
     arguments: &[DataType],
     output: DataType,
     inner: Option<Arc<dyn AggregateFactory>>,
-    keep_nulls: bool,
+    counting: Counting,
 ) -> Arc<dyn AggregateFactory> {
     let arguments = arguments.to_vec();
     Factory::shared(output, vec![state_field("values", DataType::Binary)], move || {
-        let inner = inner.as_ref().map(|inner| inner.create()).transpose()?;
+        let inner = inner.as_ref().map(|inner| Inner::new(inner.as_ref())).transpose()?;
         match arguments.as_slice() {
             // Only the row format has a NULL.
-            _ if keep_nulls => create_encoded(&arguments, inner, keep_nulls),
-            [DataType::Utf8] => Ok(create(Texts, inner)),
+            _ if counting.keep_nulls => create_encoded(&arguments, inner, counting),
+            [DataType::Utf8] => Ok(create(Texts, inner, counting)),
             [one] if one.primitive_width().is_some_and(|width| width <= size_of::<u64>()) => with_ordered!(
                 one,
-                T => Ok(create(Words::<T> { data_type: one.clone(), marker: PhantomData }, inner)),
-                _ => create_encoded(&arguments, inner, false)
+                T => Ok(create(Words::<T>::new(one), inner, counting)),
+                _ => create_encoded(&arguments, inner, counting)
             ),
-            _ => create_encoded(&arguments, inner, false),
+            _ => create_encoded(&arguments, inner, counting),
         }
     })
 }
 
-fn create_encoded(
-    arguments: &[DataType],
-    inner: Option<Box<dyn Accumulators>>,
-    keep_nulls: bool,
-) -> Result<Box<dyn Accumulators>> {
+fn create_encoded(arguments: &[DataType], inner: Option<Inner>, counting: Counting) -> Result<Box<dyn Accumulators>> {
     let fields = arguments.iter().cloned().map(SortField::new).collect();
-    let columns = Encoded(RowConverter::new(fields)?);
-    Ok(Box::new(Distinct { columns, sets: Vec::new(), heap_bytes: 0, inner, keep_nulls }))
+    Ok(create(Encoded(RowConverter::new(fields)?), inner, counting))
 }
 
-fn create<C: KeyColumns>(columns: C, inner: Option<Box<dyn Accumulators>>) -> Box<dyn Accumulators> {
-    Box::new(Distinct { columns, sets: Vec::new(), heap_bytes: 0, inner, keep_nulls: false })
+fn create<C: KeyColumns>(columns: C, inner: Option<Inner>, counting: Counting) -> Box<dyn Accumulators> {
+    Box::new(Distinct { columns, sets: Vec::new(), heap_bytes: 0, inner, counting })
 }
 
-/// How argument columns become keys of a set, and back.
-trait KeyColumns: Send + 'static {
-    type Key: Key;
-    /// The arguments of a batch, made ready for access by row.
-    type Batch;
-
-    fn batch(&self, args: &[ArrayRef]) -> Result<Self::Batch>;
-
-    fn key(batch: &Self::Batch, row: usize) -> <Self::Key as Key>::Ref<'_>;
-
-    fn arrays(&self, keys: &[<Self::Key as Key>::Ref<'_>]) -> Result<Vec<ArrayRef>>;
+/// The aggregate over the different values.
+struct Inner {
+    accumulators: Box<dyn Accumulators>,
+    /// Makes its state a row of bytes.
+    converter: RowConverter,
 }
 
-/// One primitive column of at most 64 bits.
-struct Words<T> {
-    data_type: DataType,
-    marker: PhantomData<fn() -> T>,
-}
-
-impl<T: Ordered> KeyColumns for Words<T> {
-    type Key = u64;
-    type Batch = PrimitiveArray<T>;
-
-    fn batch(&self, args: &[ArrayRef]) -> Result<Self::Batch> {
-        Ok(args[0].as_primitive::<T>().clone())
-    }
-
-    #[inline(always)]
-    fn key(batch: &Self::Batch, row: usize) -> u64 {
-        T::to_word(batch.values()[row])
-    }
-
-    fn arrays(&self, keys: &[u64]) -> Result<Vec<ArrayRef>> {
-        let column = PrimitiveArray::<T>::from_iter_values(keys.iter().map(|key| T::from_word(*key)));
-        Ok(vec![Arc::new(column.with_data_type(self.data_type.clone()))])
-    }
-}
-
-/// One STRING column.
-struct Texts;
-
-impl KeyColumns for Texts {
-    type Key = Box<[u8]>;
-    type Batch = StringArray;
-
-    fn batch(&self, args: &[ArrayRef]) -> Result<Self::Batch> {
-        Ok(args[0].as_string::<i32>().clone())
-    }
-
-    fn key(batch: &Self::Batch, row: usize) -> &[u8] {
-        batch.value(row).as_bytes()
-    }
-
-    fn arrays(&self, keys: &[&[u8]]) -> Result<Vec<ArrayRef>> {
-        let texts: Option<Vec<&str>> = keys.iter().map(|key| std::str::from_utf8(key).ok()).collect();
-        Ok(vec![Arc::new(StringArray::from(texts.ok_or_else(damaged)?))])
-    }
-}
-
-/// Any columns, in row format.
-struct Encoded(RowConverter);
-
-impl KeyColumns for Encoded {
-    type Key = Box<[u8]>;
-    type Batch = Rows;
-
-    fn batch(&self, args: &[ArrayRef]) -> Result<Rows> {
-        Ok(self.0.convert_columns(args)?)
-    }
-
-    fn key(batch: &Rows, row: usize) -> &[u8] {
-        batch.row(row).data()
-    }
-
-    fn arrays(&self, keys: &[&[u8]]) -> Result<Vec<ArrayRef>> {
-        let parser = self.0.parser();
-        Ok(self.0.convert_rows(keys.iter().map(|key| parser.parse(key)))?)
+impl Inner {
+    fn new(factory: &dyn AggregateFactory) -> Result<Self> {
+        let field = |field: &arrow::datatypes::Field| SortField::new(field.data_type().clone());
+        let converter = RowConverter::new(factory.state_fields().iter().map(field).collect())?;
+        Ok(Self { accumulators: factory.create()?, converter })
     }
 }
 
@@ -155,8 +95,8 @@ struct Distinct<C: KeyColumns> {
     sets: Vec<DistinctSet<C::Key>>,
     heap_bytes: usize,
     /// `None` counts.
-    inner: Option<Box<dyn Accumulators>>,
-    keep_nulls: bool,
+    inner: Option<Inner>,
+    counting: Counting,
 }
 
 impl<C: KeyColumns> Distinct<C> {
@@ -171,14 +111,39 @@ impl<C: KeyColumns> Distinct<C> {
     ) -> Result<Option<BooleanArray>> {
         let batch = self.columns.batch(args)?;
         let mut changed = ChangedRows::new(self.inner.is_some().then_some(slots.len()));
-        let selection = if self.keep_nulls { select_kept(keep) } else { select(args, keep) };
-        for_each_row(slots, &selection, |slot, row| {
-            let change = self.sets[slot].add(C::key(&batch, row), delta, &mut self.heap_bytes);
+        for_each_row(slots, &self.selection(args, keep), |slot, row| {
+            let change = self.add(slot, C::key(&batch, row), delta);
             changed.note(row, change);
         });
         Ok(changed.finish())
     }
+
+    #[inline(always)]
+    fn add(&mut self, slot: usize, key: <C::Key as Key>::Ref<'_>, delta: i64) -> Change {
+        let set = &mut self.sets[slot];
+        if self.counting.once && delta > 0 {
+            return set.add_once(key, &mut self.heap_bytes);
+        }
+        set.add(key, delta, &mut self.heap_bytes)
+    }
+
+    fn selection(&self, args: &[ArrayRef], keep: Option<&BooleanArray>) -> Selection {
+        if self.counting.keep_nulls { select_kept(keep) } else { select(args, keep) }
+    }
 }
+
+/// Partial states of groups whose values are apart.
+#[derive(Default)]
+struct Heads<'a> {
+    slots: Vec<u32>,
+    /// The inner aggregate's state.
+    inner: Vec<&'a [u8]>,
+}
+
+/// First byte of a state that lists the values with their counts; an empty set has no bytes at all.
+const INLINE: u8 = 0;
+/// First byte of a state that says how many values are apart.
+const APART: u8 = 1;
 
 /// The rows that the inner aggregate must see.
 struct ChangedRows {
@@ -214,14 +179,14 @@ impl<C: KeyColumns> Accumulators for Distinct<C> {
     fn resize(&mut self, slots: usize) {
         self.sets.resize_with(slots, DistinctSet::default);
         if let Some(inner) = &mut self.inner {
-            inner.resize(slots);
+            inner.accumulators.resize(slots);
         }
     }
 
     fn update(&mut self, slots: &[u32], args: &[ArrayRef], keep: Option<&BooleanArray>) -> Result<()> {
         let appeared = self.apply(slots, args, keep, 1)?;
         match (&mut self.inner, &appeared) {
-            (Some(inner), Some(rows)) => inner.update(slots, args, Some(rows)),
+            (Some(inner), Some(rows)) => inner.accumulators.update(slots, args, Some(rows)),
             _ => Ok(()),
         }
     }
@@ -229,37 +194,68 @@ impl<C: KeyColumns> Accumulators for Distinct<C> {
     fn retract(&mut self, slots: &[u32], args: &[ArrayRef], keep: Option<&BooleanArray>) -> Result<()> {
         let vanished = self.apply(slots, args, keep, -1)?;
         match (&mut self.inner, &vanished) {
-            (Some(inner), Some(rows)) => inner.retract(slots, args, Some(rows)),
+            (Some(inner), Some(rows)) => inner.accumulators.retract(slots, args, Some(rows)),
             _ => Ok(()),
         }
     }
 
     fn merge(&mut self, slots: &[u32], state: &[ArrayRef]) -> Result<()> {
         let (mut appeared, mut vanished) = (Keys::<C>::default(), Keys::<C>::default());
+        let mut heads = Heads::default();
         for (slot, bytes) in slots.iter().zip(state[0].as_binary::<i32>()) {
-            let set = &mut self.sets[*slot as usize];
-            let visit = |key, count| match set.add(key, count, &mut self.heap_bytes) {
+            let visit = |key, count| match self.add(*slot as usize, key, count) {
                 Change::Appeared => appeared.push(*slot, key),
                 Change::Vanished => vanished.push(*slot, key),
                 Change::Stayed => {}
             };
-            read_entries::<C::Key>(bytes.unwrap_or_default(), visit).ok_or_else(damaged)?;
+            match bytes.and_then(|bytes| bytes.split_first()) {
+                None => {}
+                Some((&INLINE, entries)) => read_entries::<C::Key>(entries, visit).ok_or_else(damaged)?,
+                Some((&APART, mut head)) => {
+                    let live = read_number(&mut head).ok_or_else(damaged)?;
+                    self.sets[*slot as usize].restore(live, &mut self.heap_bytes).ok_or_else(damaged)?;
+                    heads.slots.push(*slot);
+                    heads.inner.push(head);
+                }
+                Some(_) => return Err(damaged()),
+            }
         }
-        let Some(inner) = &mut self.inner else { return Ok(()) };
+        let Some(Inner { accumulators, converter }) = &mut self.inner else { return Ok(()) };
+        if !heads.slots.is_empty() {
+            let parser = converter.parser();
+            let columns = converter.convert_rows(heads.inner.iter().map(|row| parser.parse(row)))?;
+            accumulators.merge(&heads.slots, &columns)?;
+        }
         if !appeared.slots.is_empty() {
-            inner.update(&appeared.slots, &self.columns.arrays(&appeared.keys)?, None)?;
+            accumulators.update(&appeared.slots, &self.columns.arrays(&appeared.keys)?, None)?;
         }
         if !vanished.slots.is_empty() {
-            inner.retract(&vanished.slots, &self.columns.arrays(&vanished.keys)?, None)?;
+            accumulators.retract(&vanished.slots, &self.columns.arrays(&vanished.keys)?, None)?;
         }
         Ok(())
     }
 
     fn state(&self, slots: &[u32]) -> Result<Vec<ArrayRef>> {
+        let apart: Vec<u32> = slots.iter().copied().filter(|slot| self.sets[*slot as usize].is_apart()).collect();
+        let inner = match &self.inner {
+            Some(inner) if !apart.is_empty() => {
+                Some(inner.converter.convert_columns(&inner.accumulators.state(&apart)?)?)
+            }
+            _ => None,
+        };
+        let mut inner = inner.iter().flatten();
         let (mut column, mut bytes) = (BinaryBuilder::new(), Vec::new());
         for slot in slots {
+            let set = &self.sets[*slot as usize];
             bytes.clear();
-            self.sets[*slot as usize].write(&mut bytes);
+            if set.is_apart() {
+                bytes.push(APART);
+                write_number(set.len() as u64, &mut bytes);
+                bytes.extend_from_slice(inner.next().as_ref().map_or(&[], |row| row.data()));
+            } else if !set.is_empty() {
+                bytes.push(INLINE);
+                set.write(&mut bytes);
+            }
             column.append_value(&bytes);
         }
         Ok(vec![Arc::new(column.finish())])
@@ -267,7 +263,7 @@ impl<C: KeyColumns> Accumulators for Distinct<C> {
 
     fn evaluate(&self, slots: &[u32]) -> Result<ArrayRef> {
         match &self.inner {
-            Some(inner) => inner.evaluate(slots),
+            Some(inner) => inner.accumulators.evaluate(slots),
             None => {
                 let counts = slots.iter().map(|slot| self.sets[*slot as usize].len() as i64);
                 Ok(Arc::new(Int64Array::from_iter_values(counts)))
@@ -280,13 +276,87 @@ impl<C: KeyColumns> Accumulators for Distinct<C> {
             self.heap_bytes -= std::mem::take(&mut self.sets[*slot as usize]).heap_bytes();
         }
         if let Some(inner) = &mut self.inner {
-            inner.reset(slots);
+            inner.accumulators.reset(slots);
         }
     }
 
     fn size_bytes(&self) -> usize {
         let sets = self.sets.capacity() * size_of::<DistinctSet<C::Key>>() + self.heap_bytes;
-        sets + self.inner.as_ref().map_or(0, |inner| inner.size_bytes())
+        sets + self.inner.as_ref().map_or(0, |inner| inner.accumulators.size_bytes())
+    }
+
+    /// Where the inner aggregate keeps all values itself, there is nothing to gain.
+    fn kept_values(&mut self) -> Option<&mut dyn KeptValues> {
+        let keeps = |inner: &mut Inner| inner.accumulators.kept_values().is_some();
+        if self.inner.as_mut().is_some_and(keeps) { None } else { Some(self) }
+    }
+}
+
+/// Values whose counts are to be read from state.
+#[derive(Default)]
+struct Lookup {
+    keys: Vec<(u32, Vec<u8>)>,
+    /// The entry of each in its slot's set.
+    entries: Vec<usize>,
+}
+
+impl<C: KeyColumns> Distinct<C> {
+    #[inline(always)]
+    fn reserve(&mut self, slot: usize, key: <C::Key as Key>::Ref<'_>, lookup: &mut Lookup) {
+        if let Some(entry) = self.sets[slot].reserve(key, &mut self.heap_bytes) {
+            lookup.keys.push((slot as u32, C::Key::entry_key(key)));
+            lookup.entries.push(entry);
+        }
+    }
+
+    fn read(&mut self, lookup: &Lookup, stored: &dyn StoredValues) -> Result<()> {
+        stored.get_many(&lookup.keys, &mut |number, mut bytes| {
+            let count = read_count(&mut bytes).ok_or_else(damaged)?;
+            self.sets[lookup.keys[number].0 as usize].set_stored(lookup.entries[number], count);
+            Ok(())
+        })
+    }
+}
+
+impl<C: KeyColumns> KeptValues for Distinct<C> {
+    fn load_rows(
+        &mut self,
+        slots: &[u32],
+        args: &[ArrayRef],
+        keep: Option<&BooleanArray>,
+        stored: &dyn StoredValues,
+    ) -> Result<()> {
+        let (batch, mut lookup) = (self.columns.batch(args)?, Lookup::default());
+        for_each_row(slots, &self.selection(args, keep), |slot, row| {
+            self.reserve(slot, C::key(&batch, row), &mut lookup);
+        });
+        self.read(&lookup, stored)
+    }
+
+    fn load_partials(&mut self, slots: &[u32], state: &[ArrayRef], stored: &dyn StoredValues) -> Result<()> {
+        let mut lookup = Lookup::default();
+        for (slot, bytes) in slots.iter().zip(state[0].as_binary::<i32>()) {
+            if let Some((&INLINE, entries)) = bytes.and_then(|bytes| bytes.split_first()) {
+                let visit = |key, _| self.reserve(*slot as usize, key, &mut lookup);
+                read_entries::<C::Key>(entries, visit).ok_or_else(damaged)?;
+            }
+        }
+        self.read(&lookup, stored)
+    }
+
+    /// How many values there are, and what the inner aggregate made of them, is in memory.
+    fn load_results(&mut self, _slots: &[u32], _stored: &dyn StoredValues) -> Result<()> {
+        Ok(())
+    }
+
+    fn write_changed(&mut self, slots: &[u32], write: &mut WriteValue<'_>) -> Result<()> {
+        slots.iter().try_for_each(|slot| {
+            self.sets[*slot as usize].write_changed(&mut self.heap_bytes, &mut |key, count| write(*slot, key, count))
+        })
+    }
+
+    fn any_apart(&self, slots: &[u32]) -> bool {
+        slots.iter().any(|slot| self.sets[*slot as usize].is_apart())
     }
 }
 

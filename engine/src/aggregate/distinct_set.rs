@@ -1,10 +1,15 @@
 //! A set of values with how often each was added, so that values can be taken back; one per group.
 //!
 //! Most groups are small, so a set starts as a short list that is searched in order and gets a hash index when it
-//! grows. Values keep the order in which they first came.
+//! grows. Values keep the order in which they first came. Of a group whose values are apart, the set holds those that were
+//! asked for, and knows which of them differ from state.
 
 use hashbrown::HashTable;
 use xxhash_rust::xxh3::xxh3_64;
+
+use super::kept_values::{INLINE_VALUES_MAX, WriteEntry};
+use super::varint::{read_count, read_number, write_count, write_number};
+use crate::Result;
 
 /// Up to this many values are searched one by one: they share a few cache lines, an index would cost more.
 const UNINDEXED_MAX: usize = 8;
@@ -22,6 +27,8 @@ pub(super) trait Key: Send + 'static {
     fn same(&self, key: Self::Ref<'_>) -> bool;
     fn heap_bytes(&self) -> usize;
     fn write(&self, out: &mut Vec<u8>);
+    /// The value's bytes as the key of an entry of state.
+    fn entry_key(key: Self::Ref<'_>) -> Vec<u8>;
     /// Reads what `write` wrote; `None` where it is damaged.
     fn read<'a>(bytes: &mut &'a [u8]) -> Option<Self::Ref<'a>>;
 }
@@ -56,6 +63,10 @@ impl Key for u64 {
 
     fn write(&self, out: &mut Vec<u8>) {
         out.extend_from_slice(&self.to_le_bytes());
+    }
+
+    fn entry_key(key: u64) -> Vec<u8> {
+        key.to_be_bytes().to_vec()
     }
 
     fn read(bytes: &mut &[u8]) -> Option<u64> {
@@ -95,6 +106,10 @@ impl Key for Box<[u8]> {
         out.extend_from_slice(self);
     }
 
+    fn entry_key(key: &[u8]) -> Vec<u8> {
+        key.to_vec()
+    }
+
     fn read<'a>(bytes: &mut &'a [u8]) -> Option<&'a [u8]> {
         let length = usize::try_from(read_number(bytes)?).ok()?;
         let (head, rest) = bytes.split_at_checked(length)?;
@@ -115,15 +130,43 @@ pub(super) struct DistinctSet<K> {
     /// Values and counts. A count can be zero (dead), or below zero where a value was taken back before it came.
     entries: Vec<(K, i64)>,
     index: Option<Box<HashTable<u32>>>,
-    /// Entries with a count above zero.
+    /// Values with a count above zero, those that are only in state included.
     live: usize,
     /// Entries with a count of zero.
     dead: usize,
+    /// Of a group whose values are apart.
+    apart: Option<Box<Apart>>,
+}
+
+/// What a set knows of its values in state.
+#[derive(Default)]
+struct Apart {
+    /// All of them are among the entries.
+    complete: bool,
+    /// Whether each entry differs from state; shorter than the entries where the others do not.
+    marks: Vec<bool>,
+    /// The entries that do.
+    changed: Vec<u32>,
+}
+
+impl Apart {
+    fn note(&mut self, entry: usize) {
+        if entry >= self.marks.len() {
+            self.marks.resize(entry + 1, false);
+        }
+        if !std::mem::replace(&mut self.marks[entry], true) {
+            self.changed.push(entry as u32);
+        }
+    }
+
+    fn size_bytes(&self) -> usize {
+        size_of::<Self>() + self.marks.capacity() + self.changed.capacity() * size_of::<u32>()
+    }
 }
 
 impl<K> Default for DistinctSet<K> {
     fn default() -> Self {
-        Self { entries: Vec::new(), index: None, live: 0, dead: 0 }
+        Self { entries: Vec::new(), index: None, live: 0, dead: 0, apart: None }
     }
 }
 
@@ -133,12 +176,27 @@ impl<K: Key> DistinctSet<K> {
         self.live
     }
 
+    /// True where there is nothing to keep, counts below zero included.
+    pub(super) fn is_empty(&self) -> bool {
+        self.entries.len() == self.dead && self.apart.is_none()
+    }
+
     /// Adds `delta` to the count of a value, and what memory that takes to `size_bytes`.
     #[inline]
     pub(super) fn add(&mut self, key: K::Ref<'_>, delta: i64, size_bytes: &mut usize) -> Change {
         match self.find(key) {
             Some(entry) => self.change(entry, delta, size_bytes),
             None => self.insert(key, delta, size_bytes),
+        }
+    }
+
+    /// Adds a value that is never taken back: its count stays one.
+    #[inline]
+    pub(super) fn add_once(&mut self, key: K::Ref<'_>, size_bytes: &mut usize) -> Change {
+        match self.find(key) {
+            Some(entry) if self.entries[entry].1 > 0 => Change::Stayed,
+            Some(entry) => self.change(entry, 1, size_bytes),
+            None => self.insert(key, 1, size_bytes),
         }
     }
 
@@ -165,26 +223,42 @@ impl<K: Key> DistinctSet<K> {
             _ => Change::Stayed,
         };
         self.live = self.live + usize::from(change == Change::Appeared) - usize::from(change == Change::Vanished);
-        if self.dead >= DEAD_MIN && self.dead * 2 > self.entries.len() {
-            self.remove_dead(size_bytes);
+        match &self.apart {
+            None => self.remove_many_dead(size_bytes),
+            // The dead are to be deleted from state first.
+            Some(_) => self.note_changed(entry, size_bytes),
         }
         change
+    }
+
+    fn note_changed(&mut self, entry: usize, size_bytes: &mut usize) {
+        if let Some(apart) = &mut self.apart {
+            let before = apart.size_bytes();
+            apart.note(entry);
+            *size_bytes = *size_bytes + apart.size_bytes() - before;
+        }
     }
 
     fn insert(&mut self, key: K::Ref<'_>, delta: i64, size_bytes: &mut usize) -> Change {
         if delta == 0 {
             return Change::Stayed;
         }
-        let before = self.shallow_bytes();
-        let entry = self.entries.len() as u32;
-        self.entries.push((K::own(key), delta));
-        self.index_entry(entry, K::hash(key));
-        *size_bytes = *size_bytes + self.shallow_bytes() - before + self.entries[entry as usize].0.heap_bytes();
+        let entry = self.push(key, delta, size_bytes);
+        self.note_changed(entry, size_bytes);
         if delta < 0 {
             return Change::Stayed;
         }
         self.live += 1;
         Change::Appeared
+    }
+
+    fn push(&mut self, key: K::Ref<'_>, count: i64, size_bytes: &mut usize) -> usize {
+        let before = self.shallow_bytes();
+        let entry = self.entries.len();
+        self.entries.push((K::own(key), count));
+        self.index_entry(entry as u32, K::hash(key));
+        *size_bytes = *size_bytes + self.shallow_bytes() - before + self.entries[entry].0.heap_bytes();
+        entry
     }
 
     fn index_entry(&mut self, entry: u32, hash: u64) {
@@ -205,7 +279,10 @@ impl<K: Key> DistinctSet<K> {
         }
     }
 
-    fn remove_dead(&mut self, size_bytes: &mut usize) {
+    fn remove_many_dead(&mut self, size_bytes: &mut usize) {
+        if self.dead < DEAD_MIN || self.dead * 2 <= self.entries.len() {
+            return;
+        }
         let before = self.heap_bytes();
         self.entries.retain(|(_, count)| *count != 0);
         self.entries.shrink_to_fit();
@@ -221,7 +298,8 @@ impl<K: Key> DistinctSet<K> {
     /// Memory of the lists, in bytes, without what values hold themselves.
     fn shallow_bytes(&self) -> usize {
         let index = |index: &HashTable<u32>| size_of::<HashTable<u32>>() + index.allocation_size();
-        self.entries.capacity() * size_of::<(K, i64)>() + self.index.as_deref().map_or(0, index)
+        let apart = self.apart.as_deref().map_or(0, Apart::size_bytes);
+        self.entries.capacity() * size_of::<(K, i64)>() + self.index.as_deref().map_or(0, index) + apart
     }
 
     /// All memory held, in bytes; walks over the values.
@@ -233,8 +311,67 @@ impl<K: Key> DistinctSet<K> {
     pub(super) fn write(&self, out: &mut Vec<u8>) {
         for (key, count) in self.entries.iter().filter(|(_, count)| *count != 0) {
             key.write(out);
-            write_number(zigzag(*count), out);
+            write_count(*count, out);
         }
+    }
+}
+
+/// The values of a large group: an entry of state each.
+impl<K: Key> DistinctSet<K> {
+    pub(super) fn is_apart(&self) -> bool {
+        self.apart.is_some()
+    }
+
+    /// Makes an empty set stand for so many values that are in state; `None` where it is not empty.
+    pub(super) fn restore(&mut self, live: u64, size_bytes: &mut usize) -> Option<()> {
+        if !self.entries.is_empty() || self.apart.is_some() {
+            return None;
+        }
+        self.live = usize::try_from(live).ok()?;
+        self.apart = Some(Box::default());
+        *size_bytes += size_of::<Apart>();
+        Some(())
+    }
+
+    /// Takes in a value that only state may know, as absent until [`Self::set_stored`] says otherwise; its entry. `None`
+    /// where memory knows.
+    pub(super) fn reserve(&mut self, key: K::Ref<'_>, size_bytes: &mut usize) -> Option<usize> {
+        let incomplete = self.apart.as_ref().is_some_and(|apart| !apart.complete);
+        if !incomplete || self.find(key).is_some() {
+            return None;
+        }
+        self.dead += 1;
+        Some(self.push(key, 0, size_bytes))
+    }
+
+    /// The count that state has for an entry.
+    pub(super) fn set_stored(&mut self, entry: usize, count: i64) {
+        debug_assert_eq!(self.entries[entry].1, 0, "only what was reserved is read");
+        self.dead -= usize::from(count != 0);
+        self.entries[entry].1 = count;
+    }
+
+    /// Hands over the values that differ from state with their counts, if the set is large.
+    pub(super) fn write_changed(&mut self, size_bytes: &mut usize, write: &mut WriteEntry<'_>) -> Result<()> {
+        if self.apart.is_none() && self.entries.len() - self.dead <= INLINE_VALUES_MAX {
+            return Ok(());
+        }
+        let before = self.shallow_bytes();
+        let apart = self.apart.get_or_insert_with(|| {
+            let marks = vec![true; self.entries.len()];
+            Box::new(Apart { complete: true, marks, changed: (0..self.entries.len() as u32).collect() })
+        });
+        let mut bytes = Vec::new();
+        for entry in std::mem::take(&mut apart.changed) {
+            let (key, count) = &self.entries[entry as usize];
+            bytes.clear();
+            write_count(*count, &mut bytes);
+            write(&K::entry_key(key.borrow()), (*count != 0).then_some(bytes.as_slice()))?;
+        }
+        apart.marks = Vec::new();
+        *size_bytes = *size_bytes + self.shallow_bytes() - before;
+        self.remove_many_dead(size_bytes);
+        Ok(())
     }
 }
 
@@ -242,39 +379,9 @@ impl<K: Key> DistinctSet<K> {
 pub(super) fn read_entries<'a, K: Key>(mut bytes: &'a [u8], mut visit: impl FnMut(K::Ref<'a>, i64)) -> Option<()> {
     while !bytes.is_empty() {
         let key = K::read(&mut bytes)?;
-        visit(key, unzigzag(read_number(&mut bytes)?));
+        visit(key, read_count(&mut bytes)?);
     }
     Some(())
-}
-
-fn zigzag(value: i64) -> u64 {
-    (value << 1 ^ value >> 63) as u64
-}
-
-fn unzigzag(value: u64) -> i64 {
-    (value >> 1) as i64 ^ -((value & 1) as i64)
-}
-
-/// Seven bits per byte, lowest first; the high bit says that more follow.
-pub(super) fn write_number(mut value: u64, out: &mut Vec<u8>) {
-    while value >= 0x80 {
-        out.push(value as u8 | 0x80);
-        value >>= 7;
-    }
-    out.push(value as u8);
-}
-
-pub(super) fn read_number(bytes: &mut &[u8]) -> Option<u64> {
-    let mut value = 0;
-    for shift in (0..u64::BITS).step_by(7) {
-        let (byte, rest) = bytes.split_first()?;
-        *bytes = rest;
-        value |= u64::from(byte & 0x7f) << shift;
-        if byte & 0x80 == 0 {
-            return Some(value);
-        }
-    }
-    None
 }
 
 #[cfg(test)]
@@ -310,17 +417,5 @@ mod tests {
             twin.retain(|_, count| *count != 0);
             assert_eq!(read, twin);
         }
-    }
-
-    #[test]
-    fn numbers_come_back_as_they_were_written() {
-        for value in [0, 1, -1, 63, 64, -65, 1 << 40, i64::MAX, i64::MIN] {
-            let mut bytes = Vec::new();
-            write_number(zigzag(value), &mut bytes);
-            let mut rest = bytes.as_slice();
-            assert_eq!(read_number(&mut rest).map(unzigzag), Some(value));
-            assert!(rest.is_empty());
-        }
-        assert_eq!(read_number(&mut &[0x80u8; 3][..]), None);
     }
 }

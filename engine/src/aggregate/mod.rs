@@ -8,14 +8,18 @@ mod catalogue;
 mod collect;
 mod count;
 mod distinct;
+mod distinct_keys;
 mod distinct_set;
+mod elements;
 mod exact;
 mod extreme;
 mod factory;
 mod float;
+mod kept_values;
 mod logical;
 mod moments;
 mod multiset;
+mod ordered_set;
 mod pick;
 mod primitive;
 mod quantile;
@@ -26,6 +30,7 @@ mod sketch_count;
 mod sum;
 mod text;
 mod values;
+mod varint;
 mod wide;
 
 use std::sync::Arc;
@@ -34,6 +39,7 @@ use arrow::array::{ArrayRef, BooleanArray};
 use arrow::datatypes::{DataType, Field};
 
 pub use self::catalogue::{AggregateDoc, names};
+pub use self::kept_values::{KeptValues, StoredValues, WriteValue};
 pub use self::resolve::{resolve, resolve_over_updates};
 pub use self::set::AggregateSet;
 use crate::{EngineError, Result};
@@ -65,6 +71,11 @@ pub trait Accumulators: Send {
 
     /// Memory held, in bytes.
     fn size_bytes(&self) -> usize;
+
+    /// Where the aggregate can keep the values of large groups in state, an entry each.
+    fn kept_values(&mut self) -> Option<&mut dyn KeptValues> {
+        None
+    }
 }
 
 /// One aggregate call of a plan: makes its accumulators.

@@ -1,26 +1,25 @@
 //! Aggregates that take rows back by keeping every value of a group with its count, in order: MIN and MAX, BOOL_AND and
 //! BOOL_OR, FIRST_VALUE and LAST_VALUE by time, exact percentiles, bitwise functions.
 //!
-//! Costs a logarithm of the group's different values per row, and their memory. A count may be below zero in a partial
-//! state whose additions are in another partial; such a value is as good as absent until they meet.
+//! Costs a logarithm of the group's different values per row, and their memory, which for the extremes is only that of the
+//! values in use where groups are kept apart. A count may be below zero in a partial state whose additions are in
+//! another partial; such a value is as good as absent until they meet.
 
-use std::collections::BTreeMap;
 use std::sync::Arc;
 
 use arrow::array::{Array, ArrayRef, AsArray, BinaryBuilder, BooleanArray, Float64Array, Int64Array, UInt32Array};
-use arrow::compute::{cast, take};
+use arrow::compute::{SortOptions, cast, take};
 use arrow::datatypes::{DataType, Float32Type, Float64Type, Int64Type, UInt64Type};
 use arrow::row::{RowConverter, Rows, SortField};
 
 use super::factory::{Factory, state_field};
+use super::kept_values::{KeptValues, StoredValues, WriteValue};
+use super::ordered_set::OrderedSet;
 use super::primitive::Ordered;
 use super::quantile::{interpolate, position};
 use super::selection::{for_each_row, select};
 use super::{Accumulators, AggregateFactory};
 use crate::{EngineError, Result};
-
-/// What an entry costs beyond its bytes: the pointers and counts of a tree's node, about.
-const ENTRY_BYTES: usize = 48;
 
 /// What is asked of a group's values.
 #[derive(Debug, Clone, Copy, PartialEq)]
@@ -43,17 +42,17 @@ pub(super) fn factory(argument: &DataType, answer: Answer, timed: bool) -> Arc<d
     };
     let columns = if timed { vec![DataType::Int64, value] } else { vec![value] };
     Factory::shared(output, vec![state_field("counted", DataType::Binary)], move || {
-        let fields = columns.iter().cloned().map(SortField::new).collect();
-        let converter = RowConverter::new(fields)?;
+        // Backwards where the last value is asked for, so that it is the first one of the set.
+        let order = SortOptions::new(answer == Answer::Greatest, true);
+        let field = |column: &DataType| SortField::new_with_options(column.clone(), order);
+        let converter = RowConverter::new(columns.iter().map(field).collect())?;
         Ok(Box::new(Multisets { sets: Vec::new(), heap_bytes: 0, converter, columns: columns.clone(), answer }))
     })
 }
 
-/// Values in row format with their counts, none of which is zero.
-type Counts = BTreeMap<Box<[u8]>, i64>;
-
+/// Values in row format with their counts.
 struct Multisets {
-    sets: Vec<Counts>,
+    sets: Vec<OrderedSet>,
     heap_bytes: usize,
     converter: RowConverter,
     /// The time if there is one, then the value.
@@ -62,23 +61,11 @@ struct Multisets {
 }
 
 impl Multisets {
-    fn count(&mut self, slot: usize, value: &[u8], delta: i64) {
-        let set = &mut self.sets[slot];
-        let Some(count) = set.get_mut(value) else {
-            set.insert(value.into(), delta);
-            self.heap_bytes += value.len() + ENTRY_BYTES;
-            return;
-        };
-        *count += delta;
-        if *count == 0 {
-            set.remove(value);
-            self.heap_bytes -= value.len() + ENTRY_BYTES;
-        }
-    }
-
     fn apply(&mut self, slots: &[u32], args: &[ArrayRef], keep: Option<&BooleanArray>, delta: i64) -> Result<()> {
         let rows = self.rows(args)?;
-        for_each_row(slots, &select(args, keep), |slot, row| self.count(slot, rows.row(row).data(), delta));
+        for_each_row(slots, &select(args, keep), |slot, row| {
+            self.sets[slot].add(rows.row(row).data(), delta, &mut self.heap_bytes);
+        });
         Ok(())
     }
 
@@ -101,13 +88,10 @@ impl Multisets {
         Ok(columns.pop().expect("there is a value"))
     }
 
-    /// One value per slot, NULL where there is none.
-    fn extremes(&self, slots: &[u32], greatest: bool) -> Result<ArrayRef> {
-        let found = slots.iter().map(|slot| {
-            let mut present = present(&self.sets[*slot as usize]);
-            if greatest { present.next_back() } else { present.next() }.map(|(value, _)| value)
-        });
-        let found: Vec<Option<&[u8]>> = found.collect();
+    /// The first value of each slot, NULL where there is none.
+    fn extremes(&self, slots: &[u32]) -> Result<ArrayRef> {
+        let first = |slot: &u32| self.sets[*slot as usize].present().next().map(|(value, _)| value);
+        let found: Vec<Option<&[u8]>> = slots.iter().map(first).collect();
         let values = self.values(found.iter().flatten().copied())?;
         let mut next = 0..;
         let places = found.iter().map(|value| value.and_then(|_| next.next()));
@@ -119,8 +103,8 @@ impl Multisets {
         Ok(Arc::new(slots.iter().map(result).collect::<Result<Float64Array>>()?))
     }
 
-    fn quantile(&self, set: &Counts, fraction: f64) -> Result<Option<f64>> {
-        let count: u64 = present(set).map(|(_, count)| count).sum();
+    fn quantile(&self, set: &OrderedSet, fraction: f64) -> Result<Option<f64>> {
+        let count: u64 = set.present().map(|(_, count)| count).sum();
         if count == 0 {
             return Ok(None);
         }
@@ -137,10 +121,10 @@ impl Multisets {
         from_words(words, self.value_type())
     }
 
-    fn folded(&self, set: &Counts) -> Result<Option<i64>> {
-        let counted = present(set).filter(|(_, count)| self.answer != Answer::BitXor || count % 2 == 1);
+    fn folded(&self, set: &OrderedSet) -> Result<Option<i64>> {
+        let counted = set.present().filter(|(_, count)| self.answer != Answer::BitXor || count % 2 == 1);
         let values = to_words(&self.values(counted.map(|(value, _)| value))?)?;
-        if present(set).next().is_none() {
+        if set.present().next().is_none() {
             return Ok(None);
         }
         let words = values.as_primitive::<Int64Type>().values().iter().copied();
@@ -183,15 +167,10 @@ fn canonical(values: &ArrayRef) -> ArrayRef {
     }
 }
 
-/// The values that a group has, in order, with their counts.
-fn present(set: &Counts) -> impl DoubleEndedIterator<Item = (&[u8], u64)> {
-    set.iter().filter(|(_, count)| **count > 0).map(|(value, count)| (value.as_ref(), *count as u64))
-}
-
 /// The value at a rank from 0; the rank must be below the number of values.
-fn at_rank(set: &Counts, rank: u64) -> &[u8] {
+fn at_rank(set: &OrderedSet, rank: u64) -> &[u8] {
     let mut passed = 0;
-    let found = present(set).find(|(_, count)| {
+    let found = set.present().find(|(_, count)| {
         passed += count;
         passed > rank
     });
@@ -200,7 +179,7 @@ fn at_rank(set: &Counts, rank: u64) -> &[u8] {
 
 impl Accumulators for Multisets {
     fn resize(&mut self, slots: usize) {
-        self.sets.resize_with(slots, Counts::default);
+        self.sets.resize_with(slots, OrderedSet::default);
     }
 
     fn update(&mut self, slots: &[u32], args: &[ArrayRef], keep: Option<&BooleanArray>) -> Result<()> {
@@ -212,11 +191,19 @@ impl Accumulators for Multisets {
     }
 
     fn merge(&mut self, slots: &[u32], state: &[ArrayRef]) -> Result<()> {
-        for (slot, mut bytes) in slots.iter().zip(state[0].as_binary::<i32>().iter().map(Option::unwrap_or_default)) {
-            while !bytes.is_empty() {
-                let (value, count, rest) = split_entry(bytes).ok_or_else(damaged)?;
-                self.count(*slot as usize, value, count);
-                bytes = rest;
+        for (slot, bytes) in slots.iter().zip(state[0].as_binary::<i32>()) {
+            let set = &mut self.sets[*slot as usize];
+            match bytes.and_then(|bytes| bytes.split_first()) {
+                None => {}
+                Some((&INLINE, entries)) => for_each_entry(entries, |value, count| {
+                    set.add(value, count, &mut self.heap_bytes);
+                })?,
+                Some((&APART, head)) => {
+                    let head = if head.is_empty() { None } else { Some(split_entry(head).ok_or_else(damaged)?) };
+                    let head = head.map(|(value, count, _)| (value, count));
+                    set.restore(head, &mut self.heap_bytes).ok_or_else(damaged)?;
+                }
+                Some(_) => return Err(damaged()),
             }
         }
         Ok(())
@@ -225,11 +212,14 @@ impl Accumulators for Multisets {
     fn state(&self, slots: &[u32]) -> Result<Vec<ArrayRef>> {
         let (mut column, mut bytes) = (BinaryBuilder::new(), Vec::new());
         for slot in slots {
+            let set = &self.sets[*slot as usize];
             bytes.clear();
-            for (value, count) in &self.sets[*slot as usize] {
-                bytes.extend((value.len() as u32).to_le_bytes());
-                bytes.extend(count.to_le_bytes());
-                bytes.extend_from_slice(value);
+            if set.is_apart() {
+                bytes.push(APART);
+                set.head().into_iter().for_each(|entry| write_entry(entry, &mut bytes));
+            } else if set.counts().next().is_some() {
+                bytes.push(INLINE);
+                set.counts().for_each(|entry| write_entry(entry, &mut bytes));
             }
             column.append_value(&bytes);
         }
@@ -238,8 +228,7 @@ impl Accumulators for Multisets {
 
     fn evaluate(&self, slots: &[u32]) -> Result<ArrayRef> {
         match self.answer {
-            Answer::Least => self.extremes(slots, false),
-            Answer::Greatest => self.extremes(slots, true),
+            Answer::Least | Answer::Greatest => self.extremes(slots),
             Answer::Quantile(fraction) => self.quantiles(slots, fraction),
             Answer::BitAnd | Answer::BitOr | Answer::BitXor => self.bits(slots),
         }
@@ -247,14 +236,101 @@ impl Accumulators for Multisets {
 
     fn reset(&mut self, slots: &[u32]) {
         for slot in slots {
-            let set = std::mem::take(&mut self.sets[*slot as usize]);
-            self.heap_bytes -= set.keys().map(|value| value.len() + ENTRY_BYTES).sum::<usize>();
+            self.heap_bytes -= std::mem::take(&mut self.sets[*slot as usize]).heap_bytes();
         }
     }
 
     fn size_bytes(&self) -> usize {
-        self.sets.capacity() * size_of::<Counts>() + self.heap_bytes
+        self.sets.capacity() * size_of::<OrderedSet>() + self.heap_bytes
     }
+
+    fn kept_values(&mut self) -> Option<&mut dyn KeptValues> {
+        Some(self)
+    }
+}
+
+impl Multisets {
+    /// Reads the counts of those of these values that only state knows.
+    fn load<'a>(&mut self, values: impl Iterator<Item = (usize, &'a [u8])>, stored: &dyn StoredValues) -> Result<()> {
+        let mut keys = Vec::new();
+        for (slot, value) in values {
+            if self.sets[slot].reserve(value, &mut self.heap_bytes) {
+                keys.push((slot as u32, value.to_vec()));
+            }
+        }
+        stored.get_many(&keys, &mut |number, count| {
+            let (slot, value) = &keys[number];
+            self.sets[*slot as usize].set_stored(value, count, &mut self.heap_bytes)
+        })
+    }
+}
+
+impl KeptValues for Multisets {
+    fn load_rows(
+        &mut self,
+        slots: &[u32],
+        args: &[ArrayRef],
+        keep: Option<&BooleanArray>,
+        stored: &dyn StoredValues,
+    ) -> Result<()> {
+        let rows = self.rows(args)?;
+        let mut selected = Vec::with_capacity(slots.len());
+        for_each_row(slots, &select(args, keep), |slot, row| selected.push((slot, row)));
+        self.load(selected.into_iter().map(|(slot, row)| (slot, rows.row(row).data())), stored)
+    }
+
+    fn load_partials(&mut self, slots: &[u32], state: &[ArrayRef], stored: &dyn StoredValues) -> Result<()> {
+        let mut values = Vec::new();
+        for (slot, bytes) in slots.iter().zip(state[0].as_binary::<i32>()) {
+            if let Some((&INLINE, entries)) = bytes.and_then(|bytes| bytes.split_first()) {
+                for_each_entry(entries, |value, _| values.push((*slot as usize, value)))?;
+            }
+        }
+        self.load(values.into_iter(), stored)
+    }
+
+    /// The extremes need their value only, all other results all values.
+    fn load_results(&mut self, slots: &[u32], stored: &dyn StoredValues) -> Result<()> {
+        let extreme = matches!(self.answer, Answer::Least | Answer::Greatest);
+        slots.iter().try_for_each(|slot| {
+            let set = &mut self.sets[*slot as usize];
+            match extreme {
+                true => set.load_first(*slot, stored, &mut self.heap_bytes),
+                false => set.load_all(*slot, stored, &mut self.heap_bytes),
+            }
+        })
+    }
+
+    fn write_changed(&mut self, slots: &[u32], write: &mut WriteValue<'_>) -> Result<()> {
+        slots.iter().try_for_each(|slot| {
+            let set = &mut self.sets[*slot as usize];
+            set.write_changed(&mut self.heap_bytes, &mut |value, count| write(*slot, value, count))
+        })
+    }
+
+    fn any_apart(&self, slots: &[u32]) -> bool {
+        slots.iter().any(|slot| self.sets[*slot as usize].is_apart())
+    }
+}
+
+/// First byte of a state that lists the values with their counts; an empty set has no bytes at all.
+const INLINE: u8 = 0;
+/// First byte of the state of values that are apart; the first of them follows if it is known.
+const APART: u8 = 1;
+
+fn write_entry((value, count): (&[u8], i64), out: &mut Vec<u8>) {
+    out.extend((value.len() as u32).to_le_bytes());
+    out.extend(count.to_le_bytes());
+    out.extend_from_slice(value);
+}
+
+fn for_each_entry<'a>(mut bytes: &'a [u8], mut visit: impl FnMut(&'a [u8], i64)) -> Result<()> {
+    while !bytes.is_empty() {
+        let (value, count, rest) = split_entry(bytes).ok_or_else(damaged)?;
+        visit(value, count);
+        bytes = rest;
+    }
+    Ok(())
 }
 
 /// The first value of a state with its count, and what stands behind it.

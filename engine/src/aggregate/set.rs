@@ -3,13 +3,14 @@
 //! The set picks argument and filter columns out of input batches, and turns slots into state columns or row bytes
 //! and back. It does not know keys, windows or time: the operator maps those to slots.
 
+use std::ops::Range;
 use std::sync::Arc;
 
 use arrow::array::{ArrayRef, AsArray, BooleanArray, RecordBatch};
 use arrow::datatypes::Field;
 use arrow::row::{RowConverter, Rows, SortField};
 
-use super::{Accumulators, AggregateCall};
+use super::{Accumulators, AggregateCall, KeptValues, StoredValues};
 use crate::{EngineError, Result};
 
 /// The accumulators of several aggregate calls over the same slots.
@@ -141,6 +142,17 @@ impl AggregateSet {
         self.members.iter_mut().for_each(|member| member.accumulators.reset(slots));
     }
 
+    /// The calls that can keep the values of large groups apart.
+    pub fn kept_calls(&mut self) -> impl Iterator<Item = KeptCall<'_>> {
+        let mut first = 0;
+        self.members.iter_mut().enumerate().filter_map(move |(number, member)| {
+            let state = first..first + member.width;
+            first = state.end;
+            let values = member.accumulators.kept_values()?;
+            Some(KeptCall { number, args: &member.args, filter: member.filter, state, values })
+        })
+    }
+
     /// Memory held by the accumulators, in bytes.
     pub fn size_bytes(&self) -> usize {
         self.members.iter().map(|member| member.accumulators.size_bytes()).sum()
@@ -160,6 +172,30 @@ impl AggregateSet {
     }
 }
 
+/// A call that can keep the values of large groups apart.
+pub struct KeptCall<'a> {
+    /// Among all calls.
+    pub number: usize,
+    args: &'a [usize],
+    filter: Option<usize>,
+    /// Its columns among those of the state.
+    state: Range<usize>,
+    pub values: &'a mut dyn KeptValues,
+}
+
+impl KeptCall<'_> {
+    /// Reads what the rows of `batch` (the operator's input) need, row i of which is for slot `slots[i]`.
+    pub fn load_rows(&mut self, slots: &[u32], batch: &RecordBatch, stored: &dyn StoredValues) -> Result<()> {
+        let (args, keep) = arguments(batch, self.args, self.filter)?;
+        self.values.load_rows(slots, &args, keep, stored)
+    }
+
+    /// Reads what merging these state columns of all calls needs.
+    pub fn load_partials(&mut self, slots: &[u32], columns: &[ArrayRef], stored: &dyn StoredValues) -> Result<()> {
+        self.values.load_partials(slots, &columns[self.state.clone()], stored)
+    }
+}
+
 impl Member {
     fn new(call: &AggregateCall) -> Result<Self> {
         Ok(Self {
@@ -171,13 +207,22 @@ impl Member {
     }
 
     fn apply(&mut self, slots: &[u32], batch: &RecordBatch, direction: Direction) -> Result<()> {
-        let args: Vec<ArrayRef> = self.args.iter().map(|index| Arc::clone(batch.column(*index))).collect();
-        let keep = self.filter.map(|index| filter_column(batch, index)).transpose()?;
+        let (args, keep) = arguments(batch, &self.args, self.filter)?;
         match direction {
             Direction::Add => self.accumulators.update(slots, &args, keep),
             Direction::TakeBack => self.accumulators.retract(slots, &args, keep),
         }
     }
+}
+
+/// The argument columns of a call, and those rows that it is for.
+fn arguments<'a>(
+    batch: &'a RecordBatch,
+    args: &[usize],
+    filter: Option<usize>,
+) -> Result<(Vec<ArrayRef>, Option<&'a BooleanArray>)> {
+    let columns = args.iter().map(|index| Arc::clone(batch.column(*index))).collect();
+    Ok((columns, filter.map(|index| filter_column(batch, index)).transpose()?))
 }
 
 fn filter_column(batch: &RecordBatch, index: usize) -> Result<&BooleanArray> {

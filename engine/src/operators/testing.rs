@@ -1,6 +1,7 @@
 //! A small world for operator tests: instances over in-memory state that can be restarted and rescaled at will.
 
 use std::collections::VecDeque;
+use std::sync::atomic::{AtomicUsize, Ordering};
 use std::sync::{Arc, Mutex};
 
 use arrow::array::{RecordBatch, UInt32Array};
@@ -25,6 +26,8 @@ struct TestState {
     entries: Arc<Mutex<MemoryState>>,
     note: Arc<Mutex<Option<Vec<u8>>>>,
     restored: Vec<Vec<u8>>,
+    /// Entries put or deleted one by one.
+    writes: Arc<AtomicUsize>,
 }
 
 impl KeyedState for TestState {
@@ -33,10 +36,12 @@ impl KeyedState for TestState {
     }
 
     fn put(&mut self, group: KeyGroup, key: &[u8], value: &[u8]) -> Result<()> {
+        self.writes.fetch_add(1, Ordering::Relaxed);
         self.entries.lock().unwrap().put(group, key, value)
     }
 
     fn delete(&mut self, group: KeyGroup, key: &[u8]) -> Result<()> {
+        self.writes.fetch_add(1, Ordering::Relaxed);
         self.entries.lock().unwrap().delete(group, key)
     }
 
@@ -44,8 +49,8 @@ impl KeyedState for TestState {
         self.entries.lock().unwrap().delete_prefix(group, prefix)
     }
 
-    fn scan(&self, group: KeyGroup, prefix: &[u8], visit: &mut Visit<'_>) -> Result<()> {
-        self.entries.lock().unwrap().scan(group, prefix, visit)
+    fn scan_from(&self, group: KeyGroup, prefix: &[u8], from: &[u8], visit: &mut Visit<'_>) -> Result<()> {
+        self.entries.lock().unwrap().scan_from(group, prefix, from, visit)
     }
 
     fn set_note(&mut self, note: Vec<u8>) {
@@ -202,6 +207,11 @@ impl<'a> World<'a> {
     /// Rows left in state over all instances.
     pub fn state_entries(&self) -> usize {
         self.instances.iter().map(|instance| instance.state.entries.lock().unwrap().len()).sum()
+    }
+
+    /// Entries that the present instances have put or deleted.
+    pub fn state_writes(&self) -> usize {
+        self.instances.iter().map(|instance| instance.state.writes.load(Ordering::Relaxed)).sum()
     }
 
     pub fn spilled_total(&self) -> u64 {

@@ -28,13 +28,15 @@ impl MemoryState {
         self.entries.is_empty()
     }
 
+    /// From a key on, which does not lie before the prefix.
     fn keys_with_prefix(
         &self,
         group: KeyGroup,
         prefix: &[u8],
+        from: &[u8],
     ) -> impl Iterator<Item = (&(KeyGroup, Vec<u8>), &Vec<u8>)> {
         let prefix = prefix.to_vec();
-        let from = (group, prefix.clone());
+        let from = (group, from.to_vec());
         self.entries.range(from..).take_while(move |((g, key), _)| *g == group && key.starts_with(&prefix))
     }
 }
@@ -55,15 +57,15 @@ impl KeyedState for MemoryState {
     }
 
     fn delete_prefix(&mut self, group: KeyGroup, prefix: &[u8]) -> Result<()> {
-        let doomed: Vec<_> = self.keys_with_prefix(group, prefix).map(|(key, _)| key.clone()).collect();
+        let doomed: Vec<_> = self.keys_with_prefix(group, prefix, prefix).map(|(key, _)| key.clone()).collect();
         for key in doomed {
             self.entries.remove(&key);
         }
         Ok(())
     }
 
-    fn scan(&self, group: KeyGroup, prefix: &[u8], visit: &mut Visit<'_>) -> Result<()> {
-        for ((_, key), value) in self.keys_with_prefix(group, prefix) {
+    fn scan_from(&self, group: KeyGroup, prefix: &[u8], from: &[u8], visit: &mut Visit<'_>) -> Result<()> {
+        for ((_, key), value) in self.keys_with_prefix(group, prefix, from) {
             if !visit(key, value)? {
                 break;
             }

@@ -55,7 +55,12 @@ pub trait KeyedState: Send {
     fn delete_prefix(&mut self, group: KeyGroup, prefix: &[u8]) -> Result<()>;
 
     /// Calls `visit` for every entry of `group` whose key starts with `prefix`, in key order, until it returns false.
-    fn scan(&self, group: KeyGroup, prefix: &[u8], visit: &mut Visit<'_>) -> Result<()>;
+    fn scan(&self, group: KeyGroup, prefix: &[u8], visit: &mut Visit<'_>) -> Result<()> {
+        self.scan_from(group, prefix, prefix, visit)
+    }
+
+    /// The same from a key on, which must not lie before the prefix.
+    fn scan_from(&self, group: KeyGroup, prefix: &[u8], from: &[u8], visit: &mut Visit<'_>) -> Result<()>;
 
     /// Replaces the small note that this instance keeps beside its keyed entries (clocks, lists of live slices).
     /// An instance that never sets one keeps the notes that it was restored with.

@@ -54,8 +54,17 @@ impl Resident {
     }
 
     /// Entries whose stored key starts with `prefix`, in order.
-    pub fn with_prefix(&self, prefix: &[u8]) -> impl Iterator<Item = (&Vec<u8>, &Vec<u8>)> {
-        let from = (Bound::Included(prefix), Bound::Unbounded);
+    pub fn with_prefix<'a>(&'a self, prefix: &'a [u8]) -> impl Iterator<Item = (&'a Vec<u8>, &'a Vec<u8>)> {
+        self.with_prefix_from(prefix, prefix)
+    }
+
+    /// The same from a stored key on, which must not lie before the prefix.
+    pub fn with_prefix_from<'a>(
+        &'a self,
+        prefix: &'a [u8],
+        from: &[u8],
+    ) -> impl Iterator<Item = (&'a Vec<u8>, &'a Vec<u8>)> {
+        let from = (Bound::Included(from), Bound::Unbounded);
         self.entries.range::<[u8], _>(from).take_while(move |(key, _)| key.starts_with(prefix))
     }
 

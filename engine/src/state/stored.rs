@@ -52,18 +52,19 @@ impl StoredState {
         Err(EngineError::Internal { place: id.uid.clone(), reason })
     }
 
-    /// Positioned at the first entry with the stored prefix, and bounded to that prefix.
-    fn iterate<'a>(&self, db: &'a DB, prefix: &[u8]) -> DBRawIterator<'a> {
+    /// Positioned at the first entry from a stored key on, and bounded to a stored prefix.
+    fn iterate<'a>(&self, db: &'a DB, prefix: &[u8], from: &[u8]) -> DBRawIterator<'a> {
+        debug_assert!(from >= prefix, "a scan begins within its prefix");
         let mut options = ReadOptions::default();
         options.set_iterate_upper_bound(after_prefix(prefix));
         let mut entries = db.raw_iterator_opt(options);
-        entries.seek(prefix);
+        entries.seek(from);
         entries
     }
 
     fn delete_stored_prefix(&self, db: &DB, prefix: &[u8]) -> Result<()> {
         let mut batch = WriteBatch::default();
-        let mut entries = self.iterate(db, prefix);
+        let mut entries = self.iterate(db, prefix, prefix);
         while let Some(key) = entries.key() {
             if batch.len() == SINGLE_DELETES_MAX {
                 batch.clear();
@@ -77,8 +78,8 @@ impl StoredState {
         if batch.is_empty() { Ok(()) } else { self.write_batch(db, batch) }
     }
 
-    fn scan_stored(&self, db: &DB, prefix: &[u8], visit: &mut Visit<'_>) -> Result<()> {
-        let mut entries = self.iterate(db, prefix);
+    fn scan_stored(&self, db: &DB, prefix: &[u8], from: &[u8], visit: &mut Visit<'_>) -> Result<()> {
+        let mut entries = self.iterate(db, prefix, from);
         while let Some((key, value)) = entries.item() {
             debug_assert_eq!(key[..GROUP_BYTES], prefix[..GROUP_BYTES], "a scan stays in its group");
             if !visit(&key[GROUP_BYTES..], value)? {
@@ -163,14 +164,14 @@ impl KeyedState for StoredState {
         })
     }
 
-    fn scan(&self, group: KeyGroup, prefix: &[u8], visit: &mut Visit<'_>) -> Result<()> {
+    fn scan_from(&self, group: KeyGroup, prefix: &[u8], from: &[u8], visit: &mut Visit<'_>) -> Result<()> {
         self.check_owned(group)?;
-        let stored = stored_key(group, prefix);
+        let (stored, from) = (stored_key(group, prefix), stored_key(group, from));
         match self.inner.db() {
-            Some(db) => self.scan_stored(db, &stored, visit),
+            Some(db) => self.scan_stored(db, &stored, &from, visit),
             None => {
                 let resident = self.inner.resident();
-                for (key, value) in resident.with_prefix(&stored) {
+                for (key, value) in resident.with_prefix_from(&stored, &from) {
                     if !visit(&key[GROUP_BYTES..], value)? {
                         break;
                     }

@@ -82,6 +82,18 @@ impl Pattern {
         out
     }
 
+    /// Seconds over which the text stays the same: those of the finest field. `None` where a fraction of them is shown.
+    pub fn period_seconds(&self) -> Option<i64> {
+        let period = |field: &Field| match field {
+            Field::Fraction { .. } => None,
+            Field::Second { .. } => Some(1),
+            Field::Minute { .. } => Some(60),
+            Field::Hour { .. } | Field::HalfHour { .. } | Field::HalfDay => Some(60 * 60),
+            _ => Some(24 * 60 * 60),
+        };
+        self.fields.iter().map(period).try_fold(24 * 60 * 60, |finest, period| Some(finest.min(period?)))
+    }
+
     /// `None` when the text does not match to its end. Missing fields are those of 1970-01-01 00:00:00.
     pub fn parse(&self, text: &str) -> Option<NaiveDateTime> {
         let mut parts = Parts::default();
@@ -131,7 +143,6 @@ impl Field {
     }
 
     fn write(&self, out: &mut String, time: NaiveDateTime) -> std::fmt::Result {
-        let half_hour = time.hour12().1;
         match self {
             Self::Literal(text) => out.write_str(text),
             Self::Year { two_digits: true } => write!(out, "{:02}", time.year().rem_euclid(100)),
@@ -142,7 +153,7 @@ impl Field {
             Self::DayOfYear { width } => write!(out, "{:01$}", time.ordinal(), width),
             Self::WeekdayName { full } => write!(out, "{}", time.format(if *full { "%A" } else { "%a" })),
             Self::Hour { width } => write!(out, "{:01$}", time.hour(), width),
-            Self::HalfHour { width } => write!(out, "{half_hour:0width$}"),
+            Self::HalfHour { width } => write!(out, "{:01$}", time.hour12().1, width),
             Self::HalfDay => out.write_str(if time.hour() < 12 { "AM" } else { "PM" }),
             Self::Minute { width } => write!(out, "{:01$}", time.minute(), width),
             Self::Second { width } => write!(out, "{:01$}", time.second(), width),

@@ -1,11 +1,12 @@
 //! Functions of regular expressions. Patterns are Rust's, which read Java's common syntax; there are no back-references
 //! and no look-around, so that no pattern can take exponential time.
 
+use std::cell::RefCell;
 use std::collections::HashMap;
 
 use arrow::array::ArrayRef;
 use datafusion_common::Result;
-use regex::Regex;
+use regex::{CaptureLocations, Regex};
 
 use super::arrays::texts_list;
 use super::call::{Call, failure};
@@ -41,20 +42,65 @@ pub(super) const FUNCTIONS: &[FunctionDef] = &[
         .doc("text SIMILAR TO pattern", "True when the SQL pattern (%, _, |, *, +, ?, [..]) matches the whole text."),
 ];
 
-/// Patterns compiled in one call: most calls have one pattern for all rows.
+/// Compiled patterns that a thread keeps: a query has a few, but a column of patterns may have any number.
+const COMPILED_MAX: usize = 64;
+
+thread_local! {
+    /// Compiling costs as much as matching a thousand rows, and batches may be small. Each thread has its own, since
+    /// threads that share one wait for each other.
+    static COMPILED: RefCell<HashMap<String, Regex>> = RefCell::default();
+}
+
+fn compiled(pattern: &str) -> Result<Regex> {
+    COMPILED.with_borrow_mut(|compiled| {
+        if let Some(regex) = compiled.get(pattern) {
+            return Ok(regex.clone());
+        }
+        let wrong = |error| failure(format!("the pattern '{pattern}' is wrong: {error}"));
+        let regex = Regex::new(pattern).map_err(wrong)?;
+        if compiled.len() == COMPILED_MAX {
+            compiled.clear();
+        }
+        compiled.insert(pattern.to_string(), regex.clone());
+        Ok(regex)
+    })
+}
+
+/// The pattern of the row before: most calls have one for all rows.
 #[derive(Default)]
 struct Patterns {
-    compiled: HashMap<String, Regex>,
+    last: Option<(String, Compiled)>,
+}
+
+struct Compiled {
+    regex: Regex,
+    /// Reused for the places of a match's groups.
+    groups: CaptureLocations,
 }
 
 impl Patterns {
     fn get(&mut self, pattern: &str) -> Result<&Regex> {
-        if !self.compiled.contains_key(pattern) {
-            let regex =
-                Regex::new(pattern).map_err(|error| failure(format!("the pattern '{pattern}' is wrong: {error}")))?;
-            self.compiled.insert(pattern.to_string(), regex);
+        Ok(&self.compiled(pattern)?.regex)
+    }
+
+    fn compiled(&mut self, pattern: &str) -> Result<&mut Compiled> {
+        if self.last.as_ref().is_none_or(|(last, _)| last != pattern) {
+            let regex = compiled(pattern)?;
+            let groups = regex.capture_locations();
+            self.last = Some((pattern.to_string(), Compiled { regex, groups }));
         }
-        Ok(&self.compiled[pattern])
+        Ok(&mut self.last.as_mut().expect("just set").1)
+    }
+}
+
+impl Compiled {
+    /// A group of the first match, or all of it as group 0.
+    fn group<'a>(&mut self, text: &'a str, index: usize) -> Option<&'a str> {
+        if index == 0 {
+            return self.regex.find(text).map(|found| found.as_str());
+        }
+        self.regex.captures_read(&mut self.groups, text)?;
+        self.groups.get(index).map(|(start, end)| &text[start..end])
     }
 }
 
@@ -70,8 +116,9 @@ fn extract(call: &Call) -> Result<ArrayRef> {
 fn group(call: &Call, index: fn(&Call, usize) -> Option<usize>) -> Result<ArrayRef> {
     let mut patterns = Patterns::default();
     call.to_text(|row| {
-        let found = patterns.get(call.text(1, row))?.captures(call.text(0, row));
-        Ok(found.zip(index(call, row)).and_then(|(found, index)| Some(found.get(index)?.as_str().to_string())))
+        let pattern = patterns.compiled(call.text(1, row))?;
+        let index = index(call, row);
+        Ok(index.and_then(|index| pattern.group(call.text(0, row), index)).map(str::to_string))
     })
 }
 

@@ -255,11 +255,41 @@ fn to_date(call: &Call) -> Result<ArrayRef> {
 
 fn date_format(call: &Call) -> Result<ArrayRef> {
     let local = locals(call, 0)?;
-    let mut cache = PatternCache(None);
+    let mut texts: Option<FormattedTimes> = None;
     call.to_text(|row| {
-        let pattern = cache.get(call.text(1, row))?;
-        Ok(local(row).map(|time| pattern.format(time)))
+        let pattern = call.text(1, row);
+        let texts = match &mut texts {
+            Some(texts) if texts.pattern == pattern => texts,
+            other => other.insert(FormattedTimes::new(pattern)?),
+        };
+        Ok(local(row).map(|time| texts.format(time)))
     })
+}
+
+/// Texts of times after one pattern. Times that follow each other are often of the same minute or day: then their text is
+/// the one before.
+struct FormattedTimes {
+    pattern: String,
+    fields: Pattern,
+    period_seconds: Option<i64>,
+    /// Number of the period with its text.
+    last: Option<(i64, String)>,
+}
+
+impl FormattedTimes {
+    fn new(pattern: &str) -> Result<Self> {
+        let fields = Pattern::new(pattern).map_err(failure)?;
+        Ok(Self { pattern: pattern.to_string(), period_seconds: fields.period_seconds(), fields, last: None })
+    }
+
+    fn format(&mut self, time: NaiveDateTime) -> String {
+        let Some(period) = self.period_seconds else { return self.fields.format(time) };
+        let number = time.and_utc().timestamp().div_euclid(period);
+        match &self.last {
+            Some((last, text)) if *last == number => text.clone(),
+            _ => self.last.insert((number, self.fields.format(time))).1.clone(),
+        }
+    }
 }
 
 fn unit_of(call: &Call, row: usize) -> Result<Unit> {

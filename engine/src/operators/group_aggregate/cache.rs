@@ -1,23 +1,22 @@
 //! The groups in memory: a write-back cache over durable state, one entry per key.
 //!
 //! A key that is not here is read from state when a row asks for it. Changes are written at barriers. When memory
-//! passes the budget, everything is written and the keys that were not used lately are dropped.
+//! passes the budget, everything is written and the keys that were not used lately are dropped. Of groups that keep their
+//! values apart, only the heads stay then; a value is read again when a row asks for it.
 
 use arrow::array::UInt32Array;
 use arrow::compute::take_record_batch;
 
 use super::changes::Results;
+use super::stored::{CallValues, GroupHead, delete_values, group_key, scan_groups, value_writer};
+use crate::aggregate::set::KeptCall;
 use crate::keys::{KeyGroup, hash_key};
 use crate::operator::OperatorContext;
 use crate::operators::expiry::ExpirySearch;
 use crate::operators::key_table::{BatchKeys, SlotSet};
 use crate::operators::keyed_aggregates::{KeyedAggregates, NarrowCalls};
-use crate::operators::note::{from_sortable, sortable};
 use crate::state::Writes;
-use crate::{Batch, EngineError, Result};
-
-/// Bytes of the row count and of the time of the last row, before the aggregates of an entry.
-const ENTRY_HEAD_BYTES: usize = 16;
+use crate::{Batch, Result};
 
 /// What is known of a group beside its aggregates.
 #[derive(Clone, Copy, Default)]
@@ -69,7 +68,7 @@ impl GroupCache {
     }
 
     /// The slots of a batch's keys, read from state where memory does not have them.
-    pub fn slots_of(&mut self, keys: &BatchKeys, rows: usize, ctx: &OperatorContext) -> Result<Touched> {
+    pub fn slots_of(&mut self, keys: &BatchKeys, rows: usize, ctx: &mut OperatorContext) -> Result<Touched> {
         self.batches += 1;
         let known = self.groups.len();
         let of_row = self.aggregates.slots_of(keys, 0..rows);
@@ -82,34 +81,71 @@ impl GroupCache {
                 distinct.push(*slot);
             }
         }
-        self.reset_expired(&distinct, ctx);
+        self.reset_expired(&distinct, ctx)?;
+        self.load_results(&distinct, ctx)?;
         distinct.iter().for_each(|slot| self.groups[*slot as usize].used_at_ms = ctx.now.0);
         Ok(Touched { of_row, distinct })
     }
 
     /// Reads the entries of all slots from `known` on.
     fn read_from(&mut self, known: usize, ctx: &OperatorContext) -> Result<()> {
-        let (mut slots, mut values) = (Vec::new(), Vec::new());
+        let (mut slots, mut entries) = (Vec::new(), Vec::new());
         for slot in known as u32..self.groups.len() as u32 {
             let group = self.aggregates.keys.group(slot, ctx.key_groups);
-            let Some(entry) = ctx.state.get(group, self.key(slot))? else { continue };
-            let (head, _) = split_entry(&entry)?;
-            self.groups[slot as usize] = head;
+            let Some(entry) = ctx.state.get(group, &group_key(self.key(slot)).concat())? else { continue };
             slots.push(slot);
-            values.push(entry);
+            entries.push(entry);
         }
-        self.aggregates.values.merge_encoded(&slots, values.iter().map(|entry| &entry[ENTRY_HEAD_BYTES..]))
+        let mut aggregates = Vec::with_capacity(entries.len());
+        for (slot, entry) in slots.iter().zip(&entries) {
+            let (head, rest) = GroupHead::split(entry)?;
+            let group = Group { rows: head.rows, used_at_ms: head.used_at_ms, used_in_batch: 0 };
+            self.groups[*slot as usize] = group;
+            aggregates.push(rest);
+        }
+        self.aggregates.values.merge_encoded(&slots, aggregates)
     }
 
-    fn reset_expired(&mut self, slots: &[u32], ctx: &OperatorContext) {
-        let expired = |slot: &u32| self.is_expired(&self.groups[*slot as usize], ctx);
-        let expired: Vec<u32> = slots.iter().copied().filter(expired).collect();
-        self.aggregates.values.reset(&expired);
-        expired.iter().for_each(|slot| self.groups[*slot as usize].rows = 0);
+    /// Calls `work` for each aggregate that keeps values of some of these groups apart.
+    fn for_each_apart(
+        &mut self,
+        slots: &[u32],
+        ctx: &OperatorContext,
+        mut work: impl FnMut(KeptCall<'_>, &CallValues<'_>) -> Result<()>,
+    ) -> Result<()> {
+        let KeyedAggregates { keys, values } = &mut self.aggregates;
+        for call in values.kept_calls().filter(|call| call.values.any_apart(slots)) {
+            let (state, key_groups) = (ctx.state.as_ref(), ctx.key_groups);
+            let stored = CallValues { call: call.number, keys, key_groups, state };
+            work(call, &stored)?;
+        }
+        Ok(())
     }
 
-    fn is_expired(&self, group: &Group, ctx: &OperatorContext) -> bool {
-        group.rows > 0 && self.expiry.is_expired(group.used_at_ms, ctx.now.0)
+    /// Reads what the results of these groups are computed from.
+    pub fn load_results(&mut self, slots: &[u32], ctx: &OperatorContext) -> Result<()> {
+        self.for_each_apart(slots, ctx, |call, stored| call.values.load_results(slots, stored))
+    }
+
+    /// Makes these groups empty, in memory and, as far as they are apart, in state.
+    fn reset(&mut self, slots: &[u32], ctx: &mut OperatorContext) -> Result<()> {
+        let KeyedAggregates { keys, values } = &mut self.aggregates;
+        for slot in slots {
+            if values.kept_calls().any(|call| call.values.any_apart(&[*slot])) {
+                delete_values(ctx.state.as_mut(), keys.group(*slot, ctx.key_groups), keys.key(*slot))?;
+            }
+            // A retraction of what never came leaves no debt behind.
+            self.groups[*slot as usize].rows = 0;
+        }
+        values.reset(slots);
+        Ok(())
+    }
+
+    fn reset_expired(&mut self, slots: &[u32], ctx: &mut OperatorContext) -> Result<()> {
+        let is_expired = |group: &Group| group.rows > 0 && self.expiry.is_expired(group.used_at_ms, ctx.now.0);
+        let expired = slots.iter().copied().filter(|slot| is_expired(&self.groups[*slot as usize]));
+        let expired: Vec<u32> = expired.collect();
+        self.reset(&expired, ctx)
     }
 
     /// The current results of some groups.
@@ -119,8 +155,9 @@ impl GroupCache {
     }
 
     /// Adds the rows of a batch, or takes them back, as their kinds say.
-    pub fn apply(&mut self, batch: &Batch, touched: &Touched) -> Result<()> {
+    pub fn apply(&mut self, batch: &Batch, touched: &Touched, ctx: &mut OperatorContext) -> Result<()> {
         let rows = self.calls.project(batch.rows())?;
+        self.for_each_apart(&touched.distinct, ctx, |mut call, stored| call.load_rows(&touched.of_row, &rows, stored))?;
         match batch.kinds() {
             None => self.aggregates.values.update(&touched.of_row, &rows)?,
             Some(_) => self.apply_changelog(batch, &rows, touched)?,
@@ -131,10 +168,8 @@ impl GroupCache {
         touched.distinct.iter().for_each(|slot| self.dirty.insert(*slot));
         let gone = touched.distinct.iter().copied().filter(|slot| self.groups[*slot as usize].rows <= 0);
         let gone: Vec<u32> = gone.collect();
-        self.aggregates.values.reset(&gone);
-        // A retraction of what never came leaves no debt behind.
-        gone.iter().for_each(|slot| self.groups[*slot as usize].rows = 0);
-        Ok(())
+        self.reset(&gone, ctx)?;
+        self.load_results(&touched.distinct, ctx)
     }
 
     /// All additions go before all retractions: what is taken back within the batch is there by then.
@@ -159,22 +194,28 @@ impl GroupCache {
     pub fn write_back(&mut self, ctx: &mut OperatorContext) -> Result<()> {
         let (live, gone): (Vec<u32>, Vec<u32>) =
             self.dirty.iter().partition(|slot| self.groups[*slot as usize].rows > 0);
-        let values = self.aggregates.values.encode_state(&live)?;
-        let mut writes = Writes::default();
+        let (mut writes, state) = (Writes::default(), ctx.state.as_mut());
+        let KeyedAggregates { keys, values } = &mut self.aggregates;
+        let mut apart = vec![false; live.len()];
+        for call in values.kept_calls() {
+            let mut write = value_writer(call.number, keys, ctx.key_groups, &mut writes, state);
+            call.values.write_changed(&live, &mut write)?;
+            live.iter().zip(&mut apart).for_each(|(slot, apart)| *apart |= call.values.any_apart(&[*slot]));
+        }
+        let aggregates = values.encode_state(&live)?;
         let mut entry = Vec::new();
-        for (row, slot) in live.iter().enumerate() {
-            let head = &self.groups[*slot as usize];
+        for (row, (slot, is_apart)) in live.iter().zip(apart).enumerate() {
+            let Group { rows, used_at_ms, .. } = self.groups[*slot as usize];
             entry.clear();
-            entry.extend(sortable(head.rows));
-            entry.extend(sortable(head.used_at_ms));
-            entry.extend_from_slice(values.row(row).data());
-            writes.put(self.aggregates.keys.group(*slot, ctx.key_groups), &[self.key(*slot)], &entry);
-            writes.flush_when_full(ctx.state.as_mut())?;
+            GroupHead { rows, used_at_ms, is_apart }.write(&mut entry);
+            entry.extend_from_slice(aggregates.row(row).data());
+            writes.put(keys.group(*slot, ctx.key_groups), &group_key(keys.key(*slot)), &entry);
+            writes.flush_when_full(state)?;
         }
         for slot in gone {
-            writes.delete(self.aggregates.keys.group(slot, ctx.key_groups), &[self.key(slot)]);
+            writes.delete(keys.group(slot, ctx.key_groups), &group_key(keys.key(slot)));
         }
-        writes.flush(ctx.state.as_mut())?;
+        writes.flush(state)?;
         self.dirty.clear();
         Ok(())
     }
@@ -227,34 +268,29 @@ impl GroupCache {
     }
 
     fn forget_expired_of(&mut self, group: KeyGroup, ctx: &mut OperatorContext) -> Result<()> {
-        let mut expired = Vec::new();
-        ctx.state.scan(group, &[], &mut |key, entry| {
-            // Memory knows better where it has the key.
-            let cached = self.aggregates.keys.find(hash_key(key), key);
-            let head = cached.map(|slot| Ok(self.groups[slot as usize]));
-            if self.is_expired(&head.unwrap_or_else(|| split_entry(entry).map(|(head, _)| head))?, ctx) {
-                expired.push(key.to_vec());
+        let (mut cached, mut stored) = (Vec::new(), Vec::new());
+        scan_groups(ctx.state.as_ref(), group, &mut |key, entry| {
+            match self.aggregates.keys.find(hash_key(key), key) {
+                // Memory knows better where it has the key.
+                Some(slot) => cached.push(slot),
+                None => {
+                    let (head, _) = GroupHead::split(entry)?;
+                    if self.expiry.is_expired(head.used_at_ms, ctx.now.0) {
+                        stored.push((key.to_vec(), head.is_apart));
+                    }
+                }
             }
             Ok(true)
         })?;
-        for key in expired {
-            match self.aggregates.keys.find(hash_key(&key), &key) {
-                // The next barrier deletes the entry.
-                Some(slot) => {
-                    self.reset_expired(&[slot], ctx);
-                    self.dirty.insert(slot);
-                }
-                None => ctx.state.delete(group, &key)?,
+        for (key, is_apart) in stored {
+            ctx.state.delete(group, &group_key(&key).concat())?;
+            if is_apart {
+                delete_values(ctx.state.as_mut(), group, &key)?;
             }
         }
+        self.reset_expired(&cached, ctx)?;
+        // The next barrier deletes the entries of those that expired.
+        cached.iter().filter(|slot| self.groups[**slot as usize].rows == 0).for_each(|slot| self.dirty.insert(*slot));
         Ok(())
     }
-}
-
-fn split_entry(entry: &[u8]) -> Result<(Group, &[u8])> {
-    let damaged = || EngineError::State("an entry of a group aggregation is too short".into());
-    let (rows, rest) = entry.split_first_chunk::<8>().ok_or_else(damaged)?;
-    let (used_at, aggregates) = rest.split_first_chunk::<8>().ok_or_else(damaged)?;
-    let head = Group { rows: from_sortable(*rows), used_at_ms: from_sortable(*used_at), used_in_batch: 0 };
-    Ok((head, aggregates))
 }

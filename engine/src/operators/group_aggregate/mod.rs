@@ -7,6 +7,9 @@ mod cache;
 mod changes;
 mod gathered;
 #[cfg(test)]
+mod large_group_tests;
+mod stored;
+#[cfg(test)]
 mod tests;
 
 use arrow::datatypes::SchemaRef;
@@ -102,7 +105,7 @@ impl Operator for GroupOperator {
         let new = self.gathered.new_among(&touched.distinct);
         let before = self.cache.results(&new)?;
         self.gathered.add(new, before, batch.num_rows(), ctx.now.0);
-        self.cache.apply(&batch, &touched)?;
+        self.cache.apply(&batch, &touched, ctx)?;
         // Slots change when keys leave memory: what they stand for is told before.
         if self.is_due(ctx.now.0) || self.cache.is_over_budget(ctx) {
             self.flush(out)?;

@@ -189,6 +189,10 @@ impl Prepared {
     }
 }
 
+/// Number of the form in which aggregates are written to state; counts up with every change, so that an older one is
+/// refused. 2: DISTINCT, MIN, MAX and collected values of large groups in entries of their own.
+const STATE_LAYOUT: u32 = 2;
+
 /// What EXPLAIN and the state's signature say about calls.
 pub(super) fn display_calls(calls: &[AggregateCall]) -> String {
     calls.iter().map(|call| call.display.as_str()).collect::<Vec<_>>().join(", ")
@@ -200,5 +204,6 @@ pub(super) fn calls_signature(calls: &[AggregateCall], input: &Schema) -> String
         let types = call.args.iter().map(|arg| input.field(*arg).data_type().to_string());
         format!("{} over [{}]", call.display, types.collect::<Vec<_>>().join(", "))
     });
-    signed.collect::<Vec<_>>().join("; ")
+    let signed: Vec<String> = signed.collect();
+    format!("{}; layout {STATE_LAYOUT}", signed.join("; "))
 }
