@@ -12,7 +12,7 @@ use tidemill_engine::metrics::NodeMetrics;
 use tidemill_engine::operator::{Collector, OperatorContext, OperatorFactory, Subtask};
 use tidemill_engine::operators::first_row::FirstRow;
 use tidemill_engine::operators::ordering::{RankFunction, RankRange, SortColumn};
-use tidemill_engine::operators::over::{Frame, Over, OverFunction};
+use tidemill_engine::operators::over::{Frame, FrameBound, FrameUnit, Over, OverFunction};
 use tidemill_engine::operators::top_n::{Emission, Order, TopN};
 use tidemill_engine::state::{InstanceId, Restored, StateBackend};
 use tidemill_engine::time::{EventTime, ProcessingTime};
@@ -42,10 +42,12 @@ fn main() -> Result<()> {
         measure("first row by time", keys, &first_row())?;
     }
     for keys in [1, 100, 10_000] {
-        measure("OVER ROWS 10 PRECEDING", keys, &over(Frame::Rows { from: 10, to: 0 }))?;
-        measure("OVER ROWS 1000 PRECEDING", keys, &over(Frame::Rows { from: 1000, to: 0 }))?;
-        measure("OVER RANGE 10 s", keys, &over(Frame::Range { preceding_ms: 10_000 }))?;
-        measure("OVER all rows so far", keys, &over(Frame::Unbounded { peers: true }))?;
+        measure("OVER ROWS 10 PRECEDING", keys, &over(rows_before(FrameUnit::Rows, 10)))?;
+        measure("OVER ROWS 1000 PRECEDING", keys, &over(rows_before(FrameUnit::Rows, 1000)))?;
+        measure("OVER RANGE 10 s", keys, &over(rows_before(FrameUnit::Range, 10_000)))?;
+        measure("OVER ROWS 10 FOLLOWING", keys, &over(rows_behind(FrameUnit::Rows, 10)))?;
+        measure("OVER RANGE 1 s FOLLOWING", keys, &over(rows_behind(FrameUnit::Range, 1_000)))?;
+        measure("OVER all rows so far", keys, &over(Frame::so_far(FrameUnit::Range)))?;
     }
     Ok(())
 }
@@ -137,6 +139,14 @@ fn first_row() -> FirstRow {
         input: input(),
         schema: input(),
     }
+}
+
+fn rows_before(unit: FrameUnit, count: i64) -> Frame {
+    Frame { unit, start: FrameBound::Offset(-count), end: FrameBound::Offset(0) }
+}
+
+fn rows_behind(unit: FrameUnit, count: i64) -> Frame {
+    Frame { unit, start: FrameBound::Offset(0), end: FrameBound::Offset(count) }
 }
 
 fn over(frame: Frame) -> Over {

@@ -18,6 +18,7 @@ use super::row_codec::RowCodec;
 use super::waiting_rows::{DueTime, WaitingRows};
 use crate::keys::KeyGroup;
 use crate::operator::{Collector, MAIN_PORT, Operator, OperatorContext, OperatorFactory};
+use crate::state::Writes;
 use crate::time::EventTime;
 use crate::{Batch, Epoch, Result};
 
@@ -135,7 +136,7 @@ impl FirstRowOperator {
         let keys = self.keys.encode(&rows)?;
         let open = self.open_rows(&keys, rows.num_rows(), ctx)?;
         let firsts = self.firsts(&rows, &keys, &open)?;
-        firsts.iter().try_for_each(|row| self.given.insert(*row as usize, &keys, ctx))?;
+        self.given.insert(&firsts, &keys, ctx)?;
         let given = batch.replace_rows(self.output(&rows)?).take(&UInt32Array::from(firsts))?;
         out.emit(MAIN_PORT, given)?;
         self.given.keep_to_budget(0, ctx);
@@ -180,7 +181,7 @@ impl Operator for FirstRowOperator {
             if firsts.is_empty() {
                 continue;
             }
-            firsts.iter().try_for_each(|row| self.given.insert(*row as usize, &keys, ctx))?;
+            self.given.insert(&firsts, &keys, ctx)?;
             let given = take_record_batch(&self.output(&rows)?, &UInt32Array::from(firsts))?;
             out.emit(MAIN_PORT, Batch::new(given))?;
         }
@@ -234,11 +235,16 @@ impl GivenKeys {
         Ok(Some(given_at))
     }
 
-    fn insert(&mut self, row: usize, keys: &BatchKeys, ctx: &mut OperatorContext) -> Result<()> {
-        let (hash, key) = (keys.hash(row), keys.key(row));
-        self.remember(hash, key, ctx.now.0);
-        self.name(key);
-        ctx.state.put(KeyGroup::of(hash, ctx.key_groups.max_parallelism), &self.key_buffer, &sortable(ctx.now.0))
+    /// Notes that the keys of these rows gave theirs.
+    fn insert(&mut self, rows: &[u32], keys: &BatchKeys, ctx: &mut OperatorContext) -> Result<()> {
+        let mut writes = Writes::default();
+        for row in rows {
+            let (hash, key) = (keys.hash(*row as usize), keys.key(*row as usize));
+            self.remember(hash, key, ctx.now.0);
+            let group = KeyGroup::of(hash, ctx.key_groups.max_parallelism);
+            writes.put(group, &[&[GIVEN_TAG], key], &sortable(ctx.now.0));
+        }
+        writes.flush(ctx.state.as_mut())
     }
 
     fn remember(&mut self, hash: u64, key: &[u8], given_at_ms: i64) {

@@ -68,6 +68,8 @@ mod tests {
     use std::sync::Arc;
 
     use arrow::array::{Int64Array, RecordBatch};
+    use rand::{Rng, SeedableRng};
+    use rand_chacha::ChaCha8Rng;
 
     use super::*;
     use crate::operators::testing::World;
@@ -86,6 +88,44 @@ mod tests {
             }
             let expected: Vec<String> = expected.map(|n| n.to_string()).collect();
             assert_eq!(world.rows(MAIN_PORT), expected);
+        }
+    }
+
+    /// The rows that come are numbered one by one.
+    fn twin(rows: &[i64], skip: u64, fetch: Option<u64>) -> Vec<String> {
+        let (mut number, mut given) = (0, Vec::new());
+        for row in rows {
+            number += 1;
+            if number > skip && fetch.is_none_or(|fetch| number - skip <= fetch) {
+                given.push(row.to_string());
+            }
+        }
+        given
+    }
+
+    #[test]
+    fn what_is_given_does_not_depend_on_batches_or_restarts() {
+        for seed in 0..300 {
+            let mut rng = ChaCha8Rng::seed_from_u64(seed);
+            let (skip, fetch) = (rng.random_range(0..20), rng.random_bool(0.8).then(|| rng.random_range(0..40)));
+            let values: Vec<i64> = (0..rng.random_range(0..80)).map(|_| rng.random_range(0..100)).collect();
+            let schema =
+                RecordBatch::try_from_iter([("n", Arc::new(Int64Array::from(vec![0])) as _)]).unwrap().schema();
+            let plan = Limit { skip, fetch, schema: schema.clone() };
+            let mut world = World::new(&plan, &[], &plan.schema, usize::MAX, 1);
+            let mut rest = values.as_slice();
+            while !rest.is_empty() {
+                let (batch, others) = rest.split_at(rng.random_range(1..=rest.len().min(25)));
+                let column = Arc::new(Int64Array::from(batch.to_vec()));
+                world.batch(&Batch::new(RecordBatch::try_new(schema.clone(), vec![column]).unwrap()));
+                rest = others;
+                match rng.random_range(0..4) {
+                    0 => world.barrier(),
+                    1 => (0..3).for_each(|_| world.restart(1)),
+                    _ => {}
+                }
+            }
+            assert_eq!(world.rows(MAIN_PORT), twin(&values, skip, fetch), "seed {seed}");
         }
     }
 }

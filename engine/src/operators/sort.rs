@@ -6,12 +6,14 @@ use arrow::array::{RecordBatch, UInt32Array};
 use arrow::compute::take_record_batch;
 use arrow::datatypes::SchemaRef;
 
+use super::key_table::KeyTable;
 use super::narrow::Narrow;
 use super::ordering::{SortColumn, SortEncoder};
 use super::row_codec::RowCodec;
 use super::waiting_rows::{DueTime, WaitingRows};
 use crate::keys::{KeyGroup, hash_key};
 use crate::operator::{Collector, MAIN_PORT, Operator, OperatorContext, OperatorFactory};
+use crate::state::Writes;
 use crate::time::EventTime;
 use crate::{Batch, EngineError, Epoch, Result};
 
@@ -156,20 +158,30 @@ impl Operator for EndSortOperator {
         let group = group(ctx);
         let order = self.sorter.order.encode(batch.rows())?;
         let encoded = self.sorter.codec.encode(&self.sorter.kept(batch.rows())?)?;
+        let mut changed = KeyTable::default();
+        let mut counts: Vec<(u32, usize)> = Vec::new();
         for row in 0..batch.num_rows() {
             self.key.clear();
             self.key.push(ROW_TAG);
             self.key.extend_from_slice(order.of(row));
             self.key.extend_from_slice(encoded.row(row));
-            let known = ctx.state.get(group, &self.key)?;
-            let known = known.map(|value| split_value(&value)).transpose()?.map_or(0, |(count, _)| count);
-            let count = if batch.kind(row).is_retraction() { known.saturating_sub(1) } else { known + 1 };
+            let slot = changed.intern(hash_key(&self.key), &self.key) as usize;
+            if slot == counts.len() {
+                let known = ctx.state.get(group, &self.key)?;
+                let known = known.map(|value| split_value(&value)).transpose()?.map_or(0, |(count, _)| count);
+                counts.push((known, order.of(row).len()));
+            }
+            let count = &mut counts[slot].0;
+            *count = if batch.kind(row).is_retraction() { count.saturating_sub(1) } else { *count + 1 };
+        }
+        let mut writes = Writes::default();
+        for (key, (count, sort_length)) in changed.keys().zip(counts) {
             match count {
-                0 => ctx.state.delete(group, &self.key)?,
-                count => ctx.state.put(group, &self.key, &value_of(count, order.of(row).len()))?,
+                0 => writes.delete(group, &[key]),
+                count => writes.put(group, &[key], &value_of(count, sort_length)),
             }
         }
-        Ok(())
+        writes.flush(ctx.state.as_mut())
     }
 
     fn on_end(&mut self, ctx: &mut OperatorContext, out: &mut dyn Collector) -> Result<()> {

@@ -14,6 +14,7 @@ use super::projection::with_schema;
 use crate::batch::RowKind;
 use crate::keys::{KeyEncoder, KeyGroup};
 use crate::operator::{Collector, MAIN_PORT, Operator, OperatorContext, OperatorFactory};
+use crate::state::Writes;
 use crate::{Batch, EngineError, Result};
 
 /// Input and output have the same columns; the output has no `-U`.
@@ -145,11 +146,12 @@ impl MaterializeOperator {
 }
 
 fn write(loaded: &Loaded, ctx: &mut OperatorContext) -> Result<()> {
+    let mut writes = Writes::default();
     let mut entry = Vec::new();
     for (slot, rows) in loaded.rows.iter().enumerate() {
         let (group, key) = (loaded.table.group(slot as u32, ctx.key_groups), loaded.table.key(slot as u32));
         if rows.is_empty() {
-            ctx.state.delete(group, key)?;
+            writes.delete(group, &[key]);
             continue;
         }
         entry.clear();
@@ -158,9 +160,10 @@ fn write(loaded: &Loaded, ctx: &mut OperatorContext) -> Result<()> {
             entry.extend((row.len() as u32).to_le_bytes());
             entry.extend_from_slice(row);
         }
-        ctx.state.put(group, key, &entry)?;
+        writes.put(group, &[key], &entry);
+        writes.flush_when_full(ctx.state.as_mut())?;
     }
-    Ok(())
+    writes.flush(ctx.state.as_mut())
 }
 
 /// The wall time of the last use, and the rows.

@@ -3,8 +3,10 @@
 use std::ops::ControlFlow;
 
 use sqlparser::ast::{
-    Expr, Ident, NamedWindowDefinition, NamedWindowExpr, Select, VisitMut, VisitorMut, WindowSpec, WindowType,
+    Expr, Ident, NamedWindowDefinition, NamedWindowExpr, Select, Spanned, Value, VisitMut, VisitorMut,
+    WindowFrameBound, WindowSpec, WindowType,
 };
+use sqlparser::tokenizer::Span;
 
 use super::tokens::Parsed;
 use crate::diagnostic::Diagnostic;
@@ -71,9 +73,44 @@ impl VisitorMut for Windows {
 
     fn post_visit_expr(&mut self, expr: &mut Expr) -> ControlFlow<Diagnostic> {
         let Expr::Function(call) = expr else { return ControlFlow::Continue(()) };
-        match call.over.as_mut().map(|over| self.resolve(over)) {
+        let place = call.name.span();
+        match call.over.as_mut().map(|over| self.resolve(over).and_then(|()| check_frame(over, place))) {
             Some(Err(error)) => ControlFlow::Break(error),
             _ => ControlFlow::Continue(()),
         }
+    }
+}
+
+/// What planning would refuse without saying where.
+fn check_frame(over: &WindowType, place: Span) -> Parsed<()> {
+    let WindowType::WindowSpec(WindowSpec { window_frame: Some(frame), .. }) = over else { return Ok(()) };
+    let hint = "ROWS BETWEEN 2 PRECEDING AND CURRENT ROW";
+    if matches!(frame.start_bound, WindowFrameBound::Following(None)) {
+        return Err(Diagnostic::at(place, "a frame cannot start at UNBOUNDED FOLLOWING").with_hint(hint));
+    }
+    if matches!(frame.end_bound, Some(WindowFrameBound::Preceding(None))) {
+        return Err(Diagnostic::at(place, "a frame cannot end at UNBOUNDED PRECEDING").with_hint(hint));
+    }
+    for bound in std::iter::once(&frame.start_bound).chain(&frame.end_bound) {
+        let (WindowFrameBound::Preceding(Some(distance)) | WindowFrameBound::Following(Some(distance))) = bound else {
+            continue;
+        };
+        if !is_distance(distance) {
+            let message =
+                format!("`{distance}` is no bound of a frame: it takes a constant number of rows, or an interval");
+            let span = distance.span();
+            let place = if span == Span::empty() { place } else { span };
+            return Err(Diagnostic::at(place, message).with_hint(hint));
+        }
+    }
+    Ok(())
+}
+
+/// A number or an interval, which are not negative.
+fn is_distance(expr: &Expr) -> bool {
+    match expr {
+        Expr::Value(value) => matches!(value.value, Value::Number(..)),
+        Expr::Interval(_) => true,
+        _ => false,
     }
 }

@@ -58,7 +58,7 @@ pub(super) fn add_table_sink(
     upsert::check(translator, &rows, accepts, definition, &key).map_err(|found| found.or_at(insert.table.span))?;
     let steady = accepts == ChangelogMode::Upsert
         && key.is_upsert_key
-        && rows.unstable.as_ref().is_some_and(|unstable| !key.reads(unstable));
+        && rows.unstable.as_ref().is_some_and(|unstable| !unstable.filters && !key.reads(unstable));
     let rows = if steady { Stream { unstable: None, ..rows } } else { rows };
     let context = translator.resolver.context;
     let sink = context

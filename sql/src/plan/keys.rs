@@ -6,14 +6,19 @@
 
 use std::collections::BTreeSet;
 
-use datafusion_common::Column;
+use arrow::datatypes::DataType;
+use datafusion_common::{Column, ScalarValue};
+use datafusion_expr::utils::split_conjunction;
 use datafusion_expr::{
-    Aggregate, Distinct, Expr, Extension, Join, JoinType, LogicalPlan, Projection, TableScan, Window,
+    Aggregate, BinaryExpr, Distinct, Expr, Extension, Filter, Join, JoinType, LogicalPlan, Operator, Projection,
+    TableScan, Window,
 };
+use tidemill_engine::operators::ordering::RankFunction;
 use tidemill_engine::time::window::WindowKind;
 
 use super::context::{CatalogTable, TableStream};
 use super::nodes::window::{PROPERTIES, WindowNode};
+use super::over_window;
 
 /// Columns of a plan's output. The empty key belongs to what has one row at most.
 pub(crate) type Key = BTreeSet<usize>;
@@ -26,7 +31,7 @@ pub(crate) fn of_plan(plan: &LogicalPlan) -> Vec<Key> {
     let keys = match plan {
         LogicalPlan::TableScan(scan) => of_scan(scan),
         LogicalPlan::Projection(projection) => of_projection(projection),
-        LogicalPlan::Filter(filter) => of_plan(&filter.input),
+        LogicalPlan::Filter(filter) => of_filter(filter),
         LogicalPlan::SubqueryAlias(alias) => of_plan(&alias.input),
         LogicalPlan::Sort(sort) => of_plan(&sort.input),
         LogicalPlan::Limit(limit) => of_plan(&limit.input),
@@ -54,6 +59,66 @@ fn smallest(mut keys: Vec<Key>) -> Vec<Key> {
     }
     kept.truncate(KEYS_MAX);
     kept
+}
+
+/// A column that has one value in all rows that are left tells none of them apart.
+fn of_filter(filter: &Filter) -> Vec<Key> {
+    let fixed: Key = split_conjunction(&filter.predicate)
+        .into_iter()
+        .filter_map(|condition| fixed_column(condition, &filter.input))
+        .collect();
+    let without = |key: Key| key.into_iter().filter(|column| !fixed.contains(column)).collect();
+    of_plan(&filter.input).into_iter().map(without).collect()
+}
+
+/// The column of a plan that a condition lets have one value only: `c = 1`, or `n <= 1` for a row number.
+fn fixed_column(condition: &Expr, plan: &LogicalPlan) -> Option<usize> {
+    let Expr::BinaryExpr(BinaryExpr { left, op, right }) = condition else { return None };
+    let (column, op, value) = match (plain_column(left), plain_column(right)) {
+        (Some(column), None) => (column, *op, right),
+        (None, Some(column)) => (column, op.swap()?, left),
+        _ => return None,
+    };
+    let value = literal(value)?;
+    let index = plan.schema().maybe_index_of_column(column)?;
+    let is_first = |least: i64| value.cast_to(&DataType::Int64).ok() == Some(ScalarValue::Int64(Some(least)));
+    let fixes = match op {
+        Operator::Eq => !value.is_null(),
+        Operator::LtEq => is_first(1) && is_row_number(plan, index),
+        Operator::Lt => is_first(2) && is_row_number(plan, index),
+        _ => false,
+    };
+    fixes.then_some(index)
+}
+
+fn literal(expr: &Expr) -> Option<&ScalarValue> {
+    match expr {
+        Expr::Literal(value, _) => Some(value),
+        Expr::Cast(cast) => literal(&cast.expr),
+        _ => None,
+    }
+}
+
+/// True where a column of a plan is ROW_NUMBER of a window below.
+fn is_row_number(plan: &LogicalPlan, index: usize) -> bool {
+    match plan {
+        LogicalPlan::SubqueryAlias(alias) => is_row_number(&alias.input, index),
+        LogicalPlan::Filter(filter) => is_row_number(&filter.input, index),
+        LogicalPlan::Projection(projection) => {
+            let column = projection.expr.get(index).and_then(plain_column);
+            let below = column.and_then(|column| projection.input.schema().maybe_index_of_column(column));
+            below.is_some_and(|below| is_row_number(&projection.input, below))
+        }
+        LogicalPlan::Window(window) => match index.checked_sub(window.input.schema().fields().len()) {
+            Some(own) => window.window_expr.get(own).is_some_and(is_row_number_call),
+            None => is_row_number(&window.input, index),
+        },
+        _ => false,
+    }
+}
+
+fn is_row_number_call(expr: &Expr) -> bool {
+    over_window::call_of(expr).is_some_and(|call| over_window::rank_of(call) == Some(RankFunction::RowNumber))
 }
 
 /// The primary key, if all of it is read.
@@ -97,13 +162,13 @@ fn of_window(window: &Window) -> Vec<Key> {
     let schema = window.input.schema();
     let mut keys = of_plan(&window.input);
     for (index, expr) in window.window_expr.iter().enumerate() {
-        let Expr::WindowFunction(call) = expr else { return Vec::new() };
+        let Some(call) = over_window::call_of(expr) else { return Vec::new() };
         let place = |expr: &Expr| plain_column(expr).and_then(|column| schema.maybe_index_of_column(column));
         let Some(partition) = call.params.partition_by.iter().map(place).collect::<Option<Key>>() else {
             return Vec::new();
         };
         keys.retain(|key| partition.is_subset(key));
-        if window.window_expr.len() == 1 && call.fun.name() == "row_number" {
+        if is_row_number_call(expr) {
             keys.push(partition.into_iter().chain([schema.fields().len() + index]).collect());
         }
     }

@@ -1,8 +1,10 @@
 //! The window that an OVER clause describes, as the plan has it: its partitions and the order within them.
 
 use datafusion_common::Column;
-use datafusion_expr::expr::{Sort, WindowFunction};
-use datafusion_expr::{Expr, LogicalPlan, Window, WindowFunctionDefinition};
+use datafusion_expr::expr::{NullTreatment, Sort, WindowFunction};
+use datafusion_expr::{
+    Expr, LogicalPlan, Window, WindowFrame, WindowFrameBound, WindowFrameUnits, WindowFunctionDefinition,
+};
 use tidemill_engine::operators::ordering::RankFunction;
 use tidemill_engine::operators::window_aggregate::WindowProperty;
 use tidemill_engine::time::window::{TimeDomain, WindowSpec};
@@ -17,7 +19,7 @@ pub(crate) enum OverOrder {
     Time(TimeDomain),
     /// A processing-time attribute, downwards: the row that arrived last comes first.
     Newest,
-    /// Anything within a window of the input: partitions are complete when it closes. The window's end is the partition
+    /// Anything, or nothing, within a window of the input: partitions are complete when it closes. The window's end is the partition
     /// column at this place.
     Window(WindowSpec, usize),
     /// Anything else: a new row may come in before others.
@@ -41,6 +43,55 @@ pub(crate) fn rank_of(call: &WindowFunction) -> Option<RankFunction> {
     }
 }
 
+/// Which rows of its partition a function looks at, in rising order of what it asks for.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
+pub(crate) enum Reach {
+    /// The row and those before it.
+    Before,
+    /// All up to some time later.
+    LaterTime,
+    /// A number of rows behind it, whenever they come.
+    LaterRows,
+    /// All of them.
+    Whole,
+}
+
+/// The farthest that a function of a window node reaches.
+pub(crate) fn reach_of(window: &Window) -> Reach {
+    window.window_expr.iter().filter_map(call_of).map(reach_of_call).max().unwrap_or(Reach::Before)
+}
+
+pub(crate) fn reach_of_call(call: &WindowFunction) -> Reach {
+    let function = match &call.fun {
+        WindowFunctionDefinition::WindowUDF(function) => OverFunction::of(function),
+        WindowFunctionDefinition::AggregateUDF(_) => None,
+    };
+    match function {
+        Some(OverFunction::Ntile | OverFunction::PercentRank | OverFunction::CumeDist) => Reach::Whole,
+        Some(OverFunction::Lead) if call.params.null_treatment == Some(NullTreatment::IgnoreNulls) => Reach::Whole,
+        Some(OverFunction::Lead) => Reach::LaterRows,
+        Some(OverFunction::RowNumber | OverFunction::Rank | OverFunction::DenseRank | OverFunction::Lag) => {
+            Reach::Before
+        }
+        Some(OverFunction::FirstValue | OverFunction::LastValue | OverFunction::NthValue) | None => {
+            reach_of_frame(&call.params.window_frame)
+        }
+    }
+}
+
+fn reach_of_frame(frame: &WindowFrame) -> Reach {
+    let starts_with_partition = matches!(&frame.start_bound, WindowFrameBound::Preceding(start) if start.is_null());
+    match (&frame.end_bound, frame.units) {
+        (_, WindowFrameUnits::Groups) => Reach::Whole,
+        (WindowFrameBound::Following(end), _) if end.is_null() => Reach::Whole,
+        (WindowFrameBound::Following(_), WindowFrameUnits::Rows) => Reach::LaterRows,
+        (WindowFrameBound::Following(_), WindowFrameUnits::Range) => Reach::LaterTime,
+        // The row that stands there may be long gone.
+        (WindowFrameBound::Preceding(_), WindowFrameUnits::Range) if starts_with_partition => Reach::Whole,
+        (WindowFrameBound::Preceding(_) | WindowFrameBound::CurrentRow, _) => Reach::Before,
+    }
+}
+
 /// The order within the partitions of a window node, all of whose calls share it.
 pub(crate) fn order_of(window: &Window) -> OverOrder {
     let Some(call) = window.window_expr.iter().find_map(call_of) else { return OverOrder::Rows };
@@ -48,9 +99,7 @@ pub(crate) fn order_of(window: &Window) -> OverOrder {
     let traits_of = |expr: &Expr| column_traits(expr, &window.input, &inputs);
     let partition: Vec<ColumnTraits> = call.params.partition_by.iter().map(traits_of).collect();
     let is_end = |known: &ColumnTraits| matches!(known.window, Some((WindowProperty::End, _)));
-    if let (Some(spec), Some(end)) = (traits::window_of(&partition), partition.iter().position(is_end))
-        && rank_of(call).is_some()
-    {
+    if let (Some(spec), Some(end)) = (traits::window_of(&partition), partition.iter().position(is_end)) {
         return OverOrder::Window(spec.clone(), end);
     }
     match call.params.order_by.first() {
@@ -77,6 +126,8 @@ fn column_traits(expr: &Expr, input: &LogicalPlan, inputs: &[ColumnTraits]) -> C
 pub(crate) fn traits_of(window: &Window) -> Vec<ColumnTraits> {
     let mut traits = traits::of_plan(&window.input);
     match order_of(window) {
+        // What waits for others to come leaves out of order.
+        OverOrder::Time(_) if reach_of(window) >= Reach::LaterRows => traits.fill(ColumnTraits::default()),
         OverOrder::Time(_) => {}
         OverOrder::Window(..) => {
             traits.iter_mut().filter(|known| known.window.is_none()).for_each(|known| *known = ColumnTraits::default());

@@ -1,21 +1,24 @@
-//! Functions over frames that move along with the row: aggregates over some rows before it, and LAG.
+//! Functions over frames that move along with the row, and of single rows around it.
 //!
 //! Short frames are aggregated row by row, all at once, with one slot per frame. Long ones are put together from
 //! aggregates over 16, 32, 64, ... rows, so that their cost grows with the logarithm of their length only.
 
 use std::collections::BTreeMap;
+use std::sync::Arc;
 
-use arrow::array::{Array, ArrayRef, RecordBatch, UInt32Array};
+use arrow::array::{Array, ArrayRef, RecordBatch, UInt32Array, new_null_array};
 use arrow::compute::{concat, interleave, take};
+use arrow::datatypes::{Field, Schema, SchemaRef};
 
-use super::history::Past;
+use super::frame::{Ahead, Frame, OverFunction, ShareFunction};
 use super::running::rows_of;
-use super::runs::Runs;
-use super::{Frame, OverFunction};
+use super::shares;
+use super::spans::{Past, Segment, Span};
 use crate::Result;
 use crate::aggregate::{AggregateCall, AggregateSet};
 use crate::operators::keyed_aggregates::NarrowCalls;
 use crate::operators::narrow::Narrow;
+use crate::operators::projection::with_schema;
 
 /// Frames with more rows than this, on average, are put together.
 const SHORT_FRAME_ROWS_MAX: usize = 32;
@@ -26,99 +29,205 @@ const BLOCK_ROWS_MAX: usize = 1 << 18;
 /// Long frames that are put together at once.
 const BLOCK_FRAMES_MAX: usize = 1 << 13;
 
-/// Rows `start .. end` of the past and the new rows.
-#[derive(Debug, Clone, Copy)]
-struct Span {
-    start: usize,
-    end: usize,
+/// What the rows of an operator's history have.
+#[derive(Clone)]
+pub struct Layout {
+    /// Columns of the operator's rows.
+    pub narrow: Narrow,
+    /// Behind these, where the results of functions that were computed before stand.
+    pub results: Vec<Option<usize>>,
+    pub schema: SchemaRef,
+}
+
+impl Layout {
+    /// Of a stream whose rows have these columns: what later rows see, or all of it where rows wait for later ones.
+    pub fn of_stream(functions: &[OverFunction], rows: &SchemaRef) -> Result<Self> {
+        if !Ahead::of(functions).is_nothing() {
+            return Self::new(0..rows.fields().len(), functions, rows, OverFunction::is_early);
+        }
+        let read = functions.iter().filter(|function| !function.is_early()).flat_map(OverFunction::columns);
+        let mut columns: Vec<usize> = read.collect();
+        if columns.is_empty() {
+            // Rows must be counted in any case.
+            columns.push(0);
+        }
+        Self::new(columns, functions, rows, OverFunction::is_shifted)
+    }
+
+    /// All columns.
+    pub fn of_partitions(functions: &[OverFunction], rows: &SchemaRef) -> Result<Self> {
+        Self::new(0..rows.fields().len(), functions, rows, |_| false)
+    }
+
+    fn new(
+        columns: impl IntoIterator<Item = usize>,
+        functions: &[OverFunction],
+        rows: &SchemaRef,
+        keeps_result: impl Fn(&OverFunction) -> bool,
+    ) -> Result<Self> {
+        let narrow = Narrow::new(columns, rows)?;
+        let mut fields: Vec<Field> = narrow.schema().fields().iter().map(|field| field.as_ref().clone()).collect();
+        let mut results = vec![None; functions.len()];
+        for (position, function) in functions.iter().enumerate().filter(|(_, function)| keeps_result(function)) {
+            results[position] = Some(fields.len());
+            fields.push(Field::new(format!("result {position}"), function.output_type(rows), true));
+        }
+        Ok(Self { narrow, results, schema: Arc::new(Schema::new(fields)) })
+    }
+
+    /// `rows` are the operator's, with `columns` as results of all functions that are kept.
+    pub fn project(&self, rows: &RecordBatch, columns: &[Option<ArrayRef>]) -> Result<RecordBatch> {
+        let mut kept = self.narrow.project(rows)?.columns().to_vec();
+        for (result, column) in self.results.iter().zip(columns) {
+            if result.is_some() {
+                kept.push(column.clone().expect("what is remembered was computed"));
+            }
+        }
+        with_schema(&self.schema, kept, rows.num_rows())
+    }
+}
+
+/// What a function over a frame does.
+enum Framed {
+    /// Its result stands in the history.
+    Early {
+        result: usize,
+    },
+    /// The result of the frame's last row stands there; without such a row it is this value.
+    Shifted {
+        result: usize,
+        frame: Frame,
+        empty: ArrayRef,
+    },
+    Nth {
+        column: usize,
+        number: i64,
+        frame: Frame,
+    },
+    Shift {
+        column: usize,
+        by: i64,
+        default: Option<usize>,
+    },
+    Share(ShareFunction),
 }
 
 /// The framed functions of an operator, over the columns of its history.
 pub struct FrameCalls {
     /// For each moving frame: the positions of its functions, and their calls.
     aggregates: Vec<(Frame, Vec<usize>, NarrowCalls)>,
-    narrow: Narrow,
+    others: Vec<(usize, Framed)>,
 }
 
 impl FrameCalls {
-    /// `narrow` has the columns of the history.
-    pub fn new(functions: &[OverFunction], narrow: Narrow) -> Self {
+    /// The functions are over the operator's rows. Of whole partitions all but numbers and aggregates over all rows so far are
+    /// computed here; in a stream early ones only where their results are part of the history.
+    pub fn new(functions: &[OverFunction], layout: &Layout, whole_partitions: bool) -> Result<Self> {
         let mut by_frame: BTreeMap<Frame, (Vec<usize>, Vec<AggregateCall>)> = BTreeMap::new();
+        let mut others = Vec::new();
+        let place = |column: usize| layout.narrow.place(column);
         for (position, function) in functions.iter().enumerate() {
-            if let OverFunction::Aggregate(call, frame @ (Frame::Rows { .. } | Frame::Range { .. })) = function {
-                let filter = call.filter.map(|column| narrow.place(column));
-                let call = AggregateCall { args: narrow.places(&call.args), filter, ..call.clone() };
-                let entry = by_frame.entry(*frame).or_default();
-                entry.0.push(position);
-                entry.1.push(call);
+            if !whole_partitions && function.is_early() {
+                if let Some(result) = layout.results[position] {
+                    others.push((position, early(function, result, &layout.schema)?));
+                }
+                continue;
+            }
+            match function {
+                OverFunction::Aggregate(_, frame) if frame.is_so_far() => {}
+                OverFunction::Aggregate(call, frame) => {
+                    let filter = call.filter.map(place);
+                    let call = AggregateCall { args: layout.narrow.places(&call.args), filter, ..call.clone() };
+                    let entry = by_frame.entry(*frame).or_default();
+                    entry.0.push(position);
+                    entry.1.push(call);
+                }
+                OverFunction::Nth { column, number, frame } => {
+                    others.push((position, Framed::Nth { column: place(*column), number: *number, frame: *frame }));
+                }
+                OverFunction::Shift { column, by, default } => {
+                    let default = default.map(place);
+                    others.push((position, Framed::Shift { column: place(*column), by: *by, default }));
+                }
+                OverFunction::Share(function) => others.push((position, Framed::Share(*function))),
+                OverFunction::Number(_) => {}
             }
         }
         let aggregates = by_frame.into_iter();
         let aggregates = aggregates.map(|(frame, (positions, calls))| (frame, positions, NarrowCalls::new(&calls)));
-        Self { aggregates: aggregates.collect(), narrow }
+        Ok(Self { aggregates: aggregates.collect(), others })
     }
 
-    /// Fills in the columns of framed functions, for each sorted row.
-    pub fn compute(
-        &self,
-        runs: &Runs,
-        past: &Past,
-        functions: &[OverFunction],
-        columns: &mut [Option<ArrayRef>],
-    ) -> Result<()> {
+    /// Fills in the columns of framed functions, for each row at hand.
+    pub fn compute(&self, past: &Past, columns: &mut [Option<ArrayRef>]) -> Result<()> {
         for (frame, positions, calls) in &self.aggregates {
-            let spans = spans(runs, past, *frame);
-            for (position, result) in positions.iter().zip(aggregate(calls, &past.rows, &spans)?) {
+            for (position, result) in positions.iter().zip(aggregate(calls, &past.rows, &past.spans(*frame))?) {
                 columns[*position] = Some(result);
             }
         }
-        for (function, column) in functions.iter().zip(columns) {
-            if let OverFunction::Lag { column: value, offset, default } = function {
-                let place = |column: &usize| past.rows.column(self.narrow.place(*column));
-                *column = Some(lag(past, place(value), *offset, default.as_ref().map(place))?);
-            }
+        for (position, function) in &self.others {
+            columns[*position] = Some(function.compute(past)?);
         }
         Ok(())
     }
 }
 
-fn spans(runs: &Runs, past: &Past, frame: Frame) -> Vec<Span> {
-    let mut spans = Vec::with_capacity(runs.times.len());
-    for (run, segment) in runs.runs.iter().zip(&past.segments) {
-        let mut start = segment.start;
-        for (row, position) in (segment.first_new..segment.end).zip(run.rows.clone()) {
-            spans.push(match frame {
-                Frame::Rows { from, to } => {
-                    let from = usize::try_from(from).unwrap_or(usize::MAX);
-                    let to = usize::try_from(to).unwrap_or(usize::MAX);
-                    let start = row.saturating_sub(from).max(segment.start);
-                    Span { start, end: (row + 1).saturating_sub(to).max(start) }
-                }
-                Frame::Range { preceding_ms } => {
-                    let earliest = past.times[row].saturating_sub(preceding_ms);
-                    start += past.times[start..row].iter().take_while(|time| **time < earliest).count();
-                    Span { start, end: segment.first_new + runs.peer_ends[position] as usize - run.rows.start }
-                }
-                Frame::Unbounded { .. } => unreachable!("only moving frames are grouped here"),
-            });
+fn early(function: &OverFunction, result: usize, schema: &SchemaRef) -> Result<Framed> {
+    let Some(frame) = function.frame().filter(|_| function.is_shifted()) else { return Ok(Framed::Early { result }) };
+    let empty = match function {
+        OverFunction::Aggregate(call, _) => {
+            let mut nothing = call.factory.create()?;
+            nothing.resize(1);
+            nothing.evaluate(&[0])?
         }
-    }
-    spans
+        _ => new_null_array(schema.field(result).data_type(), 1),
+    };
+    Ok(Framed::Shifted { result, frame, empty })
 }
 
-fn lag(past: &Past, values: &ArrayRef, offset: u64, default: Option<&ArrayRef>) -> Result<ArrayRef> {
-    let offset = usize::try_from(offset).unwrap_or(usize::MAX);
-    let mut before: Vec<Option<u32>> = Vec::new();
-    let mut rows: Vec<usize> = Vec::new();
-    for segment in &past.segments {
-        for row in segment.first_new..segment.end {
-            before.push(row.checked_sub(offset).filter(|before| *before >= segment.start).map(|before| before as u32));
-            rows.push(row);
+impl Framed {
+    fn compute(&self, past: &Past) -> Result<ArrayRef> {
+        match self {
+            Self::Early { result } => Ok(take(
+                past.rows.column(*result),
+                &UInt32Array::from_iter_values(past.hand().map(|row| row as u32)),
+                None,
+            )?),
+            Self::Shifted { result, frame, empty } => {
+                let place = |span: &Span| if span.end > span.start { (0, span.end - 1) } else { (1, 0) };
+                let places: Vec<(usize, usize)> = past.spans(*frame).iter().map(place).collect();
+                Ok(interleave(&[past.rows.column(*result).as_ref(), empty.as_ref()], &places)?)
+            }
+            Self::Nth { column, number, frame } => {
+                let rows: UInt32Array = past.spans(*frame).iter().map(|span| nth(span, *number)).collect();
+                Ok(take(past.rows.column(*column), &rows, None)?)
+            }
+            Self::Shift { column, by, default } => {
+                let default = default.map(|default| past.rows.column(default));
+                shift(past, past.rows.column(*column), *by, default)
+            }
+            Self::Share(function) => Ok(shares::compute(past, *function)),
         }
     }
-    let Some(default) = default else { return Ok(take(values, &UInt32Array::from(before), None)?) };
-    let source = |(before, row): (Option<u32>, usize)| before.map_or((1, row), |before| (0, before as usize));
-    let sources: Vec<(usize, usize)> = before.into_iter().zip(rows).map(source).collect();
+}
+
+fn nth(span: &Span, number: i64) -> Option<u32> {
+    let distance = usize::try_from(number.unsigned_abs()).unwrap_or(usize::MAX);
+    let row = if number < 0 { span.end.checked_sub(distance)? } else { span.start.checked_add(distance - 1)? };
+    (span.start..span.end).contains(&row).then_some(row as u32)
+}
+
+fn shift(past: &Past, values: &ArrayRef, by: i64, default: Option<&ArrayRef>) -> Result<ArrayRef> {
+    let source = |segment: &Segment, row: usize| {
+        let row = i64::try_from(row).ok()?.checked_add(by).and_then(|row| usize::try_from(row).ok())?;
+        (segment.start..segment.end).contains(&row).then_some(row)
+    };
+    let rows = past.hand_rows().map(|(segment, row, _)| (source(segment, row), row));
+    let Some(default) = default else {
+        let rows: UInt32Array = rows.map(|(source, _)| source.map(|row| row as u32)).collect();
+        return Ok(take(values, &rows, None)?);
+    };
+    let sources: Vec<(usize, usize)> = rows.map(|(source, row)| source.map_or((1, row), |row| (0, row))).collect();
     Ok(interleave(&[values.as_ref(), default.as_ref()], &sources)?)
 }
 

@@ -3,21 +3,26 @@
 //! State has an entry `p` and the partition key with counts, clocks and aggregates; the last rows have entries of their
 //! own (see [`super::history`]). Changes are written at barriers, and where memory is short.
 
+use std::sync::Arc;
+
 use arrow::array::{ArrayRef, RecordBatch};
 use arrow::datatypes::SchemaRef;
 
-use super::history::{History, Needs, Past, ROW_TAG, split_value};
+use super::frame::{Ahead, Frame, Needs, OverFunction};
+use super::frames::Layout;
+use super::history::{Answer, History, ROW_TAG, Reached, split_value};
 use super::numbers::{Counts, counts_after, number};
+use super::running::{self, NthColumns};
 use super::runs::Runs;
-use super::{Frame, OverFunction, running};
+use super::spans::Past;
 use crate::aggregate::{AggregateCall, AggregateSet};
 use crate::keys::{KeyGroup, hash_key};
 use crate::operator::OperatorContext;
 use crate::operators::expiry::ExpirySearch;
 use crate::operators::key_table::{BatchKeys, KeyTable, SlotSet};
 use crate::operators::keyed_aggregates::NarrowCalls;
-use crate::operators::narrow::Narrow;
 use crate::operators::note::{from_sortable, sortable};
+use crate::operators::ordering::RankFunction;
 use crate::state::Writes;
 use crate::time::EventTime;
 use crate::{EngineError, Result};
@@ -36,7 +41,7 @@ struct Head {
     last_ms: i64,
 }
 
-/// Aggregates over all rows so far that share one way of treating equal rows.
+/// Functions of all rows so far that share one way of treating equal rows.
 struct Running {
     peers: bool,
     /// Positions of the functions.
@@ -50,7 +55,10 @@ pub struct PartitionMemory {
     keys: KeyTable,
     heads: Vec<Head>,
     running: Vec<Running>,
+    nth: NthColumns,
     history: History,
+    /// Rows wait for later ones.
+    waits: bool,
     /// Nothing is remembered but rows within a range of time, so a partition ends with the last of them.
     is_range_only: bool,
     dirty: SlotSet,
@@ -59,31 +67,36 @@ pub struct PartitionMemory {
 }
 
 impl PartitionMemory {
-    pub fn new(functions: &[OverFunction], schema: &SchemaRef, ttl_ms: Option<i64>) -> Result<Self> {
-        let running = [false, true].into_iter().map(|peers| Running::new(functions, peers));
-        let running: Vec<Running> = running.collect::<Result<Vec<_>>>()?.into_iter().flatten().collect();
-        let numbers = functions.iter().any(|function| matches!(function, OverFunction::Number(_)));
-        let needs = needs_of(functions);
-        let history = History::new(needs, history_columns(functions, schema)?)?;
+    /// `schema` is that of the rows; of these `layout` says what is remembered.
+    pub fn new(functions: &[OverFunction], schema: &SchemaRef, layout: &Layout, ttl_ms: Option<i64>) -> Result<Self> {
+        let mut nth = NthColumns::new(schema.fields().len());
+        let mut running = Vec::new();
+        for peers in [false, true] {
+            running.extend(Running::new(functions, schema, peers, &mut nth)?);
+        }
+        let (needs, ahead) = (Needs::of(functions), Ahead::of(functions));
+        let history = History::new(needs, ahead, &layout.schema)?;
+        let is_early = functions.iter().any(OverFunction::is_early);
         Ok(Self {
             expiry: ExpirySearch::new(ttl_ms),
             keys: KeyTable::default(),
             heads: Vec::new(),
-            is_range_only: running.is_empty() && !numbers && needs.rows == 0,
+            is_range_only: !is_early && history.range_only_ms().is_some(),
             running,
+            nth,
             history,
+            waits: !ahead.is_nothing(),
             dirty: SlotSet::default(),
             searched_at: None,
         })
     }
 
-    pub fn has_ttl(&self) -> bool {
-        self.expiry.has_ttl()
+    pub fn open(&mut self, ctx: &OperatorContext) -> Result<()> {
+        self.history.open(ctx)
     }
 
-    /// The columns of the rows that are remembered.
-    pub fn history_columns(&self) -> &Narrow {
-        self.history.narrow()
+    pub fn has_ttl(&self) -> bool {
+        self.expiry.has_ttl()
     }
 
     /// The slots of rows' partitions, read from state where memory does not have them.
@@ -94,12 +107,20 @@ impl PartitionMemory {
         for slot in &slots {
             let head = self.heads[*slot as usize];
             let expired = self.expiry.is_expired(head.used_at_ms, ctx.now.0);
-            if expired && head.counts.rows > 0 {
+            if expired && head.counts.rows > 0 && self.history.pending(*slot) == 0 {
                 self.forget(*slot);
             }
             self.heads[*slot as usize].used_at_ms = ctx.now.0;
             self.dirty.insert(*slot);
         }
+        Ok(slots)
+    }
+
+    /// The slots of partitions that were found in state.
+    fn slots_of_keys(&mut self, keys: &[Vec<u8>], ctx: &OperatorContext) -> Result<Vec<u32>> {
+        let known = self.keys.len();
+        let slots: Vec<u32> = keys.iter().map(|key| self.keys.intern(hash_key(key), key)).collect();
+        self.load_from(known, ctx)?;
         Ok(slots)
     }
 
@@ -125,7 +146,13 @@ impl PartitionMemory {
             running.values.merge_encoded(&found, states)?;
         }
         let keys = &self.keys;
-        self.history.load(slots.map(|slot| (keys.group(slot, ctx.key_groups), keys.key(slot))), ctx)
+        self.history.load(slots.map(|slot| (keys.group(slot, ctx.key_groups), keys.key(slot))), ctx)?;
+        if self.waits {
+            for (slot, rest) in found.iter().zip(rests) {
+                self.history.set_pending(*slot, pending_of(rest)?)?;
+            }
+        }
+        Ok(())
     }
 
     fn forget(&mut self, slot: u32) {
@@ -135,12 +162,26 @@ impl PartitionMemory {
         self.dirty.insert(slot);
     }
 
-    /// Fills in the columns of ROW_NUMBER and its kin, and counts the rows.
-    pub fn number(&mut self, runs: &Runs, functions: &[OverFunction], columns: &mut [Option<ArrayRef>]) {
+    /// Fills in the columns of functions of all rows so far, and counts the rows.
+    pub fn compute_early(
+        &mut self,
+        runs: &Runs,
+        sorted: &RecordBatch,
+        functions: &[OverFunction],
+        columns: &mut [Option<ArrayRef>],
+    ) -> Result<()> {
         let before: Vec<Counts> = runs.runs.iter().map(|run| self.heads[run.slot as usize].counts).collect();
-        for (function, column) in functions.iter().zip(columns) {
+        for (function, column) in functions.iter().zip(&mut *columns) {
             if let OverFunction::Number(function) = function {
-                *column = Some(number(runs, &before, *function));
+                *column = Some(Arc::new(number(runs, &before, *function)));
+            }
+        }
+        let sorted = self.nth.extend(sorted, || number(runs, &before, RankFunction::RowNumber))?;
+        for Running { peers, positions, calls, values } in &mut self.running {
+            let results = running::run(runs, &sorted, calls, values, *peers)?;
+            for (position, result) in positions.iter().zip(results) {
+                let is_nth = matches!(functions[*position], OverFunction::Nth { .. });
+                columns[*position] = Some(if is_nth { running::unwrapped(&result)? } else { result });
             }
         }
         for (run, before) in runs.runs.iter().zip(before) {
@@ -148,25 +189,40 @@ impl PartitionMemory {
             head.counts = counts_after(runs, &run.rows, before);
             head.last_ms = runs.times[run.rows.end - 1];
         }
-    }
-
-    /// Fills in the columns of aggregates over all rows so far.
-    pub fn run(&mut self, runs: &Runs, sorted: &RecordBatch, columns: &mut [Option<ArrayRef>]) -> Result<()> {
-        for Running { peers, positions, calls, values } in &mut self.running {
-            let results = running::run(runs, sorted, calls, values, *peers)?;
-            positions.iter().zip(results).for_each(|(position, result)| columns[*position] = Some(result));
-        }
         Ok(())
     }
 
-    /// The rows with those before them that frames see.
-    pub fn with_past(&self, runs: &Runs, sorted: &RecordBatch) -> Result<Past> {
-        self.history.with_past(runs, sorted)
+    /// The rows at hand with those before them that frames see.
+    pub fn with_past(&self, runs: &Runs, fresh: &RecordBatch) -> Result<Past> {
+        self.history.with_past(runs, fresh)
     }
 
     /// Remembers what later frames see.
-    pub fn keep_past(&mut self, runs: &Runs, past: Past) -> Result<()> {
-        self.history.keep(runs, past)
+    pub fn keep(&mut self, runs: &Runs, fresh: RecordBatch) -> Result<()> {
+        self.history.keep(runs, fresh)
+    }
+
+    /// Pending rows of some partitions that have all that they wait for.
+    pub fn answerable(&self, slots: &[u32], reached: Reached) -> Result<Option<(Vec<Answer>, Past)>> {
+        self.history.answerable(slots, reached)
+    }
+
+    pub fn answered(&mut self, answers: &[Answer]) -> Result<()> {
+        answers.iter().for_each(|answer| self.dirty.insert(answer.slot));
+        self.history.answered(answers)
+    }
+
+    /// Some partitions whose pending rows may have waited long enough; none where all were given.
+    pub fn due_slots(&mut self, reached: Reached, ctx: &mut OperatorContext) -> Result<Vec<u32>> {
+        let slots = self.history.due_in_memory(reached);
+        if !slots.is_empty() {
+            return Ok(slots);
+        }
+        let keys = self.history.due_in_state(reached, ctx)?;
+        let slots = self.slots_of_keys(&keys, ctx)?;
+        self.history.forget_index(&slots);
+        slots.iter().for_each(|slot| self.dirty.insert(*slot));
+        Ok(slots)
     }
 
     pub fn write_back(&mut self, ctx: &mut OperatorContext) -> Result<()> {
@@ -184,6 +240,9 @@ impl PartitionMemory {
                 let state = state.row(row);
                 entry.extend((state.data().len() as u32).to_be_bytes());
                 entry.extend_from_slice(state.data());
+            }
+            if self.waits {
+                entry.extend((self.history.pending(*slot) as u64).to_be_bytes());
             }
             writes.put(self.keys.group(*slot, ctx.key_groups), &[&[PARTITION_TAG], self.keys.key(*slot)], &entry);
             writes.flush_when_full(ctx.state.as_mut())?;
@@ -228,15 +287,14 @@ impl PartitionMemory {
     /// Frees rows that are out of every frame's range, once time has moved by the range: so each row is looked at a
     /// few times only.
     pub fn free_before(&mut self, watermark: EventTime, ctx: &mut OperatorContext) -> Result<()> {
-        let needs = self.history.needs();
-        let Some(range_ms) = needs.range_ms.filter(|_| needs.rows == 0) else { return Ok(()) };
+        let Some(range_ms) = self.history.range_only_ms() else { return Ok(()) };
         let searched_at = *self.searched_at.get_or_insert(watermark);
         let is_last = watermark == EventTime::MAX;
         if !is_last && watermark.0 < searched_at.0.saturating_add(range_ms.max(1)) {
             return Ok(());
         }
         self.searched_at = Some(watermark);
-        let earliest = needs.earliest(watermark);
+        let earliest = self.history.earliest(watermark);
         for (slot, has_rows) in self.history.drop_before(earliest) {
             self.dirty.insert(slot);
             if self.is_range_only && !has_rows {
@@ -259,7 +317,9 @@ impl PartitionMemory {
                     Ok(true)
                 })?;
             }
-            old.iter().try_for_each(|key| ctx.state.delete(group, key))?;
+            let mut writes = Writes::default();
+            old.iter().for_each(|key| writes.delete(group, &[key]));
+            writes.flush(ctx.state.as_mut())?;
         }
         Ok(())
     }
@@ -270,7 +330,11 @@ impl PartitionMemory {
         ctx.state.scan(group, &[PARTITION_TAG], &mut |key, entry| {
             let cached = self.keys.find(hash_key(&key[1..]), &key[1..]);
             let head = cached.map_or_else(|| read_head(entry), |slot| Ok(self.heads[slot as usize]))?;
-            if self.expiry.is_expired(head.used_at_ms, ctx.now.0) {
+            let waits = match cached {
+                Some(slot) => self.history.pending(slot) > 0,
+                None => self.waits && pending_of(entry.last_chunk::<8>().map_or(&[], |bytes| bytes))? > 0,
+            };
+            if self.expiry.is_expired(head.used_at_ms, ctx.now.0) && !waits {
                 expired.push(key[1..].to_vec());
             }
             Ok(true)
@@ -290,16 +354,19 @@ impl PartitionMemory {
 }
 
 impl Running {
-    fn new(functions: &[OverFunction], peers: bool) -> Result<Option<Self>> {
+    fn new(functions: &[OverFunction], schema: &SchemaRef, peers: bool, nth: &mut NthColumns) -> Result<Option<Self>> {
         let (mut positions, mut calls): (Vec<usize>, Vec<AggregateCall>) = (Vec::new(), Vec::new());
-        for (position, function) in functions.iter().enumerate() {
+        for (position, function) in functions.iter().enumerate().filter(|(_, function)| function.is_early()) {
+            // Equal rows have the same result where it is that of the last one, to which the frame of another row ends.
+            let with_peers = |frame: &Frame| frame.has_peers() && frame.is_so_far();
             match function {
-                OverFunction::Aggregate(call, Frame::Unbounded { peers: own }) if *own == peers => {
-                    positions.push(position);
-                    calls.push(call.clone());
+                OverFunction::Aggregate(call, frame) if with_peers(frame) == peers => calls.push(call.clone()),
+                OverFunction::Nth { column, number, frame } if with_peers(frame) == peers => {
+                    calls.push(nth.add(*column, *number, schema)?);
                 }
-                _ => {}
+                _ => continue,
             }
+            positions.push(position);
         }
         if positions.is_empty() {
             return Ok(None);
@@ -307,34 +374,6 @@ impl Running {
         let calls = NarrowCalls::new(&calls);
         Ok(Some(Self { peers, positions, values: calls.accumulators()?, calls }))
     }
-}
-
-fn needs_of(functions: &[OverFunction]) -> Needs {
-    let mut needs = Needs::default();
-    for function in functions {
-        match function {
-            OverFunction::Aggregate(_, Frame::Rows { from, .. }) | OverFunction::Lag { offset: from, .. } => {
-                needs.rows = needs.rows.max(usize::try_from(*from).unwrap_or(usize::MAX));
-            }
-            OverFunction::Aggregate(_, Frame::Range { preceding_ms }) => {
-                needs.range_ms = Some(needs.range_ms.map_or(*preceding_ms, |range| range.max(*preceding_ms)));
-            }
-            OverFunction::Aggregate(_, Frame::Unbounded { .. }) | OverFunction::Number(_) => {}
-        }
-    }
-    needs
-}
-
-/// The columns that moving frames read; one in any case, so that rows can be counted.
-fn history_columns(functions: &[OverFunction], schema: &SchemaRef) -> Result<Narrow> {
-    let is_moving = |function: &&OverFunction| {
-        !matches!(function, OverFunction::Aggregate(_, Frame::Unbounded { .. }) | OverFunction::Number(_))
-    };
-    let mut columns: Vec<usize> = functions.iter().filter(is_moving).flat_map(OverFunction::columns).collect();
-    if columns.is_empty() {
-        columns.push(0);
-    }
-    Narrow::new(columns, schema)
 }
 
 fn write_head(entry: &mut Vec<u8>, head: &Head) {
@@ -359,6 +398,12 @@ fn take_part<'a>(rest: &mut &'a [u8]) -> Result<&'a [u8]> {
     let (part, behind) = behind.split_at_checked(u32::from_be_bytes(*length) as usize).ok_or_else(damaged)?;
     *rest = behind;
     Ok(part)
+}
+
+/// The number of pending rows, which stands last.
+fn pending_of(rest: &[u8]) -> Result<usize> {
+    let bytes = rest.try_into().map_err(|_| damaged())?;
+    usize::try_from(u64::from_be_bytes(bytes)).map_err(|_| damaged())
 }
 
 fn damaged() -> EngineError {

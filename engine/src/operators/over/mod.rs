@@ -1,84 +1,44 @@
-//! OVER aggregation: each row with functions of the rows before it in its partition.
+//! OVER aggregation: each row with functions of the rows around it in its partition.
 //!
 //! In event time rows wait for the watermark and are handled in the order of time, so the output is appended and keeps
 //! its time. In processing time they are handled as they arrive. Rows that the order leaves equal are told apart by
 //! their columns where a frame counts rows. A batch is handled partition by partition, all of them at once: columns are
 //! sorted, frames are ranges of rows, and aggregates run over slots.
+//!
+//! Where a function looks at later rows, those that were handled stay pending in the history until these have come: a
+//! number of rows, or all up to a time. See [`whole`] for partitions that are complete before anything is computed.
 
+mod due_index;
+mod frame;
 mod frames;
 mod history;
 mod memory;
 mod numbers;
 mod running;
 mod runs;
+mod shares;
+mod spans;
 #[cfg(test)]
 mod tests;
+pub mod whole;
 
 use arrow::array::{ArrayRef, RecordBatch, UInt32Array};
 use arrow::compute::{take, take_record_batch};
 use arrow::datatypes::SchemaRef;
 
-use self::frames::FrameCalls;
+use self::frame::Ahead;
+pub use self::frame::{Frame, FrameBound, FrameUnit, OverFunction, ShareFunction};
+use self::frames::{FrameCalls, Layout};
+use self::history::Reached;
 use self::memory::PartitionMemory;
-use self::runs::Sorter;
+use self::runs::{SortedBy, Sorter};
+use self::spans::{Past, Span};
 use super::narrow::Narrow;
-use super::ordering::{RankFunction, SortColumn};
+use super::ordering::{SortColumn, SortEncoder};
 use super::waiting_rows::{DueTime, WaitingRows};
-use crate::aggregate::AggregateCall;
 use crate::operator::{Collector, MAIN_PORT, Operator, OperatorContext, OperatorFactory};
 use crate::time::EventTime;
 use crate::{Batch, Epoch, Result};
-
-/// The rows that a function sees: from a start to the row at hand.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
-pub enum Frame {
-    /// All rows up to this one; with `peers`, up to the last that the order leaves equal.
-    Unbounded { peers: bool },
-    /// From so many rows before to so many rows before; 0 is the row itself.
-    Rows { from: u64, to: u64 },
-    /// From so many milliseconds before, to the last that the order leaves equal.
-    Range { preceding_ms: i64 },
-}
-
-/// What is computed for each row.
-#[derive(Clone)]
-pub enum OverFunction {
-    Aggregate(AggregateCall, Frame),
-    Number(RankFunction),
-    /// The value so many rows before; where there is none, that of `default`, or NULL.
-    Lag {
-        column: usize,
-        offset: u64,
-        default: Option<usize>,
-    },
-}
-
-impl OverFunction {
-    /// The input columns that it reads.
-    fn columns(&self) -> Vec<usize> {
-        match self {
-            Self::Aggregate(call, _) => call.args.iter().copied().chain(call.filter).collect(),
-            Self::Number(_) => Vec::new(),
-            Self::Lag { column, default, .. } => std::iter::once(*column).chain(*default).collect(),
-        }
-    }
-
-    /// The same over columns that have moved.
-    fn over(&self, narrow: &Narrow) -> Self {
-        match self {
-            Self::Aggregate(call, frame) => {
-                let filter = call.filter.map(|column| narrow.place(column));
-                Self::Aggregate(AggregateCall { args: narrow.places(&call.args), filter, ..call.clone() }, *frame)
-            }
-            Self::Number(function) => Self::Number(*function),
-            Self::Lag { column, offset, default } => Self::Lag {
-                column: narrow.place(*column),
-                offset: *offset,
-                default: default.map(|column| narrow.place(column)),
-            },
-        }
-    }
-}
 
 /// Output: the kept columns, then one per function.
 #[derive(Clone)]
@@ -113,16 +73,24 @@ impl OperatorFactory for Over {
             }
             None => None,
         };
-        let time = order.first().map(|time| narrow.place(time.column));
-        let memory = PartitionMemory::new(&functions, narrow.schema(), self.ttl_ms)?;
+        let by = order.first().map_or(SortedBy::Arrival, |time| SortedBy::Time(narrow.place(time.column)));
+        let sorted = narrow.sort(order);
+        let layout = Layout::of_stream(&functions, narrow.schema())?;
+        let ahead = Ahead::of(&functions);
+        let pending = match ahead.is_nothing() {
+            true => None,
+            false => Some(Pending { ahead, order: SortEncoder::new(&sorted, &layout.schema)? }),
+        };
         Ok(Box::new(OverOperator {
-            sorter: Sorter::new(&keys, time, &narrow.sort(order), narrow.schema())?,
-            frames: FrameCalls::new(&functions, memory.history_columns().clone()),
-            memory,
+            sorter: Sorter::new(&keys, by, &sorted, narrow.schema())?,
+            frames: FrameCalls::new(&functions, &layout, false)?,
+            memory: PartitionMemory::new(&functions, narrow.schema(), &layout, self.ttl_ms)?,
+            layout,
             kept: narrow.places(&self.kept),
             functions,
             narrow,
             waiting,
+            pending,
             schema: self.schema.clone(),
         }))
     }
@@ -134,36 +102,87 @@ struct Waiting {
     late: DueTime,
 }
 
+/// Where rows wait for later ones: the history has all their columns, in the same places.
+struct Pending {
+    ahead: Ahead,
+    order: SortEncoder,
+}
+
 struct OverOperator {
     narrow: Narrow,
     sorter: Sorter,
     functions: Vec<OverFunction>,
     frames: FrameCalls,
+    layout: Layout,
     memory: PartitionMemory,
     /// Where the output's first columns stand among the narrow ones.
     kept: Vec<usize>,
     waiting: Option<Waiting>,
+    pending: Option<Pending>,
     schema: SchemaRef,
 }
 
 impl OverOperator {
-    /// The functions of rows none of which comes before one that was handled already, in the order of `rows`.
-    fn compute(&mut self, rows: &RecordBatch, ctx: &mut OperatorContext) -> Result<Computed> {
-        let runs = self.sorter.sort(rows, &mut self.memory, ctx)?;
+    /// The functions of rows none of which comes before one that was handled already, in the order of `rows`; of those
+    /// that wait for later rows, as many as these rows complete.
+    fn compute(&mut self, rows: &RecordBatch, ctx: &mut OperatorContext) -> Result<Option<RecordBatch>> {
+        let keys = self.sorter.keys.encode(rows)?;
+        let slots = self.memory.slots_of(&keys, rows.num_rows(), ctx)?;
+        let runs = self.sorter.sort(rows, &slots, ctx.now)?;
         let sorted = take_record_batch(rows, &runs.order)?;
         let mut columns: Vec<Option<ArrayRef>> = vec![None; self.functions.len()];
-        self.memory.number(&runs, &self.functions, &mut columns);
-        self.memory.run(&runs, &sorted, &mut columns)?;
-        let past = self.memory.with_past(&runs, &sorted)?;
-        self.frames.compute(&runs, &past, &self.functions, &mut columns)?;
-        self.memory.keep_past(&runs, past)?;
-        let columns = columns.into_iter().map(|column| column.expect("every function was computed by someone"));
-        Ok(Computed { order: runs.by_time(), sorted, columns: columns.collect() })
+        self.memory.compute_early(&runs, &sorted, &self.functions, &mut columns)?;
+        let fresh = self.layout.project(&sorted, &columns)?;
+        if self.pending.is_some() {
+            self.memory.keep(&runs, fresh)?;
+            let slots: Vec<u32> = runs.runs.iter().map(|run| run.slot).collect();
+            return self.answer(&slots, Reached::Time(i64::MIN));
+        }
+        let past = self.memory.with_past(&runs, &fresh)?;
+        self.frames.compute(&past, &mut columns)?;
+        self.memory.keep(&runs, fresh)?;
+        self.output(&sorted, columns, &runs.by_time()).map(Some)
     }
 
-    fn output(&self, computed: &Computed, order: &UInt32Array) -> Result<RecordBatch> {
-        let kept = self.kept.iter().map(|column| computed.sorted.column(*column));
-        let columns = kept.chain(&computed.columns).map(|column| Ok(take(column, order, None)?));
+    /// Of some partitions the pending rows that have all that they wait for.
+    fn answer(&mut self, slots: &[u32], reached: Reached) -> Result<Option<RecordBatch>> {
+        let Some(Pending { order, .. }) = &self.pending else { return Ok(None) };
+        let Some((answers, mut past)) = self.memory.answerable(slots, reached)? else { return Ok(None) };
+        past.peers = match self.waiting {
+            Some(_) => peers(&past, order)?,
+            None => past.hand().map(|row| Span { start: row, end: row + 1 }).collect(),
+        };
+        let mut columns: Vec<Option<ArrayRef>> = vec![None; self.functions.len()];
+        self.frames.compute(&past, &mut columns)?;
+        let hand: Vec<u32> = past.hand().map(|row| row as u32).collect();
+        let mut given: Vec<u32> = (0..hand.len() as u32).collect();
+        given.sort_by_key(|position| past.times[hand[*position as usize] as usize]);
+        let rows = take_record_batch(&past.rows, &UInt32Array::from(hand))?;
+        let output = self.output(&rows, columns, &UInt32Array::from(given))?;
+        self.memory.answered(&answers)?;
+        Ok(Some(output))
+    }
+
+    /// Gives the pending rows of all partitions that have waited long enough.
+    fn answer_all(&mut self, reached: Reached, ctx: &mut OperatorContext, out: &mut dyn Collector) -> Result<()> {
+        while self.pending.is_some() {
+            let slots = self.memory.due_slots(reached, ctx)?;
+            if slots.is_empty() {
+                break;
+            }
+            if let Some(rows) = self.answer(&slots, reached)? {
+                out.emit(MAIN_PORT, Batch::new(rows))?;
+            }
+            self.keep_to_budget(ctx)?;
+        }
+        Ok(())
+    }
+
+    /// The kept columns of rows and the functions of each, in this order.
+    fn output(&self, rows: &RecordBatch, columns: Vec<Option<ArrayRef>>, order: &UInt32Array) -> Result<RecordBatch> {
+        let kept = self.kept.iter().map(|column| rows.column(*column).clone());
+        let computed = columns.into_iter().map(|column| column.expect("every function was computed by someone"));
+        let columns = kept.chain(computed).map(|column| Ok(take(&column, order, None)?));
         Ok(RecordBatch::try_new(self.schema.clone(), columns.collect::<Result<_>>()?)?)
     }
 
@@ -177,16 +196,27 @@ impl OverOperator {
     }
 }
 
-/// Functions of rows that were sorted by partition.
-struct Computed {
-    sorted: RecordBatch,
-    columns: Vec<ArrayRef>,
-    /// The positions in the order in which they are given.
-    order: UInt32Array,
+/// Of each row at hand those around it that the order leaves equal.
+fn peers(past: &Past, order: &SortEncoder) -> Result<Vec<Span>> {
+    let order = order.encode(&past.rows)?;
+    let mut peers: Vec<Span> = Vec::new();
+    for segment in &past.segments {
+        let mut last = Span { start: segment.start, end: segment.start };
+        for row in segment.hand.clone() {
+            if row >= last.end {
+                let is_peer = |other: &usize| order.of(*other) == order.of(row);
+                let start = row - (segment.start..row).rev().take_while(is_peer).count();
+                last = Span { start, end: row + (row..segment.end).take_while(is_peer).count() };
+            }
+            peers.push(last);
+        }
+    }
+    Ok(peers)
 }
 
 impl Operator for OverOperator {
     fn open(&mut self, ctx: &mut OperatorContext) -> Result<()> {
+        self.memory.open(ctx)?;
         self.waiting.as_mut().map_or(Ok(()), |waiting| waiting.rows.open(ctx))
     }
 
@@ -203,19 +233,40 @@ impl Operator for OverOperator {
             return self.keep_to_budget(ctx);
         }
         let rows = self.narrow.project(batch.rows())?;
-        let computed = self.compute(&rows, ctx)?;
-        out.emit(MAIN_PORT, batch.replace_rows(self.output(&computed, &computed.order)?))?;
+        if let Some(given) = self.compute(&rows, ctx)? {
+            let same = self.pending.is_none();
+            out.emit(MAIN_PORT, if same { batch.replace_rows(given) } else { Batch::new(given) })?;
+        }
         self.keep_to_budget(ctx)
     }
 
     fn on_watermark(&mut self, watermark: EventTime, ctx: &mut OperatorContext, out: &mut dyn Collector) -> Result<()> {
         while let Some(waiting) = &mut self.waiting {
             let Some(rows) = waiting.rows.next_due(watermark, ctx)? else { break };
-            let computed = self.compute(&rows, ctx)?;
-            out.emit(MAIN_PORT, Batch::new(self.output(&computed, &computed.order)?))?;
+            if let Some(given) = self.compute(&rows, ctx)? {
+                out.emit(MAIN_PORT, Batch::new(given))?;
+            }
             self.keep_to_budget(ctx)?;
         }
+        if self.waiting.is_some() {
+            let is_last = watermark == EventTime::MAX;
+            self.answer_all(if is_last { Reached::End } else { Reached::Time(watermark.0) }, ctx, out)?;
+        }
         self.memory.free_before(watermark, ctx)
+    }
+
+    fn output_watermark(&self, input: EventTime) -> EventTime {
+        match &self.pending {
+            Some(_) if input == EventTime::MAX => input,
+            // Any partition may be the last to get the rows that it waits for.
+            Some(pending) if pending.ahead.rows > 0 => EventTime::MIN,
+            Some(pending) => EventTime(input.0.saturating_sub(pending.ahead.range_ms)),
+            None => input,
+        }
+    }
+
+    fn on_end(&mut self, ctx: &mut OperatorContext, out: &mut dyn Collector) -> Result<()> {
+        self.answer_all(Reached::End, ctx, out)
     }
 
     fn on_barrier(&mut self, _epoch: Epoch, ctx: &mut OperatorContext, _out: &mut dyn Collector) -> Result<()> {

@@ -1,8 +1,6 @@
 //! ROW_NUMBER, RANK and DENSE_RANK of sorted rows.
 
-use std::sync::Arc;
-
-use arrow::array::{ArrayRef, Int64Array};
+use arrow::array::Int64Array;
 
 use super::runs::Runs;
 use crate::operators::ordering::RankFunction;
@@ -15,7 +13,7 @@ pub struct Counts {
 }
 
 /// The numbers of sorted rows; `counts` are those of each run's partition before them.
-pub fn number(runs: &Runs, counts: &[Counts], function: RankFunction) -> ArrayRef {
+pub fn number(runs: &Runs, counts: &[Counts], function: RankFunction) -> Int64Array {
     let mut numbers = Vec::with_capacity(runs.times.len());
     for (run, before) in runs.runs.iter().zip(counts) {
         let mut groups = before.groups;
@@ -33,7 +31,7 @@ pub fn number(runs: &Runs, counts: &[Counts], function: RankFunction) -> ArrayRe
             });
         }
     }
-    Arc::new(Int64Array::from(numbers))
+    numbers.into()
 }
 
 /// What a partition has with the rows of a run.

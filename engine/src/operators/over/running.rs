@@ -1,12 +1,15 @@
 //! Aggregates over all rows so far: the first rows of all partitions are added and evaluated together, then the second
 //! ones, and so on.
 
-use arrow::array::{ArrayRef, RecordBatch, UInt32Array};
-use arrow::compute::{concat, take};
+use std::sync::Arc;
+
+use arrow::array::{ArrayRef, AsArray, BooleanArray, Int64Array, RecordBatch, StructArray, UInt32Array};
+use arrow::compute::{concat, is_null, nullif, take};
+use arrow::datatypes::{DataType, Field, FieldRef, Fields, Schema};
 
 use super::runs::Runs;
 use crate::Result;
-use crate::aggregate::AggregateSet;
+use crate::aggregate::{self, AggregateCall, AggregateSet};
 use crate::operators::keyed_aggregates::NarrowCalls;
 
 /// The results for each sorted row, one column per call. With `peers`, rows that the order leaves equal are added
@@ -49,6 +52,61 @@ pub fn run(
         Ok(take(&concat(&rounds)?, &places, None)?)
     };
     results.iter().map(gather).collect()
+}
+
+/// Columns behind those of the rows, over which FIRST_VALUE gives the value in a partition's n-th row.
+///
+/// The value is wrapped, so that NULL is a value too, and the condition is that the row is the n-th.
+pub struct NthColumns {
+    /// Column and number of each call.
+    wanted: Vec<(usize, i64)>,
+    width: usize,
+}
+
+impl NthColumns {
+    /// Of rows with so many columns.
+    pub fn new(width: usize) -> Self {
+        Self { wanted: Vec::new(), width }
+    }
+
+    /// A call for the value of a column in a partition's n-th row.
+    pub fn add(&mut self, column: usize, number: i64, schema: &Schema) -> Result<AggregateCall> {
+        let wrapped = DataType::Struct(wrapper(schema.field(column).data_type()));
+        let factory = aggregate::resolve("first_value", &[wrapped], &[], false)?;
+        let output = Field::new("nth_value", factory.output_type(), true);
+        let place = self.width + 2 * self.wanted.len();
+        self.wanted.push((column, number));
+        Ok(AggregateCall { display: "NTH_VALUE".into(), output, factory, args: vec![place], filter: Some(place + 1) })
+    }
+
+    /// The rows with the further columns; `numbers` gives theirs within their partitions.
+    pub fn extend(&self, rows: &RecordBatch, numbers: impl FnOnce() -> Int64Array) -> Result<RecordBatch> {
+        if self.wanted.is_empty() {
+            return Ok(rows.clone());
+        }
+        let numbers = numbers();
+        let mut columns = rows.columns().to_vec();
+        let mut fields: Vec<FieldRef> = rows.schema_ref().fields().iter().cloned().collect();
+        for (column, number) in &self.wanted {
+            let value = rows.column(*column);
+            let wrapped = StructArray::try_new(wrapper(value.data_type()), vec![value.clone()], None)?;
+            let is_nth = numbers.values().iter().map(|own| Some(own == number)).collect::<BooleanArray>();
+            for column in [Arc::new(wrapped) as ArrayRef, Arc::new(is_nth)] {
+                fields.push(Arc::new(Field::new(format!("nth {}", fields.len()), column.data_type().clone(), true)));
+                columns.push(column);
+            }
+        }
+        Ok(RecordBatch::try_new(Arc::new(Schema::new(fields)), columns)?)
+    }
+}
+
+fn wrapper(data_type: &DataType) -> Fields {
+    vec![Field::new("value", data_type.clone(), true)].into()
+}
+
+/// The values in a column that a call of [`NthColumns::add`] gave.
+pub fn unwrapped(column: &ArrayRef) -> Result<ArrayRef> {
+    Ok(nullif(column.as_struct().column(0), &is_null(column)?)?)
 }
 
 /// Some rows; also right where there are no columns.

@@ -1,22 +1,34 @@
 //! Rows sorted by partition, and within it by their order.
 
 use std::ops::Range;
+use std::sync::Arc;
 
-use arrow::array::{RecordBatch, UInt32Array};
-use arrow::datatypes::SchemaRef;
+use arrow::array::{AsArray, RecordBatch, UInt32Array};
+use arrow::compute::cast;
+use arrow::datatypes::{DataType, Int64Type, SchemaRef, TimeUnit};
 
-use super::memory::PartitionMemory;
+use super::spans::Span;
 use crate::Result;
-use crate::operator::OperatorContext;
 use crate::operators::key_table::KeyColumns;
 use crate::operators::ordering::{SortColumn, SortEncoder};
 use crate::operators::row_codec::RowCodec;
 use crate::operators::row_times::row_times;
+use crate::time::ProcessingTime;
+
+/// What rows are sorted by within their partitions.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum SortedBy {
+    /// The columns of the order, the first of which is a time that every row has.
+    Time(usize),
+    /// The columns of the order. RANGE goes by the first one, where it has a time or a whole number.
+    Columns(Option<SortColumn>),
+    /// They stay as they came.
+    Arrival,
+}
 
 pub struct Sorter {
-    keys: KeyColumns,
-    /// `None` in processing time.
-    time: Option<usize>,
+    pub keys: KeyColumns,
+    by: SortedBy,
     order: SortEncoder,
     codec: RowCodec,
 }
@@ -34,38 +46,39 @@ pub struct Runs {
     pub runs: Vec<Run>,
     /// Behind the last position whose row the order leaves equal to this one's, for each position.
     pub peer_ends: Vec<u32>,
-    /// In milliseconds; the wall time in processing time.
+    /// What RANGE goes by: milliseconds, the wall time where rows are sorted by arrival; increasing within a partition.
     pub times: Vec<i64>,
-    is_event_time: bool,
+    by: SortedBy,
 }
 
 impl Sorter {
-    pub fn new(keys: &[usize], time: Option<usize>, order: &[SortColumn], schema: &SchemaRef) -> Result<Self> {
+    pub fn new(keys: &[usize], by: SortedBy, order: &[SortColumn], schema: &SchemaRef) -> Result<Self> {
         Ok(Self {
             keys: KeyColumns::new(keys, schema)?,
-            time,
+            by,
             order: SortEncoder::new(order, schema)?,
             codec: RowCodec::new(schema)?,
         })
     }
 
-    /// Sorts rows, whose partitions get slots in memory.
-    pub fn sort(&self, rows: &RecordBatch, memory: &mut PartitionMemory, ctx: &mut OperatorContext) -> Result<Runs> {
-        let keys = self.keys.encode(rows)?;
-        let slots = memory.slots_of(&keys, rows.num_rows(), ctx)?;
+    /// Sorts rows, whose partitions have these slots.
+    pub fn sort(&self, rows: &RecordBatch, slots: &[u32], now: ProcessingTime) -> Result<Runs> {
         let mut order: Vec<u32> = (0..rows.num_rows() as u32).collect();
         let mut peer_ends = vec![0; order.len()];
-        let times = match self.time {
-            None => {
-                order.sort_by_key(|row| slots[*row as usize]);
-                peer_ends.iter_mut().zip(1..).for_each(|(end, next)| *end = next);
-                vec![ctx.now.0; order.len()]
-            }
-            Some(time) => {
-                self.sort_by_order(rows, &slots, &mut order, &mut peer_ends)?;
-                let times = row_times("OverAggregate", rows, time)?;
-                order.iter().map(|row| times[*row as usize]).collect()
-            }
+        if self.by == SortedBy::Arrival {
+            order.sort_by_key(|row| slots[*row as usize]);
+            peer_ends.iter_mut().zip(1..).for_each(|(end, next)| *end = next);
+        } else {
+            self.sort_by_order(rows, slots, &mut order, &mut peer_ends)?;
+        }
+        let times = match self.by {
+            SortedBy::Arrival => Some(vec![now.0; rows.num_rows()]),
+            SortedBy::Time(time) => Some(row_times("OverAggregate", rows, time)?),
+            SortedBy::Columns(first) => first.map(|first| range_values(rows, first)).transpose()?,
+        };
+        let times = match times {
+            Some(times) => order.iter().map(|row| times[*row as usize]).collect(),
+            None => vec![0; order.len()],
         };
         let mut runs: Vec<Run> = Vec::new();
         for (position, row) in order.iter().enumerate() {
@@ -75,7 +88,7 @@ impl Sorter {
                 None => runs.push(Run { slot, rows: position..position + 1 }),
             }
         }
-        Ok(Runs { order: order.into(), runs, peer_ends, times, is_event_time: self.time.is_some() })
+        Ok(Runs { order: order.into(), runs, peer_ends, times, by: self.by })
     }
 
     fn sort_by_order(&self, rows: &RecordBatch, slots: &[u32], order: &mut [u32], peer_ends: &mut [u32]) -> Result<()> {
@@ -104,11 +117,36 @@ impl Runs {
     /// Positions in the order in which rows are given: by time, or as they came.
     pub fn by_time(&self) -> UInt32Array {
         let mut positions: Vec<u32> = (0..self.times.len() as u32).collect();
-        if self.is_event_time {
-            positions.sort_by_key(|position| self.times[*position as usize]);
-        } else {
-            positions.sort_unstable_by_key(|position| self.order.value(*position as usize));
+        match self.by {
+            SortedBy::Time(_) => positions.sort_by_key(|position| self.times[*position as usize]),
+            SortedBy::Arrival => positions.sort_unstable_by_key(|position| self.order.value(*position as usize)),
+            SortedBy::Columns(_) => {}
         }
         positions.into()
     }
+
+    /// Of each sorted row those that the order leaves equal to it.
+    pub fn peers(&self) -> impl Iterator<Item = Span> {
+        let mut start = 0;
+        self.peer_ends.iter().enumerate().map(move |(position, end)| {
+            if position > 0 && self.peer_ends[position - 1] as usize == position {
+                start = position;
+            }
+            Span { start, end: *end as usize }
+        })
+    }
+}
+
+/// Times in milliseconds or whole numbers, in the direction of the order; what is NULL stands far away from all others.
+fn range_values(rows: &RecordBatch, first: SortColumn) -> Result<Vec<i64>> {
+    let column = rows.column(first.column);
+    let column = match column.data_type() {
+        DataType::Timestamp(_, zone) => cast(column, &DataType::Timestamp(TimeUnit::Millisecond, zone.clone()))?,
+        _ => Arc::clone(column),
+    };
+    let values = cast(&column, &DataType::Int64)?;
+    let null = if first.nulls_first { i64::MIN } else { i64::MAX };
+    let sign = if first.descending { -1 } else { 1 };
+    let value = |value: Option<i64>| value.map_or(null, |value| value.saturating_mul(sign));
+    Ok(values.as_primitive::<Int64Type>().iter().map(value).collect())
 }

@@ -5,12 +5,16 @@
 //! changed is written at barriers, since most rows that come in fall out again. Over an updated input, where state has more
 //! than memory, it is written with each batch.
 
-use super::partition::{Entry, Limits, Partition, Place};
-use crate::keys::hash_key;
+use std::collections::BTreeMap;
+use std::collections::btree_map::Entry;
+
+use super::partition::{self, Limits, Partition, Place};
+use crate::keys::{KeyGroup, hash_key};
 use crate::operator::OperatorContext;
 use crate::operators::expiry::ExpirySearch;
 use crate::operators::key_table::{BatchKeys, KeyTable, SlotSet};
 use crate::operators::note::{from_sortable, sortable};
+use crate::state::Writes;
 use crate::{EngineError, Result};
 
 const ROW_TAG: u8 = b'r';
@@ -28,8 +32,19 @@ pub struct PartitionStore {
     /// Slots that differ from state.
     dirty: SlotSet,
     batches: u64,
+    /// What the batch at hand writes.
+    writes: Writes,
+    /// Entries that only state has, as the batch at hand leaves them: by key group and key.
+    below: BTreeMap<(u16, Vec<u8>), Below>,
     /// Reused for keys of state.
     key_buffer: Vec<u8>,
+}
+
+/// The number of rows of an entry, and the length of its sort bytes.
+#[derive(Debug, Clone, Copy)]
+struct Below {
+    count: u32,
+    sort_length: u32,
 }
 
 impl PartitionStore {
@@ -43,6 +58,8 @@ impl PartitionStore {
             touched: Vec::new(),
             dirty: SlotSet::default(),
             batches: 0,
+            writes: Writes::default(),
+            below: BTreeMap::new(),
             key_buffer: Vec::new(),
         }
     }
@@ -83,8 +100,7 @@ impl PartitionStore {
         }
         if self.expiry.is_worth_noting(used_at, ctx.now.0) {
             partition.used_at_ms = ctx.now.0;
-            write_key(&mut self.key_buffer, USED_TAG, self.keys.key(slot), &[]);
-            ctx.state.put(group, &self.key_buffer, &sortable(ctx.now.0))?;
+            self.writes.put(group, &[&[USED_TAG], self.keys.key(slot)], &sortable(ctx.now.0));
         }
         Ok(())
     }
@@ -112,22 +128,23 @@ impl PartitionStore {
         &mut self,
         slot: u32,
         last: Option<&[u8]>,
-        entries: &mut Vec<Entry>,
+        entries: &mut Vec<partition::Entry>,
         ctx: &OperatorContext,
     ) -> Result<bool> {
-        write_key(&mut self.key_buffer, ROW_TAG, self.keys.key(slot), &[]);
-        let prefix_length = self.key_buffer.len();
+        let key = self.keys.key(slot);
+        write_key(&mut self.key_buffer, ROW_TAG, key, &[last.unwrap_or_default()]);
+        let prefix = &self.key_buffer[..1 + key.len()];
         let entries_max = if self.updated { self.limits.rows_to_read() } else { usize::MAX };
         let (mut complete, mut read) = (true, 0);
-        ctx.state.scan(self.keys.group(slot, ctx.key_groups), &self.key_buffer, &mut |key, value| {
-            let bytes = &key[prefix_length..];
-            if last.is_some_and(|last| bytes <= last) {
+        ctx.state.scan_from(self.keys.group(slot, ctx.key_groups), prefix, &self.key_buffer, &mut |key, value| {
+            let bytes = &key[prefix.len()..];
+            if last == Some(bytes) {
                 return Ok(true);
             }
             complete = read < entries_max;
             if complete {
                 let (count, sort_length) = split_value(value)?;
-                entries.push(Entry::stored(bytes, sort_length, count));
+                entries.push(partition::Entry::stored(bytes, sort_length, count));
                 read += 1;
             }
             Ok(complete)
@@ -189,29 +206,41 @@ impl PartitionStore {
     }
 
     /// Changes the number of rows of an entry that only state has.
-    fn count_below(&mut self, slot: u32, sort: &[u8], row: &[u8], by: i64, ctx: &mut OperatorContext) -> Result<()> {
+    fn count_below(&mut self, slot: u32, sort: &[u8], row: &[u8], by: i32, ctx: &mut OperatorContext) -> Result<()> {
         let group = self.keys.group(slot, ctx.key_groups);
         write_key(&mut self.key_buffer, ROW_TAG, self.keys.key(slot), &[sort, row]);
-        let known = ctx.state.get(group, &self.key_buffer)?;
-        let known = known.map(|value| split_value(&value)).transpose()?.map_or(0, |(count, _)| i64::from(count));
-        match u32::try_from(known + by) {
-            Ok(0) => ctx.state.delete(group, &self.key_buffer),
-            Ok(count) => ctx.state.put(group, &self.key_buffer, &value_of(count, sort.len() as u32)),
-            Err(_) => Ok(()),
-        }
+        let entry = match self.below.entry((group.0, self.key_buffer.clone())) {
+            Entry::Occupied(entry) => entry.into_mut(),
+            Entry::Vacant(entry) => {
+                let known = ctx.state.get(group, &self.key_buffer)?;
+                let count = known.map(|value| split_value(&value)).transpose()?.map_or(0, |(count, _)| count);
+                entry.insert(Below { count, sort_length: sort.len() as u32 })
+            }
+        };
+        entry.count = entry.count.saturating_add_signed(by);
+        Ok(())
     }
 
-    /// Ends a batch: shows `see` each partition with what it was and is, and writes what changed.
+    /// Ends a batch: writes what changed, and shows `see` each partition with what it was and is.
     pub fn settle(&mut self, ctx: &mut OperatorContext, mut see: impl FnMut(&Partition, Limits)) -> Result<()> {
-        for slot in std::mem::take(&mut self.touched) {
-            if !self.partitions[slot as usize].changed {
-                continue;
+        let mut touched = std::mem::take(&mut self.touched);
+        touched.retain(|slot| self.partitions[*slot as usize].changed);
+        for slot in &touched {
+            match self.updated {
+                true => self.write(*slot, ctx)?,
+                false => self.dirty.insert(*slot),
             }
+        }
+        for ((group, key), Below { count, sort_length }) in std::mem::take(&mut self.below) {
+            match count {
+                0 => self.writes.delete(KeyGroup(group), &[&key]),
+                count => self.writes.put(KeyGroup(group), &[&key], &value_of(count, sort_length)),
+            }
+        }
+        self.writes.flush(ctx.state.as_mut())?;
+        for slot in touched {
             if self.updated {
-                self.write(slot, ctx)?;
                 self.refill(slot, ctx)?;
-            } else {
-                self.dirty.insert(slot);
             }
             let partition = &mut self.partitions[slot as usize];
             see(partition, self.limits);
@@ -223,25 +252,28 @@ impl PartitionStore {
     /// Writes what state does not have yet.
     pub fn write_back(&mut self, ctx: &mut OperatorContext) -> Result<()> {
         let dirty = std::mem::take(&mut self.dirty);
-        dirty.iter().try_for_each(|slot| self.write(slot, ctx))
+        dirty.iter().try_for_each(|slot| self.write(slot, ctx))?;
+        self.writes.flush(ctx.state.as_mut())
     }
 
+    /// Adds what changed in a partition to what is to be written.
     fn write(&mut self, slot: u32, ctx: &mut OperatorContext) -> Result<()> {
-        let group = self.keys.group(slot, ctx.key_groups);
+        let (group, key) = (self.keys.group(slot, ctx.key_groups), self.keys.key(slot));
         let partition = &mut self.partitions[slot as usize];
         for bytes in partition.doomed.drain(..) {
-            write_key(&mut self.key_buffer, ROW_TAG, self.keys.key(slot), &[&bytes]);
-            ctx.state.delete(group, &self.key_buffer)?;
+            self.writes.delete(group, &[&[ROW_TAG], key, &bytes]);
         }
         for entry in partition.entries.iter_mut().filter(|entry| entry.count != entry.stored) {
-            write_key(&mut self.key_buffer, ROW_TAG, self.keys.key(slot), &[entry.bytes()]);
             match entry.count {
-                0 => ctx.state.delete(group, &self.key_buffer)?,
-                count => ctx.state.put(group, &self.key_buffer, &value_of(count, entry.sort_length()))?,
+                0 => self.writes.delete(group, &[&[ROW_TAG], key, entry.bytes()]),
+                count => {
+                    let value = value_of(count, entry.sort_length());
+                    self.writes.put(group, &[&[ROW_TAG], key, entry.bytes()], &value);
+                }
             }
             entry.stored = entry.count;
         }
-        Ok(())
+        self.writes.flush_when_full(ctx.state.as_mut())
     }
 
     /// Reads further entries of a partition that lost too many.

@@ -31,22 +31,22 @@ pub enum DueTime {
     Column(usize),
     /// The last instant of the window that ends at the local time in a column; `zone` is that of the calendar.
     WindowEnd { column: usize, zone: Option<Tz> },
+    /// When there will be no more rows.
+    InputEnd,
 }
 
 impl DueTime {
-    fn column(self) -> usize {
-        match self {
-            Self::Column(column) | Self::WindowEnd { column, .. } => column,
-        }
-    }
-
     /// Of each row, in epoch milliseconds.
     fn of_rows(self, operator: &str, rows: &RecordBatch) -> Result<Vec<i64>> {
-        let mut times = row_times(operator, rows, self.column())?;
-        if let Self::WindowEnd { zone, .. } = self {
-            times.iter_mut().for_each(|time| *time = closing_watermark(zone, *time).0);
+        match self {
+            Self::Column(column) => row_times(operator, rows, column),
+            Self::WindowEnd { column, zone } => {
+                let mut times = row_times(operator, rows, column)?;
+                times.iter_mut().for_each(|time| *time = closing_watermark(zone, *time).0);
+                Ok(times)
+            }
+            Self::InputEnd => Ok(vec![EventTime::MAX.0; rows.num_rows()]),
         }
-        Ok(times)
     }
 }
 

@@ -10,6 +10,7 @@ use crate::operator::OperatorContext;
 use crate::operators::key_table::BatchKeys;
 use crate::operators::note::{from_sortable, sortable};
 use crate::operators::row_codec::RowCodec;
+use crate::state::Writes;
 use crate::time::EventTime;
 use crate::{EngineError, Result};
 
@@ -86,18 +87,16 @@ impl StoredRows {
         ctx: &mut OperatorContext,
     ) -> Result<()> {
         let encoded = self.codec.encode(rows)?;
-        let mut key = Vec::with_capacity(1 + 2 * size_of::<i64>());
+        let mut writes = Writes::default();
         for (row, time) in times.iter().enumerate() {
             let group = KeyGroup::of(keys.hash(row), ctx.key_groups.max_parallelism);
-            key.clear();
-            key.push(TAG);
-            key.extend(sortable(*time));
-            key.extend(sortable(self.sequence));
+            writes.put(group, &[&[TAG], &sortable(*time), &sortable(self.sequence)], encoded.row(row));
+            writes.flush_when_full(ctx.state.as_mut())?;
             self.sequence += 1;
-            ctx.state.put(group, &key, encoded.row(row))?;
             let earliest = self.earliest.entry(group.0).or_insert(*time);
             *earliest = (*earliest).min(*time);
         }
+        writes.flush(ctx.state.as_mut())?;
         self.rows = self.rows.map(|rows| rows + times.len());
         Ok(())
     }
@@ -117,9 +116,9 @@ impl StoredRows {
             }
             let before = entries.len();
             scan_due(group, watermark, &mut entries, ctx)?;
-            for (group, key, _) in &entries[before..] {
-                ctx.state.delete(*group, key)?;
-            }
+            let mut writes = Writes::default();
+            entries[before..].iter().for_each(|(group, key, _)| writes.delete(*group, &[key]));
+            writes.flush(ctx.state.as_mut())?;
             self.look_up_earliest(group, ctx)?;
         }
         self.rows = match self.earliest.is_empty() {

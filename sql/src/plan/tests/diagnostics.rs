@@ -272,36 +272,47 @@ fn windows_without_length_and_late_rows_without_window() {
 #[test]
 fn windows_and_limits_that_cannot_run() {
     check(
-        "SELECT bidder, ROW_NUMBER() OVER (PARTITION BY bidder ORDER BY price) FROM bid",
+        "SELECT bidder, ROW_NUMBER() OVER (PARTITION BY bidder ORDER BY price) FROM live",
         expect![[r#"
         error: ROW_NUMBER() OVER numbers all rows: each new row would change the numbers of those behind it
          --> test.sql:1:16
           |
-        1 | SELECT bidder, ROW_NUMBER() OVER (PARTITION BY bidder ORDER BY price) FROM bid
+        1 | SELECT bidder, ROW_NUMBER() OVER (PARTITION BY bidder ORDER BY price) FROM live
           |                ^^^^^^^^^^
         hint: say how many are wanted: SELECT ... FROM (SELECT ..., ROW_NUMBER() OVER (...) AS n FROM ...) WHERE n <= 10, or QUALIFY
     "#]],
     );
     check(
-        "SELECT bidder, SUM(price) OVER (PARTITION BY bidder) FROM bid",
+        "SELECT bidder, SUM(price) OVER (PARTITION BY bidder) FROM live",
         expect![[r#"
         error: SUM() OVER needs ORDER BY with a time attribute: without, each new row would change all others
          --> test.sql:1:16
           |
-        1 | SELECT bidder, SUM(price) OVER (PARTITION BY bidder) FROM bid
+        1 | SELECT bidder, SUM(price) OVER (PARTITION BY bidder) FROM live
           |                ^^^
         hint: write OVER (PARTITION BY ... ORDER BY ts), where ts is the column of the WATERMARK; or GROUP BY instead
     "#]],
     );
     check(
-        "SELECT bidder, LEAD(price) OVER (PARTITION BY bidder ORDER BY ts) FROM bid",
+        "SELECT bidder, COUNT(*) OVER w, NTILE(4) OVER w FROM live WINDOW w AS (PARTITION BY bidder ORDER BY ts)",
         expect![[r#"
-        error: LEAD() OVER would wait for rows to come
-         --> test.sql:1:16
+        error: NTILE() OVER needs all rows of a partition at once, but this input has no end
+         --> test.sql:1:33
           |
-        1 | SELECT bidder, LEAD(price) OVER (PARTITION BY bidder ORDER BY ts) FROM bid
-          |                ^^^^
-        hint: give the later row the value of the earlier one: LAG(...)
+        1 | SELECT bidder, COUNT(*) OVER w, NTILE(4) OVER w FROM live WINDOW w AS (PARTITION BY bidder ORDER BY ts)
+          |                                 ^^^^^
+        hint: partition by window_start and window_end of a TUMBLE, HOP or CUMULATE as well: such partitions are complete when the window closes; or let the frame end at the row or so far behind it
+    "#]],
+    );
+    check(
+        "SELECT bidder, SUM(price) OVER (ORDER BY ts ROWS BETWEEN price PRECEDING AND CURRENT ROW) FROM live",
+        expect![[r#"
+        error: `price` is no bound of a frame: it takes a constant number of rows, or an interval
+         --> test.sql:1:58
+          |
+        1 | SELECT bidder, SUM(price) OVER (ORDER BY ts ROWS BETWEEN price PRECEDING AND CURRENT ROW) FROM live
+          |                                                          ^^^^^
+        hint: ROWS BETWEEN 2 PRECEDING AND CURRENT ROW
     "#]],
     );
     check(

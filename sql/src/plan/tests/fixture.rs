@@ -10,7 +10,7 @@ use tidemill_engine::operators::values_source::ValuesSource;
 use tidemill_engine::runtime::testing::CollectSink;
 use tidemill_engine::runtime::{JobOptions, RestartStrategy, start};
 use tidemill_engine::sink::Sink;
-use tidemill_engine::source::Source;
+use tidemill_engine::source::{Boundedness, Position, Source, Split, SplitReader};
 
 use crate::catalog::{
     Catalog, Column, ColumnKind, Connectors, OptionProblem, TableDefinition, Usage, ViewDefinition, WatermarkDefinition,
@@ -46,7 +46,11 @@ impl Connectors for MemoryConnectors {
         // Two batches: a result must not depend on where one ends.
         let half = batch.num_rows() / 2;
         let batches = vec![batch.slice(0, half), batch.slice(half, batch.num_rows() - half)];
-        Ok(Arc::new(ValuesSource::new(schema, batches)))
+        let values = ValuesSource::new(schema, batches);
+        match table.options.get("connector").map(String::as_str) {
+            Some("endless") => Ok(Arc::new(Endless(values))),
+            _ => Ok(Arc::new(values)),
+        }
     }
 
     fn sink(&self, table: &TableDefinition, _schema: SchemaRef, _zone: &str) -> Result<Arc<dyn Sink>, OptionProblem> {
@@ -66,6 +70,28 @@ impl Connectors for MemoryConnectors {
 
     fn metadata(&self, _table: &TableDefinition) -> Vec<(String, DataType)> {
         vec![("file.name".into(), DataType::Utf8)]
+    }
+}
+
+/// What promises no end, as far as planning knows.
+#[derive(Debug)]
+struct Endless(ValuesSource);
+
+impl Source for Endless {
+    fn schema(&self) -> SchemaRef {
+        self.0.schema()
+    }
+
+    fn boundedness(&self) -> Boundedness {
+        Boundedness::Unbounded
+    }
+
+    fn discover(&self) -> tidemill_engine::Result<Vec<Split>> {
+        self.0.discover()
+    }
+
+    fn open(&self, split: &Split, position: Option<&Position>) -> tidemill_engine::Result<Box<dyn SplitReader>> {
+        self.0.open(split, position)
     }
 }
 
@@ -117,6 +143,7 @@ pub struct Fixture {
 const TABLES: &str = "
 CREATE TABLE bid (auction BIGINT, bidder STRING, price INT, ts TIMESTAMP(3), tags ARRAY<INT>,
   double_price AS price * 2, WATERMARK FOR ts AS ts - INTERVAL '5' SECOND) WITH ('connector' = 'memory');
+CREATE TABLE live (bidder STRING, price INT, ts TIMESTAMP(3), WATERMARK FOR ts AS ts) WITH ('connector' = 'endless');
 CREATE TABLE click (who STRING, at TIMESTAMP(3), pt AS PROCTIME()) WITH ('connector' = 'memory');
 CREATE TABLE ltz (k STRING, v INT, t TIMESTAMP_LTZ(3), WATERMARK FOR t AS t) WITH ('connector' = 'memory');
 CREATE TABLE files (window_start TIMESTAMP(3), bidder STRING, total BIGINT) WITH ('connector' = 'filesystem');

@@ -31,11 +31,12 @@ pub(super) fn translate_filter(translator: &mut Translator<'_>, plan: &LogicalPl
     Some(input.and_then(|input| {
         refused::check_expr(&filter.predicate)?;
         let conjuncts = translator.physicals.conjuncts(&filter.predicate, filter.input.schema())?;
+        let unstable = Unstable::of_filter(&input, &filter.predicate, &conjuncts)?;
+        let input = Stream { unstable, ..input };
         let (about_rank, conjuncts): (Vec<_>, Vec<_>) = conjuncts.into_iter().partition(|part| input.reads_rank(part));
         let input = input.filter(&about_rank)?;
         // A computed column that is filtered by stays a column: it is computed once, before the filter.
         let computed = input.rank.is_none() && conjuncts.iter().any(|part| input.reads_computed(part));
-        Unstable::check_filter(&input, &filter.predicate, &conjuncts)?;
         let input = if computed { translator.settle(input)? } else { input };
         input.filter(&conjuncts)
     }))

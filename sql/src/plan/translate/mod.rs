@@ -25,6 +25,7 @@ mod late;
 mod normalize;
 mod numbered;
 mod over;
+mod over_frame;
 mod ranked;
 mod refused;
 mod scan;

@@ -1,18 +1,21 @@
-//! OVER aggregation: functions of the rows before, in the order of time.
+//! OVER aggregation: functions of the rows around each row, in the order of time or of whole partitions.
 
 use std::sync::Arc;
 
-use arrow::datatypes::{DataType, Field, Schema};
+use arrow::datatypes::{DataType, Field, Schema, SchemaRef};
 use datafusion_common::{DFSchema, Result, ScalarValue};
 use datafusion_expr::expr::{NullTreatment, WindowFunction};
-use datafusion_expr::{Expr, Window, WindowFrame, WindowFrameBound, WindowFrameUnits, WindowFunctionDefinition};
+use datafusion_expr::{Expr, ExprSchemable, Window, WindowFunctionDefinition};
 use tidemill_engine::aggregate::{self, AggregateCall, AggregateFactory};
 use tidemill_engine::graph::ChangelogMode;
+use tidemill_engine::operator::OperatorFactory;
 use tidemill_engine::operators::ordering::SortColumn;
-use tidemill_engine::operators::over::{Frame, Over, OverFunction};
+use tidemill_engine::operators::over::whole::{Complete, WholeOver};
+use tidemill_engine::operators::over::{Frame, FrameBound, FrameUnit, Over, OverFunction, ShareFunction};
 use tidemill_engine::time::window::TimeDomain;
 
 use super::aggregate::Prepared;
+use super::over_frame::{RangeUnit, describe_frame, frame_of};
 use super::ranked::describe_order;
 use super::settle::{Details, by_key, names, operator_draft, reachable, typed_names};
 use super::{Translator, late};
@@ -37,7 +40,16 @@ pub(super) struct OverCall {
 pub(super) struct OverKeys<'a> {
     pub partition_by: &'a [usize],
     pub order_by: &'a [SortColumn],
-    pub domain: TimeDomain,
+    pub given: Given,
+}
+
+/// When a row is given.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum Given {
+    /// When its time comes, and that of the rows behind it that it looks at.
+    InOrder(TimeDomain),
+    /// With all of its partition.
+    Whole(Complete),
 }
 
 /// Puts the arguments of the calls of a window node behind the columns that are prepared already.
@@ -49,7 +61,8 @@ pub(super) fn bind(
 ) -> Result<Vec<OverCall>> {
     let first = window.input.schema().fields().len();
     let calls = window.window_expr.iter().zip(&window.schema.fields()[first..]);
-    let mut binder = Binder { translator, input, schema: window.input.schema(), prepared };
+    let schema = window.input.schema();
+    let mut binder = Binder { translator, input, schema, range_unit: range_unit(window)?, prepared };
     let bind_one = |(expr, field): (&Expr, &Arc<Field>)| {
         let Some(call) = crate::plan::over_window::call_of(expr) else {
             return Err(external(Diagnostic::new("a function is expected in front of OVER")));
@@ -61,10 +74,22 @@ pub(super) fn bind(
     calls.map(bind_one).collect()
 }
 
+/// What RANGE counts in, in the order of a window node.
+fn range_unit(window: &Window) -> Result<RangeUnit> {
+    let first = window.window_expr.iter().find_map(crate::plan::over_window::call_of);
+    let Some(first) = first.and_then(|call| call.params.order_by.first()) else { return Ok(RangeUnit::Nothing) };
+    Ok(match first.expr.get_type(window.input.schema())? {
+        DataType::Timestamp(..) => RangeUnit::Milliseconds,
+        other if other.is_signed_integer() => RangeUnit::Numbers,
+        _ => RangeUnit::Nothing,
+    })
+}
+
 struct Binder<'a, 'b> {
     translator: &'a Translator<'b>,
     input: &'a Stream,
     schema: &'a DFSchema,
+    range_unit: RangeUnit,
     prepared: &'a mut Prepared,
 }
 
@@ -88,28 +113,65 @@ impl Binder<'_, '_> {
                     let rank = rank.ok_or_else(|| refuse(format!("{name}() OVER has no meaning here"), ""))?;
                     Ok((OverFunction::Number(rank), format!("{name}()")))
                 }
-                Some(Named::FirstValue | Named::LastValue) => {
-                    if call.params.null_treatment == Some(NullTreatment::RespectNulls) {
-                        let hint = "it leaves NULLs out, as in Flink";
-                        return Err(refuse(format!("{name}() OVER cannot RESPECT NULLS"), hint));
+                Some(Named::FirstValue | Named::LastValue)
+                    if call.params.null_treatment == Some(NullTreatment::RespectNulls) =>
+                {
+                    let number = if Named::of(function) == Some(Named::FirstValue) { 1 } else { -1 };
+                    self.nth(call, &name, number)
+                }
+                Some(Named::FirstValue | Named::LastValue) => self.one_value(call, call.fun.name(), None),
+                Some(Named::NthValue) => {
+                    if call.params.null_treatment == Some(NullTreatment::IgnoreNulls) {
+                        let hint = "leave the NULLs out in a subquery: WHERE ... IS NOT NULL";
+                        return Err(refuse(format!("{name}() OVER cannot IGNORE NULLS"), hint));
                     }
-                    let resolved = call.fun.name().to_owned();
-                    self.aggregate(call, &name, &call.params.args, |types| {
-                        aggregate::resolve(&resolved, types, &[], false)
-                    })
+                    let number = call.params.args.get(1).and_then(constant).filter(|number| *number > 0);
+                    let number = number.ok_or_else(|| {
+                        refuse(format!("{name}: which row must be a constant, 1 or more"), "write NTH_VALUE(x, 2)")
+                    })?;
+                    self.nth(call, &name, number)
                 }
-                Some(Named::Lag) => self.lag(call, &name),
-                Some(Named::Lead) => {
-                    let hint = "give the later row the value of the earlier one: LAG(...)";
-                    Err(refuse(format!("{name}() OVER would wait for rows to come"), hint))
+                Some(Named::Lag) => self.shift(call, &name, -1),
+                Some(Named::Lead) => self.shift(call, &name, 1),
+                Some(Named::PercentRank) => Ok((OverFunction::Share(ShareFunction::PercentRank), format!("{name}()"))),
+                Some(Named::CumeDist) => Ok((OverFunction::Share(ShareFunction::CumeDist), format!("{name}()"))),
+                Some(Named::Ntile) => {
+                    let parts = call.params.args.first().and_then(constant).and_then(|parts| u64::try_from(parts).ok());
+                    let parts = parts.filter(|parts| *parts > 0).ok_or_else(|| {
+                        refuse(format!("{name}: how many parts must be a constant, 1 or more"), "write NTILE(4)")
+                    })?;
+                    Ok((OverFunction::Share(ShareFunction::Ntile(parts)), format!("{name}({parts})")))
                 }
-                _ => {
-                    let hint =
-                        "there are ROW_NUMBER, RANK, DENSE_RANK, LAG, FIRST_VALUE, LAST_VALUE and all aggregates";
-                    Err(refuse(format!("{name}() OVER needs all rows of a partition at once"), hint))
-                }
+                None => Err(refuse(format!("{name}() OVER cannot run over a stream"), "use another function")),
             },
         }
+    }
+
+    /// FIRST_VALUE or LAST_VALUE, which leave NULLs out; over another frame than its own if one is given.
+    fn one_value(
+        &mut self,
+        call: &WindowFunction,
+        function: &str,
+        frame: Option<Frame>,
+    ) -> Result<(OverFunction, String)> {
+        let name = function.to_uppercase();
+        let resolve = |types: &[DataType]| aggregate::resolve(function, types, &[], false);
+        let (bound, shown) = self.aggregate(call, &name, &call.params.args[..1], resolve)?;
+        match (bound, frame) {
+            (OverFunction::Aggregate(call, _), Some(frame)) => {
+                let shown = format!("{} {}", call.display, describe_frame(frame, self.range_unit));
+                Ok((OverFunction::Aggregate(call, frame), shown))
+            }
+            (bound, _) => Ok((bound, shown)),
+        }
+    }
+
+    fn nth(&mut self, call: &WindowFunction, name: &str, number: i64) -> Result<(OverFunction, String)> {
+        let frame = frame_of(&call.params.window_frame, self.range_unit, name)?;
+        let (column, shown, _) = self.place(&call.params.args[0])?;
+        let which = if call.params.args.len() > 1 { format!(", {number}") } else { String::new() };
+        let shown = format!("{name}({shown}{which}) RESPECT NULLS {}", describe_frame(frame, self.range_unit));
+        Ok((OverFunction::Nth { column, number, frame }, shown))
     }
 
     fn aggregate(
@@ -119,7 +181,7 @@ impl Binder<'_, '_> {
         args: &[Expr],
         resolve: impl Fn(&[DataType]) -> tidemill_engine::Result<Arc<dyn AggregateFactory>>,
     ) -> Result<(OverFunction, String)> {
-        let frame = frame_of(&call.params.window_frame, name)?;
+        let frame = frame_of(&call.params.window_frame, self.range_unit, name)?;
         let mut shown = Vec::new();
         let mut places = Vec::new();
         let mut types = Vec::new();
@@ -139,22 +201,23 @@ impl Binder<'_, '_> {
         let display = format!("{name}({distinct}{shown}){condition}");
         let output = Field::new(&display, factory.output_type(), true);
         let filter = filter.map(|(place, ..)| place);
-        let shown = format!("{display} {}", describe_frame(frame));
+        let shown = format!("{display} {}", describe_frame(frame, self.range_unit));
         Ok((OverFunction::Aggregate(AggregateCall { display, output, factory, args: places, filter }, frame), shown))
     }
 
-    fn lag(&mut self, call: &WindowFunction, name: &str) -> Result<(OverFunction, String)> {
-        if call.params.null_treatment == Some(NullTreatment::IgnoreNulls) {
-            let hint = "leave the NULLs out in a subquery";
-            return Err(refuse(format!("{name}() OVER cannot IGNORE NULLS"), hint));
-        }
+    /// LAG and LEAD: `direction` is -1 or 1.
+    fn shift(&mut self, call: &WindowFunction, name: &str, direction: i64) -> Result<(OverFunction, String)> {
         let args = &call.params.args;
         let offset = match args.get(1) {
             None => 1,
             Some(offset) => constant(offset).filter(|offset| *offset >= 0).ok_or_else(|| {
-                refuse(format!("{name}: how many rows back must be a constant, 0 or more"), "write LAG(x, 2)")
+                let message = format!("{name}: how many rows away must be a constant, 0 or more");
+                refuse(message, "write LAG(x, 2) for an earlier row, LEAD(x, 2) for a later one")
             })?,
         };
+        if call.params.null_treatment == Some(NullTreatment::IgnoreNulls) {
+            return self.nearest_value(call, name, (direction, offset));
+        }
         let (column, mut shown, _) = self.place(&args[0])?;
         shown += &format!(", {offset}");
         let default = args.get(2).filter(|default| !is_null(default)).map(|default| self.place(default)).transpose()?;
@@ -162,7 +225,27 @@ impl Binder<'_, '_> {
             shown += &format!(", {text}");
         }
         let default = default.map(|(place, ..)| place);
-        Ok((OverFunction::Lag { column, offset: offset as u64, default }, format!("{name}({shown})")))
+        Ok((OverFunction::Shift { column, by: direction * offset, default }, format!("{name}({shown})")))
+    }
+
+    /// LAG and LEAD that leave NULLs out: the last value before the row, the first one behind it.
+    fn nearest_value(
+        &mut self,
+        call: &WindowFunction,
+        name: &str,
+        (direction, offset): (i64, i64),
+    ) -> Result<(OverFunction, String)> {
+        if offset != 1 || call.params.args.len() > 2 {
+            let hint =
+                "IGNORE NULLS is there for the nearest value, without default: COALESCE(LAG(x) IGNORE NULLS OVER w, 0)";
+            return Err(refuse(format!("{name}() OVER cannot IGNORE NULLS with this offset or default"), hint));
+        }
+        let next = FrameBound::Offset(direction);
+        let (function, start, end) = match direction {
+            -1 => ("last_value", FrameBound::Unbounded, next),
+            _ => ("first_value", next, FrameBound::Unbounded),
+        };
+        self.one_value(call, function, Some(Frame { unit: FrameUnit::Rows, start, end }))
     }
 
     /// The column of an argument, its text and type.
@@ -175,7 +258,7 @@ impl Binder<'_, '_> {
     }
 }
 
-fn refuse(message: String, hint: &str) -> datafusion_common::DataFusionError {
+pub(super) fn refuse(message: String, hint: &str) -> datafusion_common::DataFusionError {
     external(Diagnostic::new(message).with_hint(hint))
 }
 
@@ -196,83 +279,10 @@ fn constant(expr: &Expr) -> Option<i64> {
     }
 }
 
-fn whole(value: &ScalarValue) -> Option<i64> {
+pub(super) fn whole(value: &ScalarValue) -> Option<i64> {
     match value.cast_to(&DataType::Int64).ok()? {
         ScalarValue::Int64(number) => number,
         _ => None,
-    }
-}
-
-fn frame_of(frame: &WindowFrame, name: &str) -> Result<Frame> {
-    let following = || {
-        let hint = "let frames end at the row itself: BETWEEN ... PRECEDING AND CURRENT ROW";
-        refuse(format!("{name}() OVER: a frame that goes on behind the row would wait for rows to come"), hint)
-    };
-    let behind = match &frame.end_bound {
-        WindowFrameBound::CurrentRow => 0,
-        WindowFrameBound::Following(value) if whole(value) == Some(0) => 0,
-        WindowFrameBound::Following(_) => return Err(following()),
-        WindowFrameBound::Preceding(value) if frame.units == WindowFrameUnits::Rows => {
-            whole(value).and_then(|rows| u64::try_from(rows).ok()).unwrap_or(u64::MAX)
-        }
-        WindowFrameBound::Preceding(_) => {
-            let hint = "a RANGE ends at the row itself; ROWS may end before it";
-            return Err(refuse(format!("{name}() OVER: this RANGE ends before the row"), hint));
-        }
-    };
-    match (frame.units, &frame.start_bound) {
-        (_, WindowFrameBound::Following(_)) => Err(following()),
-        (WindowFrameUnits::Groups, _) => {
-            Err(refuse(format!("{name}() OVER: frames of GROUPS do not exist in Flink SQL"), "use ROWS or RANGE"))
-        }
-        (_, WindowFrameBound::Preceding(value)) if value.is_null() && behind > 0 => {
-            let hint = "end it at CURRENT ROW, or start it a number of rows before";
-            Err(refuse(format!("{name}() OVER: a frame of all rows must go up to the row itself"), hint))
-        }
-        (units, WindowFrameBound::Preceding(value)) if value.is_null() => {
-            Ok(Frame::Unbounded { peers: units == WindowFrameUnits::Range })
-        }
-        (WindowFrameUnits::Rows, WindowFrameBound::CurrentRow) => Ok(Frame::Rows { from: 0, to: behind }),
-        (WindowFrameUnits::Rows, WindowFrameBound::Preceding(value)) => {
-            let from = whole(value).and_then(|rows| u64::try_from(rows).ok());
-            let from =
-                from.ok_or_else(|| refuse(format!("{name}() OVER: ROWS takes a number of rows"), "ROWS 10 PRECEDING"))?;
-            Ok(Frame::Rows { from, to: behind })
-        }
-        (WindowFrameUnits::Range, WindowFrameBound::CurrentRow) => Ok(Frame::Range { preceding_ms: 0 }),
-        (WindowFrameUnits::Range, WindowFrameBound::Preceding(value)) => {
-            let preceding_ms = milliseconds(value).ok_or_else(|| {
-                let hint = "write RANGE BETWEEN INTERVAL '1' HOUR PRECEDING AND CURRENT ROW";
-                refuse(format!("{name}() OVER: RANGE takes an interval of days or less"), hint)
-            })?;
-            Ok(Frame::Range { preceding_ms })
-        }
-    }
-}
-
-fn milliseconds(value: &ScalarValue) -> Option<i64> {
-    const DAY_MS: i64 = 86_400_000;
-    match value {
-        ScalarValue::IntervalMonthDayNano(Some(span)) if span.months == 0 => {
-            i64::from(span.days).checked_mul(DAY_MS)?.checked_add(span.nanoseconds / 1_000_000)
-        }
-        ScalarValue::IntervalDayTime(Some(span)) => {
-            i64::from(span.days).checked_mul(DAY_MS)?.checked_add(i64::from(span.milliseconds))
-        }
-        ScalarValue::DurationMillisecond(ms) => *ms,
-        ScalarValue::DurationNanosecond(nanos) => Some((*nanos)? / 1_000_000),
-        _ => None,
-    }
-    .filter(|ms| *ms >= 0)
-}
-
-fn describe_frame(frame: Frame) -> String {
-    match frame {
-        Frame::Unbounded { peers: true } => "RANGE UNBOUNDED PRECEDING".into(),
-        Frame::Unbounded { peers: false } => "ROWS UNBOUNDED PRECEDING".into(),
-        Frame::Rows { from, to: 0 } => format!("ROWS {from} PRECEDING"),
-        Frame::Rows { from, to } => format!("ROWS {from} TO {to} PRECEDING"),
-        Frame::Range { preceding_ms } => format!("RANGE {} PRECEDING", describe_ms(preceding_ms)),
     }
 }
 
@@ -285,41 +295,55 @@ pub(super) fn add(
     kept: &[usize],
 ) -> Result<Stream> {
     let base = &input.base;
-    if !is_range_only(calls) && !keys.partition_by.is_empty() {
+    let ttl_ms = translator.resolver.context.settings.state_ttl().map(|ttl| ttl.as_millis() as i64);
+    let is_kept = matches!(keys.given, Given::InOrder(_)) && !is_range_only(calls) && !keys.partition_by.is_empty();
+    if is_kept {
         translator.note_unbounded_state("OverAggregate", "aggregates or rows of every partition", input.bounded)?;
     }
-    let ttl_ms = translator.resolver.context.settings.state_ttl().map(|ttl| ttl.as_millis() as i64);
-    let is_event_time = keys.domain == TimeDomain::Event;
     let columns = kept.iter().map(|index| base.field(*index).clone());
     let schema: Arc<Schema> =
         Arc::new(Schema::new(columns.chain(calls.iter().map(|call| call.field.clone())).collect::<Vec<_>>()));
     let (exchange, parallelism) = by_key(keys.partition_by);
-    let operator = Over {
-        keys: keys.partition_by.to_vec(),
-        order: keys.order_by.to_vec(),
-        is_event_time,
-        functions: calls.iter().map(|call| call.function.clone()).collect(),
-        kept: kept.to_vec(),
-        ttl_ms,
-        input: Arc::clone(base),
-        schema: Arc::clone(&schema),
-    };
+    let operator = operator(base, keys, calls, kept, ttl_ms, &schema);
     let details = details(base, keys, calls, ttl_ms);
-    let mut draft = operator_draft("OverAggregate", Arc::new(operator), input, Arc::clone(&schema), details);
+    let mut draft = operator_draft("OverAggregate", operator, input, Arc::clone(&schema), details);
     draft.inputs[0].exchange = reachable(exchange, input.parallelism);
     draft.parallelism = parallelism;
     draft.state_signature = Some(signature(base, keys, calls, kept));
     let node = translator.graph.add(draft);
-    if is_event_time {
+    if matches!(keys.given, Given::InOrder(TimeDomain::Event) | Given::Whole(Complete::WithWindow { .. })) {
         late::register(translator, input, node, parallelism);
     }
     let output = Stream::of(node, schema, parallelism, ChangelogMode::Append, input.bounded);
     Ok(Stream { steady: input.steady, ..output })
 }
 
+fn operator(
+    base: &SchemaRef,
+    keys: &OverKeys<'_>,
+    calls: &[OverCall],
+    kept: &[usize],
+    ttl_ms: Option<i64>,
+    schema: &SchemaRef,
+) -> Arc<dyn OperatorFactory> {
+    let functions = calls.iter().map(|call| call.function.clone()).collect();
+    let (partition_by, order) = (keys.partition_by.to_vec(), keys.order_by.to_vec());
+    let (kept, input, schema) = (kept.to_vec(), Arc::clone(base), Arc::clone(schema));
+    match keys.given {
+        Given::InOrder(domain) => {
+            let is_event_time = domain == TimeDomain::Event;
+            Arc::new(Over { keys: partition_by, order, is_event_time, functions, kept, ttl_ms, input, schema })
+        }
+        Given::Whole(complete) => {
+            Arc::new(WholeOver { complete, keys: partition_by, order, functions, kept, input, schema })
+        }
+    }
+}
+
 /// A partition ends with the last row in range.
 fn is_range_only(calls: &[OverCall]) -> bool {
-    calls.iter().all(|call| matches!(call.function, OverFunction::Aggregate(_, Frame::Range { .. })))
+    let is_range = |frame: Frame| frame.unit == FrameUnit::Range && !frame.starts_with_partition();
+    calls.iter().all(|call| call.function.frame().is_some_and(is_range))
 }
 
 fn details(base: &Schema, keys: &OverKeys<'_>, calls: &[OverCall], ttl_ms: Option<i64>) -> Details {
@@ -327,9 +351,10 @@ fn details(base: &Schema, keys: &OverKeys<'_>, calls: &[OverCall], ttl_ms: Optio
     if !keys.partition_by.is_empty() {
         details.push(detail("partition by", names(base, keys.partition_by)));
     }
-    match keys.domain {
-        TimeDomain::Event => details.push(detail("order by", describe_order(base, keys.order_by))),
-        TimeDomain::Processing => details.push(detail("order by", "processing time")),
+    match keys.given {
+        Given::InOrder(TimeDomain::Processing) => details.push(detail("order by", "processing time")),
+        _ if keys.order_by.is_empty() => {}
+        _ => details.push(detail("order by", describe_order(base, keys.order_by))),
     }
     let shown: Vec<&str> = calls.iter().map(|call| call.display.as_str()).collect();
     details.push(detail("functions", shown.join(", ")));
@@ -338,8 +363,13 @@ fn details(base: &Schema, keys: &OverKeys<'_>, calls: &[OverCall], ttl_ms: Optio
 }
 
 fn state_note(keys: &OverKeys<'_>, calls: &[OverCall], ttl_ms: Option<i64>) -> String {
+    let domain = match keys.given {
+        Given::InOrder(domain) => domain,
+        Given::Whole(Complete::WithWindow { .. }) => return "all rows of a window until it closes".into(),
+        Given::Whole(Complete::AtEnd) => return "all rows until the input ends".into(),
+    };
     let range_only = is_range_only(calls);
-    let waiting = if keys.domain == TimeDomain::Event { "rows until the watermark passes them; " } else { "" };
+    let waiting = if domain == TimeDomain::Event { "rows until the watermark passes them; " } else { "" };
     let kept = if range_only { "rows in range" } else { "aggregates and rows in frames" };
     match (range_only, keys.partition_by.is_empty(), ttl_ms) {
         (true, ..) => format!("{waiting}{kept}, freed as time passes"),
@@ -355,17 +385,16 @@ fn state_note(keys: &OverKeys<'_>, calls: &[OverCall], ttl_ms: Option<i64>) -> S
 
 fn signature(base: &Schema, keys: &OverKeys<'_>, calls: &[OverCall], kept: &[usize]) -> String {
     let sorted: Vec<usize> = keys.order_by.iter().map(|sort| sort.column).collect();
-    let read = calls.iter().flat_map(|call| match &call.function {
-        OverFunction::Aggregate(call, _) => call.args.iter().copied().chain(call.filter).collect(),
-        OverFunction::Lag { column, default, .. } => std::iter::once(*column).chain(*default).collect(),
-        OverFunction::Number(_) => Vec::new(),
-    });
-    let read: Vec<usize> = read.collect();
+    let read: Vec<usize> = calls.iter().flat_map(|call| call.function.columns()).collect();
+    let given = match keys.given {
+        Given::InOrder(domain) => format!("{domain:?}"),
+        Given::Whole(Complete::WithWindow { end, .. }) => format!("of windows by {}", base.field(end).name()),
+        Given::Whole(Complete::AtEnd) => "of all".into(),
+    };
     let shown: Vec<&str> = calls.iter().map(|call| call.display.as_str()).collect();
     format!(
-        "keys [{}]; order {:?} {} [{}]; {} over [{}]; rows of {}",
+        "keys [{}]; order {given} {} [{}]; {} over [{}]; rows of {}",
         typed_names(base, keys.partition_by),
-        keys.domain,
         describe_order(base, keys.order_by),
         typed_names(base, &sorted),
         shown.join(", "),

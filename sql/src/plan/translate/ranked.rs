@@ -10,13 +10,14 @@ use tidemill_engine::operator::OperatorFactory;
 use tidemill_engine::operators::first_row::FirstRow;
 use tidemill_engine::operators::ordering::{RankFunction, RankRange, SortColumn};
 use tidemill_engine::operators::over::OverFunction;
+use tidemill_engine::operators::over::whole::Complete;
 use tidemill_engine::operators::top_n::{Emission, Order, TopN};
 use tidemill_engine::operators::window_rank::WindowRank;
 use tidemill_engine::time::window::{TimeDomain, WindowSpec};
 
-use super::over::{self, OverCall, OverKeys};
+use super::over::{self, Given, OverCall, OverKeys};
 use super::settle::{Details, by_key, names, operator_draft, reachable, typed_names};
-use super::{Translator, late};
+use super::{Translator, late, sort};
 use crate::diagnostic::Diagnostic;
 use crate::plan::context::external;
 use crate::plan::graph_builder::detail;
@@ -39,12 +40,16 @@ impl Translator<'_> {
         if let OverOrder::Time(domain) = rank.order
             && !first_only
         {
-            return add_numbers(self, stream, &rank, domain);
+            return add_numbers(self, stream, &rank, Given::InOrder(domain));
         }
         let to = match (&rank.order, bounds.to) {
             (_, Some(to)) => to,
             // All rows of a window are there when it closes.
             (OverOrder::Window(..), None) => i64::MAX,
+            _ if stream.bounded => {
+                let stream = sort::final_rows(self, stream)?;
+                return add_numbers(self, stream, &rank, Given::Whole(Complete::AtEnd));
+            }
             _ => return Err(external(unlimited(name))),
         };
         if to < bounds.from {
@@ -118,7 +123,14 @@ impl Ranked {
         let moved: Vec<Physical> = moved.collect();
         let over = |exprs: &[Physical]| exprs.iter().map(|expr| substitute(expr, &moved)).collect::<Result<Vec<_>>>();
         let (columns, conjuncts) = (over(&stream.columns)?, over(&stream.conjuncts)?);
-        Ok(Stream { columns, conjuncts, schema: stream.schema, steady: stream.steady, ..output })
+        Ok(Stream {
+            columns,
+            conjuncts,
+            schema: stream.schema,
+            steady: stream.steady,
+            unstable: stream.unstable,
+            ..output
+        })
     }
 }
 
@@ -170,13 +182,8 @@ fn add_top_n(translator: &mut Translator<'_>, stream: Stream, rank: &PendingRank
     ranked.behind(stream, output)
 }
 
-/// Numbers in the order of time never change, so that conditions on them are conditions as any other.
-fn add_numbers(
-    translator: &mut Translator<'_>,
-    stream: Stream,
-    rank: &PendingRank,
-    domain: TimeDomain,
-) -> Result<Stream> {
+/// Numbers in the order of time, and those of whole partitions, never change: conditions on them are as any other.
+fn add_numbers(translator: &mut Translator<'_>, stream: Stream, rank: &PendingRank, given: Given) -> Result<Stream> {
     let range = RankRange { from: 1, to: u64::MAX };
     let ranked = Ranked { with_rank: true, ..Ranked::new(&stream, rank, range) };
     let call = OverCall {
@@ -184,7 +191,7 @@ fn add_numbers(
         display: format!("{}()", rank.function.name()),
         field: Field::new(RANK, DataType::Int64, false),
     };
-    let keys = OverKeys { partition_by: &rank.partition_by, order_by: &rank.order_by, domain };
+    let keys = OverKeys { partition_by: &rank.partition_by, order_by: &rank.order_by, given };
     let output = over::add(translator, &stream, &keys, &[call], &ranked.kept)?;
     ranked.behind(stream, output)
 }

@@ -4,7 +4,7 @@ use std::sync::Arc;
 
 use arrow::datatypes::{Schema, SchemaRef};
 use datafusion_common::Result;
-use tidemill_engine::graph::{Exchange, Input, NodeKind, Parallelism};
+use tidemill_engine::graph::{ChangelogMode, Exchange, Input, NodeKind, Parallelism};
 use tidemill_engine::operator::{MAIN_PORT, OperatorFactory};
 use tidemill_engine::operators::calc::Calc;
 use tidemill_engine::operators::session_assign::SessionAssign;
@@ -25,7 +25,7 @@ impl Translator<'_> {
     pub fn settle(&mut self, stream: Stream) -> Result<Stream> {
         let stream = self.resolve_rank(stream)?;
         let mut stream = self.resolve_sort(stream)?;
-        if let Some(unstable) = &stream.unstable {
+        if let Some(unstable) = stream.unstable.take_if(|_| stream.changelog != ChangelogMode::Append) {
             return Err(unstable.refused());
         }
         let stream = match stream.window.take() {

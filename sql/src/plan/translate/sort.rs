@@ -190,6 +190,26 @@ fn add_end_sort(translator: &mut Translator<'_>, stream: Stream, sort: &PendingS
     add_single(translator, stream, "Sort", Arc::new(operator), details, &sort.order_by, given)
 }
 
+/// The rows that are left when an input that has an end is there; those of an appended one as they come.
+pub(super) fn final_rows(translator: &mut Translator<'_>, stream: Stream) -> Result<Stream> {
+    if !stream.is_updated() {
+        return Ok(stream);
+    }
+    let kept: Vec<usize> = (0..stream.base.fields().len()).collect();
+    let signature = format!("rows of {}; {:?}", typed_names(&stream.base, &kept), stream.changelog);
+    let (input, schema) = (Arc::clone(&stream.base), Arc::clone(&stream.base));
+    let operator = EndSort { order: Vec::new(), kept, skip: 0, fetch: None, input, schema: Arc::clone(&schema) };
+    let details = vec![detail("state", "all rows until the input ends")];
+    let mut draft = operator_draft("FinalRows", Arc::new(operator), &stream, schema, details);
+    draft.inputs[0].exchange = reachable(tidemill_engine::graph::Exchange::Single, stream.parallelism);
+    draft.parallelism = Parallelism::One;
+    draft.changelog = ChangelogMode::Append;
+    draft.state_signature = Some(signature);
+    let node = translator.graph.add(draft);
+    let port = tidemill_engine::operator::MAIN_PORT;
+    Ok(Stream { node, port, parallelism: Parallelism::One, changelog: ChangelogMode::Append, ..stream })
+}
+
 /// The first rows of an order: at the end of an input that has one, else updated as rows come.
 fn add_top(
     translator: &mut Translator<'_>,
@@ -308,5 +328,5 @@ fn add_single(
     let moved: Vec<Physical> = fields.map(|(index, field)| column(field.name(), place(index))).collect();
     let over = |exprs: &[Physical]| exprs.iter().map(|expr| substitute(expr, &moved)).collect::<Result<Vec<_>>>();
     let (columns, conjuncts) = (over(&stream.columns)?, over(&stream.conjuncts)?);
-    Ok(Stream { columns, conjuncts, schema: stream.schema, steady: stream.steady, ..output })
+    Ok(Stream { columns, conjuncts, schema: stream.schema, steady: stream.steady, unstable: stream.unstable, ..output })
 }

@@ -32,6 +32,7 @@ use crate::plan::stream::{Stream, WholeRow};
 use crate::plan::table::{self, BoundTable};
 use crate::plan::time_join;
 use crate::plan::traits::ColumnTraits;
+use crate::plan::unstable::Unstable;
 use crate::settings::parse_duration;
 
 /// The table option that overrides `table.exec.source.idle-timeout`.
@@ -125,7 +126,8 @@ impl Translator<'_> {
         let rows = streams.rows.clone();
         let schema = Arc::new(rows.schema.project(&places)?);
         let columns = places.iter().map(|index| Arc::clone(&rows.columns[*index])).collect();
-        Ok(Stream { columns, schema, ..rows })
+        let unstable = rows.unstable.as_ref().and_then(|unstable| unstable.of_places(&places));
+        Ok(Stream { columns, schema, unstable, ..rows })
     }
 
     /// A source of a table that no stream of the job is made of, and these columns over what it gives.
@@ -258,6 +260,9 @@ impl SourcePlan<'_> {
         let bounded = source.boundedness() == Boundedness::Bounded;
         let parallelism = if source.in_order() { Parallelism::One } else { Parallelism::Job };
         let name = &self.definition.name;
+        // Full changes are given as they come; what is upserted is remembered as it was given.
+        let is_retract = self.changelog.given == ChangelogMode::Retract && !self.changelog.needs_key();
+        let unstable = if is_retract { Unstable::of_source(&columns[..self.output.len()]) } else { None };
         let node = translator.graph.add(NodeDraft {
             uid: format!("source:{name}"),
             name: format!("Source({name})"),
@@ -271,6 +276,7 @@ impl SourcePlan<'_> {
         });
         let mut rows = Stream::of(node, schema, parallelism, self.changelog.given, bounded);
         rows.steady = steady;
+        rows.unstable = unstable;
         if self.changelog.needs_key() {
             rows = super::normalize::add(translator, rows, self.definition, &declared)?;
         }
