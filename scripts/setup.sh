@@ -1,6 +1,6 @@
 #!/usr/bin/env bash
 # Installs what a build needs beyond a Rust toolchain and a C/C++ compiler: libclang, for the bindings to RocksDB.
-# With --for-tests also what the tests need: Python's venv (for DuckDB).
+# With --for-tests also what the tests need: Python's venv (for DuckDB) and a PostgreSQL server (to look rows up in).
 # Where it may not install, it prints the exact command and ends with an error.
 set -euo pipefail
 
@@ -19,6 +19,10 @@ have_libclang() {
   compgen -G '/usr/lib/llvm-*/lib/libclang*.so*' >/dev/null
 }
 
+have_postgres() {
+  command -v pg_ctl >/dev/null || compgen -G '/usr/lib/postgresql/*/bin/pg_ctl' >/dev/null
+}
+
 missing=()
 command -v cc >/dev/null || missing+=(gcc)
 command -v c++ >/dev/null || missing+=(g++)
@@ -26,6 +30,7 @@ command -v make >/dev/null || missing+=(make)
 have_libclang || missing+=(libclang-dev)
 if [ "${1:-}" = "--for-tests" ]; then
   python3 -c 'import venv, ensurepip' 2>/dev/null || missing+=(python3-venv)
+  have_postgres || missing+=(postgresql)
 fi
 
 [ ${#missing[@]} -eq 0 ] && exit 0

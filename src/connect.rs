@@ -7,6 +7,7 @@ use tidemill_connectors::print::PrintStyle;
 use tidemill_connectors::registry::{self, Registry};
 use tidemill_connectors::table::{MetadataColumn, TableSpec};
 use tidemill_engine::graph::ChangelogMode;
+use tidemill_engine::lookup::KeyedLookup;
 use tidemill_engine::sink::Sink;
 use tidemill_engine::source::Source;
 use tidemill_sql::catalog::{Column, ColumnKind, Connectors, OptionProblem, TableDefinition, Usage};
@@ -35,6 +36,20 @@ impl Connectors for RegistryConnectors {
         time_zone: &str,
     ) -> Result<Arc<dyn Source>, OptionProblem> {
         self.registry.source(&spec_of(table, time_zone), columns).map_err(problem_of)
+    }
+
+    fn looks_up(&self, table: &TableDefinition) -> bool {
+        self.registry.looks_up(&spec_of(table, ""))
+    }
+
+    fn lookup(
+        &self,
+        table: &TableDefinition,
+        columns: &[String],
+        keys: &[(String, DataType)],
+        time_zone: &str,
+    ) -> Result<KeyedLookup, OptionProblem> {
+        self.registry.lookup(&spec_of(table, time_zone), columns, keys).map_err(problem_of)
     }
 
     fn sink(
@@ -73,6 +88,7 @@ fn usage_of(usage: Usage) -> registry::Usage {
         Usage::Declared => registry::Usage::Declared,
         Usage::Source => registry::Usage::Source,
         Usage::Sink => registry::Usage::Sink,
+        Usage::Lookup => registry::Usage::Lookup,
     }
 }
 

@@ -42,6 +42,9 @@ fn direction(connector: &ConnectorDescription) -> String {
     if connector.source {
         uses.push("source".to_string());
     }
+    if connector.lookup {
+        uses.push("lookups by key".to_string());
+    }
     if let Some(guarantee) = connector.guarantee {
         let changes = if connector.takes_changelog { ", takes updates" } else { ", appends only" };
         uses.push(format!("sink ({guarantee}{changes})"));

@@ -7,6 +7,7 @@ use std::sync::Arc;
 use arrow::datatypes::{DataType, SchemaRef};
 use serde::Serialize;
 use tidemill_engine::graph::ChangelogMode;
+use tidemill_engine::lookup::KeyedLookup;
 use tidemill_engine::sink::{Guarantee, Sink};
 use tidemill_engine::source::Source;
 use tidemill_engine::type_name::sql_type_name;
@@ -14,6 +15,8 @@ use tidemill_engine::type_name::sql_type_name;
 use crate::blackhole::Blackhole;
 use crate::datagen::Datagen;
 use crate::filesystem::Filesystem;
+use crate::http::Http;
+use crate::jdbc::Jdbc;
 use crate::nexmark::Nexmark;
 use crate::options::{self, OptionDef, OptionProblem, OptionType, Side};
 use crate::print::{Console, Print, PrintSink, PrintStyle};
@@ -26,6 +29,8 @@ pub enum Usage {
     Declared,
     Source,
     Sink,
+    /// Its rows are looked up by key.
+    Lookup,
 }
 
 /// A metadata column that a connector offers.
@@ -52,6 +57,12 @@ pub trait Connector: Send + Sync {
     }
 
     fn reads(&self) -> bool {
+        false
+    }
+
+    /// True where rows of its tables are looked up by key, instead of being read as a whole.
+    /// Without a table: of any table.
+    fn looks_up(&self, _spec: Option<&TableSpec>) -> bool {
         false
     }
 
@@ -85,6 +96,17 @@ pub trait Connector: Send + Sync {
         Err(cannot(self.name(), spec, "read"))
     }
 
+    /// `columns`: the physical columns of the rows, in order; `keys`: physical columns that may be asked by, with the types
+    /// that their values have.
+    fn lookup(
+        &self,
+        spec: &TableSpec,
+        _columns: &[String],
+        _keys: &[(String, DataType)],
+    ) -> Result<KeyedLookup, OptionProblem> {
+        Err(cannot(self.name(), spec, "looked up by key"))
+    }
+
     /// `schema`: of the rows that the sink will be given.
     fn sink(&self, spec: &TableSpec, _schema: SchemaRef) -> Result<Arc<dyn Sink>, OptionProblem> {
         Err(cannot(self.name(), spec, "written"))
@@ -114,6 +136,12 @@ const COMMON_OPTIONS: &[OptionDef] = &[
     .sink(),
 ];
 
+/// Of these, the ones that say something about a connector's tables.
+fn common_options(connector: &dyn Connector) -> &'static [OptionDef] {
+    let is_stream = connector.reads() || connector.guarantee().is_some();
+    if is_stream { COMMON_OPTIONS } else { &COMMON_OPTIONS[..1] }
+}
+
 /// All connectors of this program.
 pub struct Registry {
     connectors: Vec<Box<dyn Connector>>,
@@ -134,6 +162,8 @@ impl Registry {
             Box::new(Nexmark),
             Box::new(Print::new(console.clone())),
             Box::new(Blackhole),
+            Box::new(Http),
+            Box::new(Jdbc),
         ];
         Self { connectors, console }
     }
@@ -148,7 +178,7 @@ impl Registry {
     pub fn check(&self, spec: &TableSpec, usage: Usage) -> Result<(), Vec<OptionProblem>> {
         let connector = self.connector(spec).map_err(|problem| vec![problem])?;
         let mut known = connector.options(Some(spec));
-        known.extend_from_slice(COMMON_OPTIONS);
+        known.extend_from_slice(common_options(connector));
         let mut problems = options::check(connector.name(), &known, &spec.options);
         problems.extend(check_usage(connector, spec, usage));
         problems.extend(check_metadata(connector, spec));
@@ -161,6 +191,21 @@ impl Registry {
     pub fn source(&self, spec: &TableSpec, columns: &[String]) -> Result<Arc<dyn Source>, OptionProblem> {
         self.check(spec, Usage::Source).map_err(first)?;
         self.connector(spec)?.source(spec, columns)
+    }
+
+    /// True where rows of the table are looked up by key.
+    pub fn looks_up(&self, spec: &TableSpec) -> bool {
+        self.connector(spec).is_ok_and(|connector| connector.looks_up(Some(spec)))
+    }
+
+    pub fn lookup(
+        &self,
+        spec: &TableSpec,
+        columns: &[String],
+        keys: &[(String, DataType)],
+    ) -> Result<KeyedLookup, OptionProblem> {
+        self.check(spec, Usage::Lookup).map_err(first)?;
+        self.connector(spec)?.lookup(spec, columns, keys)
     }
 
     pub fn sink(&self, spec: &TableSpec, schema: SchemaRef) -> Result<Arc<dyn Sink>, OptionProblem> {
@@ -221,6 +266,13 @@ fn first(problems: Vec<OptionProblem>) -> OptionProblem {
 
 fn check_usage(connector: &dyn Connector, spec: &TableSpec, usage: Usage) -> Option<OptionProblem> {
     match usage {
+        Usage::Source if connector.looks_up(Some(spec)) && !connector.reads() => {
+            let message = format!("rows of table '{}' can only be looked up by key", spec.name);
+            let hint =
+                "write JOIN t FOR SYSTEM_TIME AS OF o.proc_time AS d ON o.id = d.id, where proc_time is PROCTIME()";
+            Some(OptionProblem::at("connector", message).hint(hint))
+        }
+        Usage::Lookup if !connector.looks_up(Some(spec)) => Some(cannot(connector.name(), spec, "looked up by key")),
         Usage::Source if !connector.reads() => Some(cannot(connector.name(), spec, "read")),
         Usage::Sink if connector.guarantee().is_none() => Some(cannot(connector.name(), spec, "written")),
         _ => None,
@@ -255,6 +307,8 @@ pub struct ConnectorDescription {
     pub name: &'static str,
     pub doc: &'static str,
     pub source: bool,
+    /// Rows are looked up by key.
+    pub lookup: bool,
     pub sink: bool,
     /// Of the sink.
     pub guarantee: Option<&'static str>,
@@ -299,10 +353,11 @@ fn describe(connector: &dyn Connector) -> ConnectorDescription {
         name: connector.name(),
         doc: connector.doc(),
         source: connector.reads(),
+        lookup: connector.looks_up(None),
         sink: connector.guarantee().is_some(),
         guarantee: connector.guarantee().map(guarantee_name),
         takes_changelog: connector.guarantee().is_some() && connector.accepts(None) != ChangelogMode::Append,
-        options: COMMON_OPTIONS.iter().chain(&own).map(OptionDescription::of).collect(),
+        options: common_options(connector).iter().chain(&own).map(OptionDescription::of).collect(),
         metadata: metadata.collect(),
     }
 }

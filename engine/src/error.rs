@@ -39,6 +39,9 @@ pub enum EngineError {
     /// A source or sink failed for a reason of its own.
     #[error("{connector}: {reason}")]
     Connector { connector: String, reason: String },
+    /// A question to the outside world has no answer; `lasting`: it would have none if it were asked again.
+    #[error("lookup in table `{table}` ({key}): {reason}{}", retries_note(*retries))]
+    Lookup { table: String, key: String, reason: String, retries: u32, lasting: bool },
     #[error("{0}")]
     Compute(String),
     /// A checkpoint took longer than it may; `waiting` names the tasks that had not come to its barrier.
@@ -87,6 +90,7 @@ impl EngineError {
     pub fn is_transient(&self) -> bool {
         match self {
             Self::Io { source, .. } => !needs_a_person(source.kind()),
+            Self::Lookup { lasting, .. } => !lasting,
             Self::State(_) | Self::Connector { .. } | Self::Internal { .. } | Self::CheckpointTimeout { .. } => true,
             _ => false,
         }
@@ -122,6 +126,13 @@ impl EngineError {
             Self::Connector { connector, reason } => {
                 Self::Connector { connector: text(connector), reason: text(reason) }
             }
+            Self::Lookup { table, key, reason, retries, lasting } => Self::Lookup {
+                table: text(table),
+                key: text(key),
+                reason: text(reason),
+                retries: *retries,
+                lasting: *lasting,
+            },
             Self::Compute(reason) => Self::Compute(text(reason)),
             Self::CheckpointTimeout { epoch, timeout, waiting } => {
                 Self::CheckpointTimeout { epoch: *epoch, timeout: *timeout, waiting: waiting.clone() }
@@ -142,6 +153,14 @@ impl EngineError {
 /// Why a task may not come to a barrier.
 const CHECKPOINT_TIMEOUT_HINT: &str = "a sink that nobody reads, a slow disk or a batch that takes very long holds \
 the job back; 'execution.checkpointing.timeout' allows more time";
+
+fn retries_note(retries: u32) -> String {
+    match retries {
+        0 => String::new(),
+        1 => "\n  it was tried once more".into(),
+        retries => format!("\n  it was tried {retries} more times"),
+    }
+}
 
 fn fruitless_note(fruitless: bool) -> &'static str {
     if fruitless { " in a row after which no checkpoint covered a further row" } else { "" }

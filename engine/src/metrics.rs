@@ -29,6 +29,25 @@ pub struct NodeMetrics {
     pub event_time_max_ms: Gauge,
     /// Of a sink's rows.
     pub latencies: Latencies,
+    /// Of a node that asks the outside world.
+    pub lookups: LookupMetrics,
+}
+
+/// What a node has asked of the outside world.
+#[derive(Debug, Default)]
+pub struct LookupMetrics {
+    /// Questions, repeated ones included.
+    pub requests: Counter,
+    /// Rows whose key was known when they came.
+    pub hits: Counter,
+    /// Rows that had to wait for an answer.
+    pub misses: Counter,
+    /// Questions that were asked again after a failure.
+    pub retries: Counter,
+    /// Questions that failed, whether or not they were asked again.
+    pub failures: Counter,
+    /// Keys that are being asked for now.
+    pub in_flight: Gauge,
 }
 
 /// What the counters of an instance or a node had come to. Goes into checkpoints, so that what a job counted is
@@ -43,6 +62,30 @@ pub struct Counts {
     pub errors: u64,
     pub filtered: u64,
     pub spilled: u64,
+    pub lookups: LookupCounts,
+}
+
+/// Of [`LookupMetrics`].
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(default)]
+pub struct LookupCounts {
+    pub requests: u64,
+    pub hits: u64,
+    pub misses: u64,
+    pub retries: u64,
+    pub failures: u64,
+}
+
+impl LookupMetrics {
+    fn counts(&self) -> LookupCounts {
+        LookupCounts {
+            requests: self.requests.get(),
+            hits: self.hits.get(),
+            misses: self.misses.get(),
+            retries: self.retries.get(),
+            failures: self.failures.get(),
+        }
+    }
 }
 
 impl NodeMetrics {
@@ -55,6 +98,7 @@ impl NodeMetrics {
             errors: self.errors.get(),
             filtered: self.filtered.get(),
             spilled: self.spilled.get(),
+            lookups: self.lookups.counts(),
         }
     }
 }
@@ -68,6 +112,17 @@ impl AddAssign for Counts {
         self.errors += other.errors;
         self.filtered += other.filtered;
         self.spilled += other.spilled;
+        self.lookups += other.lookups;
+    }
+}
+
+impl AddAssign for LookupCounts {
+    fn add_assign(&mut self, other: Self) {
+        self.requests += other.requests;
+        self.hits += other.hits;
+        self.misses += other.misses;
+        self.retries += other.retries;
+        self.failures += other.failures;
     }
 }
 

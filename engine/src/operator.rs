@@ -6,6 +6,7 @@
 use std::sync::Arc;
 
 use crate::keys::KeyGroupRange;
+use crate::lookup::{Answered, Lookup, Question};
 use crate::metrics::NodeMetrics;
 use crate::state::KeyedState;
 use crate::time::{EventTime, ProcessingTime};
@@ -93,15 +94,49 @@ pub trait Operator: Send {
         false
     }
 
+    /// The operator as one that asks the outside world; `None` for all others.
+    fn stage(&mut self) -> Option<&mut dyn Stage> {
+        None
+    }
+
     /// All inputs ended; event-time work is already done (the final watermark came before).
     fn on_end(&mut self, _ctx: &mut OperatorContext, _out: &mut dyn Collector) -> Result<()> {
         Ok(())
     }
 }
 
+/// An operator that has rows in flight while the outside world is asked about them. It heads a task of its own.
+///
+/// It does not wait: it says what to ask, is told the answers, and emits rows when it is called for that. Its
+/// [`Operator::output_watermark`] never overtakes a row that it still holds, and at a barrier it writes such rows to state.
+pub trait Stage {
+    /// What is to be asked now; each question has a number of its own. Fails where an answer is overdue.
+    fn questions(&mut self, ctx: &mut OperatorContext) -> Result<Vec<(u64, Question)>>;
+
+    /// Fails where the question cannot be asked again.
+    fn on_answer(&mut self, answer: Answered, ctx: &mut OperatorContext) -> Result<()>;
+
+    /// True where [`Stage::emit_answered`] has rows to emit.
+    fn has_answered(&self) -> bool;
+
+    /// Emits rows that are answered; not beyond the next watermark that they must not pass.
+    fn emit_answered(&mut self, ctx: &mut OperatorContext, out: &mut dyn Collector) -> Result<()>;
+
+    /// False where rows should rather wait in front; fewer rows are refused while a barrier stands behind them.
+    fn has_room(&self, barrier_awaited: bool) -> bool;
+
+    /// True where no row is in flight, nor anything else that must be known before the end.
+    fn is_drained(&self) -> bool;
+}
+
 /// Makes the parallel instances of a node. Holds only what planning decided, so it can be shared and printed.
 pub trait OperatorFactory: Send + Sync {
     fn create(&self) -> Result<Box<dyn Operator>>;
+
+    /// Whom its operators ask, if they are [`Stage`]s, and how many threads may ask for one of them.
+    fn asks(&self) -> Option<(Arc<dyn Lookup>, usize)> {
+        None
+    }
 }
 
 /// A collector that keeps what it is given, for tests and for operators run inside other operators.

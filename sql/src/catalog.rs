@@ -8,6 +8,7 @@ use arrow::datatypes::{DataType, Field, Fields, Schema, SchemaRef};
 use sqlparser::ast::{Expr, Ident, Query};
 use sqlparser::tokenizer::Span;
 use tidemill_engine::graph::ChangelogMode;
+use tidemill_engine::lookup::KeyedLookup;
 use tidemill_engine::sink::Sink;
 use tidemill_engine::source::{Source, rejected_schema};
 
@@ -225,6 +226,8 @@ pub enum Usage {
     Declared,
     Source,
     Sink,
+    /// Its rows are looked up by key.
+    Lookup,
 }
 
 /// A table's options do not fit; the session finds the place of `option` in the statement.
@@ -253,6 +256,24 @@ pub trait Connectors: Send + Sync {
         columns: &[String],
         time_zone: &str,
     ) -> Result<Arc<dyn Source>, OptionProblem>;
+
+    /// True where rows of the table are looked up by key, instead of being read as a whole.
+    fn looks_up(&self, _table: &TableDefinition) -> bool {
+        false
+    }
+
+    /// A lookup of these columns (physical, in this order) by some or all of the keys, which are physical columns with the
+    /// types that questions have.
+    fn lookup(
+        &self,
+        table: &TableDefinition,
+        _columns: &[String],
+        _keys: &[(String, DataType)],
+        _time_zone: &str,
+    ) -> Result<KeyedLookup, OptionProblem> {
+        let message = format!("rows of table `{}` cannot be looked up by key", table.name);
+        Err(OptionProblem { option: None, message, hint: None })
+    }
 
     /// A sink for rows of `schema`, which are the table's persisted columns.
     fn sink(&self, table: &TableDefinition, schema: SchemaRef, time_zone: &str)

@@ -211,6 +211,21 @@ impl Settings {
         self.get(keys::CDC_EVENTS_DUPLICATE).is_some_and(|text| text.eq_ignore_ascii_case("true"))
     }
 
+    /// Keys that a lookup join asks for at the same time.
+    pub fn lookup_capacity(&self) -> usize {
+        self.integer(keys::LOOKUP_CAPACITY).unwrap_or(100) as usize
+    }
+
+    /// How long a lookup may take, all tries included.
+    pub fn lookup_timeout(&self) -> Duration {
+        self.duration(keys::LOOKUP_TIMEOUT).unwrap_or(Duration::from_secs(180))
+    }
+
+    /// Rows leave a lookup join as they came.
+    pub fn lookups_are_ordered(&self) -> bool {
+        self.get(keys::LOOKUP_OUTPUT) != Some("ALLOW_UNORDERED")
+    }
+
     pub fn batch_rows(&self) -> usize {
         self.integer(keys::BATCH_ROWS).unwrap_or(8192) as usize
     }

@@ -57,4 +57,23 @@ pub struct SystemTimeCall {
     /// Where the table stands in the source text, counted from 1.
     pub line: u64,
     pub column: u64,
+    pub hint: Option<LookupHint>,
+}
+
+/// What a hint says about asking for rows; what it leaves open is as the settings say.
+#[derive(Debug, Clone, Default, PartialEq, Eq, Hash, Serialize, Deserialize)]
+pub struct LookupHint {
+    pub is_async: Option<bool>,
+    pub is_ordered: Option<bool>,
+    pub capacity: Option<u32>,
+    pub timeout_ms: Option<u64>,
+    pub miss_retry: Option<MissRetryHint>,
+}
+
+/// Keys without a row are asked for again.
+#[derive(Debug, Clone, PartialEq, Eq, Hash, Serialize, Deserialize)]
+pub struct MissRetryHint {
+    pub delay_ms: u64,
+    /// How often, beyond the first time.
+    pub attempts: u32,
 }

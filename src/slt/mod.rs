@@ -6,6 +6,7 @@
 pub mod answers;
 pub mod compare;
 pub mod file;
+pub mod lookup;
 pub mod run;
 pub mod source;
 pub mod world;

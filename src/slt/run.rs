@@ -8,6 +8,7 @@ use arrow::datatypes::{DataType, SchemaRef};
 use tidemill_connectors::print::Console;
 use tidemill_connectors::registry::Registry;
 use tidemill_engine::graph::ChangelogMode;
+use tidemill_engine::lookup::KeyedLookup;
 use tidemill_engine::runtime::{JobHandle, JobOptions, RestartStrategy, start};
 use tidemill_engine::sink::Sink;
 use tidemill_engine::source::Source;
@@ -432,6 +433,20 @@ impl Connectors for TestConnectors {
         zone: &str,
     ) -> Result<Arc<dyn Source>, OptionProblem> {
         self.inner.source(table, columns, zone)
+    }
+
+    fn looks_up(&self, table: &TableDefinition) -> bool {
+        self.inner.looks_up(table)
+    }
+
+    fn lookup(
+        &self,
+        table: &TableDefinition,
+        columns: &[String],
+        keys: &[(String, DataType)],
+        zone: &str,
+    ) -> Result<KeyedLookup, OptionProblem> {
+        self.inner.lookup(table, columns, keys, zone)
     }
 
     fn sink(&self, table: &TableDefinition, schema: SchemaRef, zone: &str) -> Result<Arc<dyn Sink>, OptionProblem> {

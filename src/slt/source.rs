@@ -3,20 +3,23 @@
 use std::collections::{BTreeMap, HashMap};
 use std::path::Path;
 use std::sync::Arc;
-use std::sync::atomic::{AtomicUsize, Ordering};
+use std::sync::atomic::{AtomicU64, AtomicUsize, Ordering};
 use std::time::Duration;
 
 use arrow::array::RecordBatch;
 use arrow::compute::concat_batches;
-use arrow::datatypes::{Schema, SchemaRef};
+use arrow::datatypes::{DataType, Schema, SchemaRef};
+use arrow::error::ArrowError;
 use chrono::{NaiveDateTime, TimeZone};
 use chrono_tz::Tz;
 use parking_lot::Mutex;
 use tidemill_connectors::format::{Block, Format, RowDecoder};
+use tidemill_connectors::lookup::{self, LookupOptions};
 use tidemill_connectors::options::{OptionDef, OptionProblem, OptionType};
 use tidemill_connectors::registry::Connector;
 use tidemill_connectors::table::TableSpec;
 use tidemill_engine::graph::ChangelogMode;
+use tidemill_engine::lookup::KeyedLookup;
 use tidemill_engine::sink::{Guarantee, Sink};
 use tidemill_engine::source::{Boundedness, Position, Read, Source, Split, SplitReader};
 use tidemill_engine::time::EventTime;
@@ -24,12 +27,19 @@ use tidemill_engine::{Batch, EngineError, Result, RowKind};
 
 use super::answers::Answers;
 use super::file::ScriptLine;
+use super::lookup::ScriptLookup;
 
 const CHANGELOG: OptionDef = OptionDef::new(
     "changelog",
     OptionType::Choice(&["append", "retract", "upsert"]),
     "what the rows mean together; else a source appends unless a row has a kind, and a sink takes all changes",
 );
+
+const LOOKUP: OptionDef =
+    OptionDef::new("lookup", OptionType::Choice(&["whole", "by-key"]), "how its rows are looked up").default("whole");
+
+/// Questions of a lookup that are under way at the same time.
+const LOOKUP_THREADS: usize = 3;
 
 /// How long a reader waits at a gate before it looks again.
 const GATE_POLL: Duration = Duration::from_millis(2);
@@ -118,11 +128,53 @@ impl Connector for ScriptConnector {
     }
 
     fn options(&self, _spec: Option<&TableSpec>) -> Vec<OptionDef> {
-        vec![CHANGELOG]
+        let mut options = vec![CHANGELOG, LOOKUP];
+        options.extend(lookup::OPTIONS);
+        options
     }
 
     fn reads(&self) -> bool {
         true
+    }
+
+    fn looks_up(&self, spec: Option<&TableSpec>) -> bool {
+        spec.is_some_and(|spec| spec.text(&LOOKUP) == Some("by-key"))
+    }
+
+    fn lookup(
+        &self,
+        spec: &TableSpec,
+        columns: &[String],
+        keys: &[(String, DataType)],
+    ) -> Result<KeyedLookup, OptionProblem> {
+        let all: Vec<String> = spec.columns.fields().iter().map(|field| field.name().clone()).collect();
+        let decoder = LineDecoder::new(spec, &all)?;
+        let tables = self.script.tables.lock();
+        let lines = tables.get(&spec.name).into_iter().flat_map(BTreeMap::values).flatten();
+        let rows = lines.filter_map(|line| match line {
+            ScriptLine::Row { line, text } => Some(decoder.row(text).map_err(at_line(*line))),
+            _ => None,
+        });
+        let rows = concat_batches(&spec.columns, &rows.collect::<Result<Vec<_>, _>>()?);
+        let wrong = |error: ArrowError| OptionProblem::new(error.to_string());
+        let place = |name: &String| spec.columns.index_of(name).map_err(wrong);
+        let found = ScriptLookup {
+            rows: rows.map_err(wrong)?,
+            keys: keys.iter().map(|(name, _)| place(name)).collect::<Result<_, _>>()?,
+            columns: columns.iter().map(place).collect::<Result<_, _>>()?,
+            schema: spec.project(columns)?,
+            asked: AtomicU64::new(0),
+        };
+        let LookupOptions { cache, retries_max, is_async } = LookupOptions::of(spec)?;
+        Ok(KeyedLookup {
+            lookup: Arc::new(found),
+            keys: (0..keys.len()).collect(),
+            keys_per_question: 2,
+            questions_max: LOOKUP_THREADS,
+            cache,
+            retries_max,
+            is_async,
+        })
     }
 
     fn guarantee(&self) -> Option<Guarantee> {

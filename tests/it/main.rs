@@ -9,6 +9,7 @@ mod crash_calls;
 mod duckdb;
 mod examples;
 mod giving_up;
+mod lookups;
 mod nexmark;
 mod process;
 mod temperature;

@@ -18,7 +18,7 @@ pub mod parquet;
 pub mod raw;
 mod registry;
 mod rejection;
-mod scalar;
+pub(crate) mod scalar;
 mod temporal;
 #[cfg(test)]
 mod test_rows;

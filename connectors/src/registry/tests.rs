@@ -31,7 +31,7 @@ fn refused_tables_say_what_to_write() {
         &table(&[]),
         Usage::Declared,
         expect![
-            "table 't' does not name its connector (add 'connector' = '...' to WITH; there are: 'filesystem', 'datagen', 'nexmark', 'print', 'blackhole')"
+            "table 't' does not name its connector (add 'connector' = '...' to WITH; there are: 'filesystem', 'datagen', 'nexmark', 'print', 'blackhole', 'http', 'jdbc')"
         ],
     );
     check(
@@ -42,7 +42,9 @@ fn refused_tables_say_what_to_write() {
     check(
         &table(&[("connector", "kafka")]),
         Usage::Declared,
-        expect!["there is no connector 'kafka' (there are: 'filesystem', 'datagen', 'nexmark', 'print', 'blackhole')"],
+        expect![
+            "there is no connector 'kafka' (there are: 'filesystem', 'datagen', 'nexmark', 'print', 'blackhole', 'http', 'jdbc')"
+        ],
     );
     check(
         &table(&[("connector", "print")]),

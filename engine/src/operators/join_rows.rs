@@ -90,6 +90,11 @@ impl ByteRows {
         &self.bytes[start..self.ends[index]]
     }
 
+    /// Memory held, in bytes.
+    pub fn size_bytes(&self) -> usize {
+        self.bytes.capacity() + self.ends.capacity() * size_of::<usize>()
+    }
+
     pub fn iter(&self) -> impl ExactSizeIterator<Item = &[u8]> {
         (0..self.len()).map(|index| self.get(index))
     }
@@ -153,6 +158,11 @@ impl JoinedRows {
 
     pub fn kind(&self) -> JoinType {
         self.kind
+    }
+
+    /// Of the output.
+    pub fn schema(&self) -> &SchemaRef {
+        &self.schema
     }
 
     /// Left and right rows side by side, and which of them meet the condition (`None`: all).

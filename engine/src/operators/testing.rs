@@ -196,6 +196,23 @@ impl<'a> World<'a> {
         self.start(parallelism, old);
     }
 
+    /// Ends without a barrier, and goes on from what is in state; for operators that write to it at barriers alone.
+    pub fn crash(&mut self, parallelism: usize) {
+        let old = std::mem::take(&mut self.instances);
+        self.start(parallelism, old);
+    }
+
+    /// Calls one instance as the runtime would, at this time.
+    pub fn call<T>(
+        &mut self,
+        instance: usize,
+        work: impl FnOnce(&mut dyn Operator, &mut OperatorContext, &mut VecCollector) -> T,
+    ) -> T {
+        let instance = &mut self.instances[instance];
+        instance.ctx.now = ProcessingTime(self.now);
+        work(instance.operator.as_mut(), &mut instance.ctx, &mut self.out)
+    }
+
     /// Event time ends, then the input.
     pub fn end(&mut self) {
         self.watermark(i64::MAX);

@@ -11,8 +11,9 @@ use std::time::Instant;
 
 use super::edge::Outlet;
 use crate::element::BarrierKind;
+use crate::lookup::{Answered, Question};
 use crate::metrics::{Counts, NodeMetrics};
-use crate::operator::{Collector, MAIN_PORT, Operator, OperatorContext};
+use crate::operator::{Collector, MAIN_PORT, Operator, OperatorContext, Stage};
 use crate::sink::{Prepared, SinkWriter};
 use crate::state::{InstanceSnapshot, StateInstance};
 use crate::time::{EventTime, ProcessingTime};
@@ -23,6 +24,8 @@ pub struct Chain {
     /// When the newest row that the task has got was read.
     read_at: Option<Instant>,
     watermark: EventTime,
+    /// What the readers of a head that asks were last told.
+    released: EventTime,
     ended: bool,
     /// Set when the attempt is torn down.
     cancelled: Arc<AtomicBool>,
@@ -78,7 +81,7 @@ impl Chain {
             let later = |output: &Output| !matches!(output.to, Destination::Slot(to) if to <= index);
             assert!(slot.outputs.iter().all(later), "rows only go forward");
         }
-        Self { slots, read_at: None, watermark: EventTime::MIN, ended: false, cancelled }
+        Self { slots, read_at: None, watermark: EventTime::MIN, released: EventTime::MIN, ended: false, cancelled }
     }
 
     /// Calls every operator's `open`.
@@ -121,11 +124,14 @@ impl Chain {
 
     /// A watermark that does not move time is only handed on: it says that time is no longer idle.
     pub fn on_watermark(&mut self, watermark: EventTime, now: ProcessingTime) -> Result<()> {
-        let moved = watermark > self.watermark;
         self.watermark = self.watermark.max(watermark);
-        let mut watermark = self.watermark;
-        for index in 0..self.slots.len() {
-            if moved {
+        self.spread_watermark(0, self.watermark, now)
+    }
+
+    /// Tells the slots from `first` on how far time is.
+    fn spread_watermark(&mut self, first: usize, mut watermark: EventTime, now: ProcessingTime) -> Result<()> {
+        for index in first..self.slots.len() {
+            if watermark > self.slots[index].ctx.watermark {
                 self.slots[index].ctx.watermark = watermark;
                 self.call(index, now, |operator, ctx, out| operator.on_watermark(watermark, ctx, out))?;
                 if let Body::Sink(writer) = &mut self.slots[index].body {
@@ -140,6 +146,51 @@ impl Chain {
             self.slots[index].broadcast(&Element::Watermark(watermark))?;
         }
         Ok(())
+    }
+
+    /// The head, which asks the outside world.
+    pub fn stage(&mut self) -> &mut dyn Stage {
+        stage_of(&mut self.slots[0].body)
+    }
+
+    pub fn on_answer(&mut self, answer: Answered, now: ProcessingTime) -> Result<()> {
+        let slot = &mut self.slots[0];
+        slot.ctx.now = now;
+        stage_of(&mut slot.body).on_answer(answer, &mut slot.ctx)
+    }
+
+    /// What the head asks now, with a number for each question.
+    pub fn questions(&mut self, now: ProcessingTime) -> Result<Vec<(u64, Question)>> {
+        let slot = &mut self.slots[0];
+        slot.ctx.now = now;
+        stage_of(&mut slot.body).questions(&mut slot.ctx)
+    }
+
+    /// Lets the head emit what is answered, and the watermarks between.
+    pub fn emit_answered(&mut self, now: ProcessingTime) -> Result<()> {
+        loop {
+            let mut goes_on = false;
+            self.call(0, now, |operator, ctx, out| {
+                goes_on = operator.stage().is_some_and(|stage| stage.has_answered());
+                operator.stage().map_or(Ok(()), |stage| stage.emit_answered(ctx, out))
+            })?;
+            self.release_time(now)?;
+            if !goes_on {
+                return Ok(());
+            }
+        }
+    }
+
+    /// Tells the head's readers of time that it had held back.
+    fn release_time(&mut self, now: ProcessingTime) -> Result<()> {
+        let Body::Operator(head) = &self.slots[0].body else { return Ok(()) };
+        let released = head.output_watermark(self.watermark);
+        if released <= self.released {
+            return Ok(());
+        }
+        self.released = released;
+        self.slots[0].broadcast(&Element::Watermark(released))?;
+        self.spread_watermark(1, released, now)
     }
 
     pub fn on_idle(&mut self) -> Result<()> {
@@ -207,6 +258,13 @@ impl Chain {
     }
 }
 
+fn stage_of(body: &mut Body) -> &mut dyn Stage {
+    match body {
+        Body::Operator(operator) => operator.stage().expect("the head of a stage's task asks"),
+        Body::Source | Body::Sink(_) => unreachable!("only operators ask"),
+    }
+}
+
 impl Slot {
     fn broadcast(&self, control: &Element) -> Result<()> {
         self.outputs.iter().try_for_each(|output| match &output.to {
@@ -267,11 +325,13 @@ impl Collector for Emitter<'_> {
         if port == MAIN_PORT {
             self.metrics.rows_out.add(batch.num_rows());
         }
+        // Rows that waited in the operator know better when they were read.
+        let turn = Turn { read_at: batch.read_at().or(self.turn.read_at), ..self.turn };
         for output in self.outputs.iter_mut().filter(|output| output.port == port) {
             match &mut output.to {
                 // The arrays of a batch are shared, so a clone per reader costs a few counters.
-                Destination::Channel(outlet) => outlet.send_batch(batch.clone().with_read_at(self.turn.read_at))?,
-                Destination::Slot(to) => run(&mut self.rest[*to - self.first..], *to, 0, batch.clone(), self.turn)?,
+                Destination::Channel(outlet) => outlet.send_batch(batch.clone().with_read_at(turn.read_at))?,
+                Destination::Slot(to) => run(&mut self.rest[*to - self.first..], *to, 0, batch.clone(), turn)?,
             }
         }
         Ok(())

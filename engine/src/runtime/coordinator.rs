@@ -203,10 +203,7 @@ impl<'a> Coordinator<'a> {
         });
         self.plan.monitor.checkpoint_starts();
         tracing::debug!(epoch = barrier.epoch.0, ?kind, "checkpoint starts");
-        for (_, source) in &self.tasks.barriers {
-            // There is room, since the last barrier was taken; a source that is gone has reported why.
-            let _ = source.try_send(barrier);
-        }
+        self.tasks.begin(barrier);
     }
 
     fn on_event(&mut self, event: Event) -> Result<Option<AttemptEnd>> {

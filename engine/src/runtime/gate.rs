@@ -6,7 +6,7 @@
 use std::collections::VecDeque;
 use std::time::Duration;
 
-use crossbeam_channel::{Receiver, Select, TryRecvError};
+use crossbeam_channel::{Receiver, Select, TryRecvError, never};
 
 use crate::time::EventTime;
 use crate::{Barrier, Batch, Element, EngineError, Result};
@@ -80,16 +80,22 @@ impl Gate {
 
     /// The next event, or [`GateEvent::Timeout`]. A channel whose sender is gone ends in [`EngineError::Cancelled`].
     pub fn next(&mut self, timeout: Duration) -> Result<GateEvent> {
+        self.next_unless::<()>(timeout, &never(), true)
+    }
+
+    /// As [`Gate::next`], but not later than something can be had from `other`. Without `takes_rows` no channel is read.
+    pub fn next_unless<T>(&mut self, timeout: Duration, other: &Receiver<T>, takes_rows: bool) -> Result<GateEvent> {
         loop {
             if let Some(event) = self.pending.pop_front() {
                 return Ok(event);
             }
-            let Some((index, element)) = self.receive(timeout)? else { return Ok(GateEvent::Timeout) };
+            let received = if takes_rows { self.receive(timeout, other)? } else { self.wait(&[], timeout, other)? };
+            let Some((index, element)) = received else { return Ok(GateEvent::Timeout) };
             self.accept(index, element);
         }
     }
 
-    fn receive(&mut self, timeout: Duration) -> Result<Option<(usize, Element)>> {
+    fn receive<T>(&mut self, timeout: Duration, other: &Receiver<T>) -> Result<Option<(usize, Element)>> {
         let count = self.inlets.len();
         for step in 0..count {
             let index = (self.next + step) % count;
@@ -105,20 +111,27 @@ impl Gate {
                 Err(TryRecvError::Disconnected) => return Err(EngineError::Cancelled),
             }
         }
-        self.wait(timeout)
+        let open: Vec<usize> = (0..count).filter(|index| !self.inlets[*index].aligned).collect();
+        self.wait(&open, timeout, other)
     }
 
-    fn wait(&mut self, timeout: Duration) -> Result<Option<(usize, Element)>> {
-        let open: Vec<usize> = (0..self.inlets.len()).filter(|index| !self.inlets[*index].aligned).collect();
+    /// What one of these inlets gives; `None` when the time is over or `other` has something.
+    fn wait<T>(&mut self, open: &[usize], timeout: Duration, other: &Receiver<T>) -> Result<Option<(usize, Element)>> {
         let mut select = Select::new();
-        for index in &open {
+        for index in open {
             select.recv(&self.inlets[*index].receiver);
         }
-        let Ok(operation) = select.select_timeout(timeout) else { return Ok(None) };
-        let index = open[operation.index()];
-        let element = operation.recv(&self.inlets[index].receiver).map_err(|_| EngineError::Cancelled)?;
-        self.next = index + 1;
-        Ok(Some((index, element)))
+        select.recv(other);
+        let Ok(ready) = select.ready_timeout(timeout) else { return Ok(None) };
+        let Some(index) = open.get(ready).copied() else { return Ok(None) };
+        match self.inlets[index].receiver.try_recv() {
+            Ok(element) => {
+                self.next = index + 1;
+                Ok(Some((index, element)))
+            }
+            Err(TryRecvError::Empty) => Ok(None),
+            Err(TryRecvError::Disconnected) => Err(EngineError::Cancelled),
+        }
     }
 
     fn accept(&mut self, index: usize, element: Element) {

@@ -4,7 +4,7 @@ use std::any::Any;
 use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::path::PathBuf;
 use std::sync::Arc;
-use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::thread::{self, JoinHandle};
 
 use crossbeam_channel::{Receiver, Sender, bounded};
@@ -20,6 +20,7 @@ use super::source::pool::SplitPool;
 use super::source::reading::{Reading, ReadingSetup};
 use super::source::rows::RowMaker;
 use super::source::task::SourceTask;
+use super::stage::{LookupThreads, StageTask};
 use super::task::{OperatorTask, TaskWorld};
 use super::wiring::Wiring;
 use crate::checkpoint::{Checkpoint, CheckpointStore, SourceState};
@@ -35,7 +36,7 @@ use crate::{Barrier, EngineError, Result};
 
 /// Deeply nested expressions are evaluated by recursion, within a chain of operators that call each other. Memory is
 /// only taken for what is used.
-const STACK_BYTES: usize = 16 << 20;
+pub const STACK_BYTES: usize = 16 << 20;
 
 /// What every task of an attempt is made from.
 pub struct Plan {
@@ -62,6 +63,7 @@ pub struct RunningTasks {
     /// By task: its head and subtask, for people.
     pub names: Vec<String>,
     cancelled: Arc<AtomicBool>,
+    begun_epoch: Arc<AtomicU64>,
     threads: Vec<JoinHandle<()>>,
 }
 
@@ -93,6 +95,7 @@ impl RunningTasks {
             task_count: 0,
             names: Vec::new(),
             cancelled: Arc::clone(&cancelled),
+            begun_epoch: Arc::default(),
             threads: Vec::new(),
         };
         let mut wiring = Wiring::of(&plan.graph, &plan.layout, &plan.options, plan.max_parallelism);
@@ -106,6 +109,7 @@ impl RunningTasks {
                     clock: Arc::clone(&plan.options.clock),
                     store: Arc::clone(&plan.store),
                     cancelled: Arc::clone(&cancelled),
+                    begun_epoch: Arc::clone(&running.begun_epoch),
                 };
                 let end = match &pool {
                     Some(pool) => running.source_end(id, pool),
@@ -125,6 +129,15 @@ impl RunningTasks {
         let (sender, barriers) = bounded(1);
         self.barriers.push((id, sender));
         ReadingEnd::Source { pool: Arc::clone(pool), barriers }
+    }
+
+    /// Sends a barrier to all sources, and tells tasks that they should come to it.
+    pub fn begin(&self, barrier: Barrier) {
+        self.begun_epoch.store(barrier.epoch.0, Ordering::Relaxed);
+        for (_, source) in &self.barriers {
+            // There is room, since the last barrier was taken; a source that is gone has reported why.
+            let _ = source.try_send(barrier);
+        }
     }
 
     /// Ends all threads and waits for them. Gives the failures that they reported meanwhile.
@@ -260,6 +273,10 @@ impl Seat {
         let plan = Arc::clone(&self.plan);
         let head = plan.graph.node(plan.layout.tasks[self.task].nodes[0]);
         match (self.end, &head.kind) {
+            (ReadingEnd::Gate(gate), NodeKind::Operator(factory)) if let Some((lookup, threads)) = factory.asks() => {
+                let threads = LookupThreads::new(lookup, threads);
+                StageTask { chain, gate, threads, world: self.world }.run()
+            }
             (ReadingEnd::Gate(gate), _) => OperatorTask { chain, gate, world: self.world }.run(),
             (ReadingEnd::Source { pool, barriers }, NodeKind::Source(spec)) => {
                 let task = SourceTask {

@@ -1,7 +1,8 @@
 //! Decides, without touching the world, which operators share a thread and which edges become channels.
 //!
 //! A node that reads exactly one input over a Forward edge of equal parallelism is chained: it runs in its input's
-//! thread, called directly. Everything else starts a task of its own, read through channels.
+//! thread, called directly. Everything else starts a task of its own, read through channels; so does a node that asks
+//! the outside world, since its task must also hear the answers.
 
 use crate::graph::{Exchange, JobGraph, Node, NodeId, NodeKind, Parallelism};
 use crate::{EngineError, Result};
@@ -84,8 +85,9 @@ pub fn instances(node: &Node, parallelism: usize) -> usize {
 
 /// The node in whose thread `node` can run.
 pub fn chained_to(graph: &JobGraph, node: &Node, parallelism: usize) -> Option<NodeId> {
+    let asks = matches!(&node.kind, NodeKind::Operator(factory) if factory.asks().is_some());
     match node.inputs.as_slice() {
-        [input] if input.exchange == Exchange::Forward => {
+        [input] if input.exchange == Exchange::Forward && !asks => {
             let same = instances(graph.node(input.from), parallelism) == instances(node, parallelism);
             same.then_some(input.from)
         }

@@ -1,7 +1,7 @@
 //! Runs a job graph: tasks on threads, bounded channels, aligned barriers, restarts.
 //!
 //! [`layout`] decides which operators share a thread, [`launch`] builds and starts the tasks. Within a task a
-//! [`chain`] of operators is fed by a [`gate`] (from other tasks, over an [`edge`]) or by a [`source`]. The
+//! [`chain`] of operators is fed by a [`gate`] (from other tasks, over an [`edge`]) or by a [`source`]; where its head asks the outside world, it is a [`stage`]. The
 //! [`coordinator`] runs the checkpoints of one attempt, [`job`] goes from attempt to attempt, and [`handle`] is what
 //! the rest of the program holds.
 //!
@@ -25,6 +25,7 @@ mod probe;
 mod publish;
 mod restart;
 mod source;
+mod stage;
 pub mod status;
 mod task;
 pub mod testing;

@@ -70,6 +70,8 @@ impl NodeProbe {
             errors: counts.errors,
             filtered: counts.filtered,
             spilled: counts.spilled,
+            lookups: counts.lookups,
+            lookups_in_flight: gauges(|one| &one.lookups.in_flight).flatten().reduce(|a, b| a + b),
             cache_bytes: gauges(|one| &one.cache_bytes).flatten().reduce(|a, b| a + b),
             // None before any None: the node is as far as the instance that is least far.
             watermark: gauges(|one| &one.watermark_ms).min().flatten().map(EventTime),

@@ -4,6 +4,7 @@ use std::time::Duration;
 
 use crate::Epoch;
 use crate::latency::LatencySummary;
+use crate::metrics::LookupCounts;
 use crate::time::EventTime;
 
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -78,6 +79,10 @@ pub struct NodeStatus {
     pub errors: u64,
     pub filtered: u64,
     pub spilled: u64,
+    /// What the node asked of the outside world; all zero for nodes that ask nothing.
+    pub lookups: LookupCounts,
+    /// Keys that are being asked for now.
+    pub lookups_in_flight: Option<i64>,
     pub cache_bytes: Option<i64>,
     /// The smallest over the instances; `None` before every instance has one.
     pub watermark: Option<EventTime>,

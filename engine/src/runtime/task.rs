@@ -1,7 +1,7 @@
 //! The loop of a task that reads from channels, and what all tasks share.
 
 use std::sync::Arc;
-use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::time::Duration;
 
 use super::chain::Chain;
@@ -10,7 +10,7 @@ use super::gate::{Gate, GateEvent};
 use crate::checkpoint::CheckpointStore;
 use crate::element::BarrierKind;
 use crate::time::{Clock, ProcessingTime, set_call_time};
-use crate::{Barrier, EngineError, Result};
+use crate::{Barrier, EngineError, Epoch, Result};
 
 /// How often time-driven operators and sinks are called, and how soon a task notices that it is to end.
 pub const TICK: Duration = Duration::from_millis(50);
@@ -23,11 +23,18 @@ pub struct TaskWorld {
     pub store: Arc<CheckpointStore>,
     /// Set when the attempt is torn down.
     pub cancelled: Arc<AtomicBool>,
+    /// The number of the last checkpoint that was begun in this attempt; 0 before the first.
+    pub begun_epoch: Arc<AtomicU64>,
 }
 
 impl TaskWorld {
     pub fn check_cancelled(&self) -> Result<()> {
         if self.cancelled.load(Ordering::Relaxed) { Err(EngineError::Cancelled) } else { Ok(()) }
+    }
+
+    /// The checkpoint whose barrier is on its way, or was the last one.
+    pub fn awaited_epoch(&self) -> Option<Epoch> {
+        Some(Epoch(self.begun_epoch.load(Ordering::Relaxed))).filter(|epoch| *epoch > Epoch::ZERO)
     }
 
     /// The job's clock, which also tells the expressions that are evaluated next.

@@ -112,6 +112,11 @@ impl Dialect for FlinkDialect {
         true
     }
 
+    /// `SELECT /*+ ... */`.
+    fn supports_comment_optimizer_hint(&self) -> bool {
+        true
+    }
+
     fn supports_unicode_string_literal(&self) -> bool {
         true
     }

@@ -31,6 +31,7 @@ mod json;
 mod like;
 mod limits;
 mod literal;
+mod lookup_hint;
 mod named_window;
 mod normalize;
 mod operators;

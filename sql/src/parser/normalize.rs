@@ -57,7 +57,7 @@ impl VisitorMut for Normalizer {
 
     fn post_visit_select(&mut self, select: &mut Select) -> ControlFlow<Diagnostic> {
         let rewritten = refuse_in_select(select)
-            .and_then(|()| select.from.iter_mut().try_for_each(system_time::rewrite))
+            .and_then(|()| system_time::rewrite_select(select))
             .and_then(|()| unnest::rewrite(select))
             .and_then(|()| named_window::rewrite(select));
         select_names::name_columns(select);
@@ -70,7 +70,7 @@ impl VisitorMut for Normalizer {
 
     fn post_visit_table_factor(&mut self, factor: &mut TableFactor) -> ControlFlow<Diagnostic> {
         let nested = match factor {
-            TableFactor::NestedJoin { table_with_joins, .. } => system_time::rewrite(table_with_joins),
+            TableFactor::NestedJoin { table_with_joins, .. } => system_time::rewrite(table_with_joins, &mut Vec::new()),
             _ => Ok(()),
         };
         flow(nested.and_then(|()| refuse_table_factor(factor)).and_then(|()| window_table::rewrite(factor)))

@@ -2,13 +2,13 @@
 //! several diagnostics.
 
 use sqlparser::parser::Parser;
-use sqlparser::tokenizer::{Location, Span, Token, TokenWithSpan, Tokenizer, Whitespace, Word};
+use sqlparser::tokenizer::{Location, Span, Token, TokenWithSpan, Tokenizer, Word};
 
 use super::dialect::{FlinkDialect, span_of};
 use super::source::SourceText;
 use super::statement::Statement;
 use super::tokens::{Parsed, describe, is_word};
-use super::{command, data_type, limits};
+use super::{command, data_type, limits, lookup_hint};
 use crate::diagnostic::Diagnostic;
 
 /// How deep expressions and queries may be nested in each other.
@@ -134,7 +134,7 @@ fn parse_piece(source: &SourceText, tokens: Vec<TokenWithSpan>) -> Parsed<Statem
 }
 
 fn parse_tokens(source: &SourceText, mut tokens: Vec<TokenWithSpan>) -> Parsed<Statement> {
-    tokens.retain(|token| !is_blank(token));
+    tokens.retain(|token| !is_blank(token) || lookup_hint::is_hint(&token.token));
     let dialect = FlinkDialect::new(tokens.len());
     let parser = Parser::new(&dialect).with_recursion_limit(RECURSION_MAX).with_tokens_with_locations(tokens);
     command::Commands { parser, source }.statement().map_err(|error| dialect.reveal(error))
@@ -147,19 +147,21 @@ fn extent(tokens: &[TokenWithSpan]) -> Span {
 
 /// Tokens that no statement may have.
 fn check_tokens(tokens: &[TokenWithSpan]) -> Parsed<()> {
+    let mut behind_select = false;
     for token in tokens {
         match &token.token {
             Token::Word(Word { quote_style: Some('"'), value, .. }) => {
                 return Err(Diagnostic::at(token.span, "double quotes have no meaning here")
                     .with_hint(format!("write '{value}' for a text, `{value}` for a name")));
             }
-            Token::Whitespace(Whitespace::MultiLineComment(comment)) if comment.starts_with('+') => {
-                return Err(Diagnostic::at(token.span, "hints are not supported")
+            hint if lookup_hint::is_hint(hint) && !behind_select => {
+                return Err(Diagnostic::at(token.span, "a hint can only stand behind SELECT")
                     .with_hint("CREATE TABLE t2 (...) WITH (...) LIKE t sets other options"));
             }
             Token::Char(c) => return Err(Diagnostic::at(token.span, format!("unexpected character `{c}`"))),
             _ => {}
         }
+        behind_select = is_word(&token.token, "SELECT") || (behind_select && is_blank(token));
     }
     Ok(())
 }

@@ -32,12 +32,18 @@ pub(crate) fn resolve(node: LogicalPlan) -> Result<Transformed<LogicalPlan>> {
     let call: SystemTimeCall = serde_json::from_str(json)
         .map_err(|_| external(Diagnostic::new("FOR SYSTEM_TIME AS OF is written wrongly")))?;
     let at = Location::new(call.line, call.column);
-    let node = temporal_node(&join, time, condition, &call.table)
+    let node = temporal_node(&join, time, condition, call.clone())
         .map_err(|diagnostic| external(diagnostic.or_at(Span::new(at, at))))?;
     Ok(Transformed::yes(LogicalPlan::Extension(Extension { node: Arc::new(node) })))
 }
 
-fn temporal_node(join: &Join, time: &Expr, condition: Vec<Expr>, table: &str) -> Result<TemporalNode, Diagnostic> {
+fn temporal_node(
+    join: &Join,
+    time: &Expr,
+    condition: Vec<Expr>,
+    call: SystemTimeCall,
+) -> Result<TemporalNode, Diagnostic> {
+    let table = &call.table;
     let domain = time_domain(join, time)?;
     let versions = Versions::of(&join.right).ok_or_else(|| no_versions(table))?;
     let column = |index: usize| col(Column::from(join.right.schema().qualified_field(index)));
@@ -63,7 +69,8 @@ fn temporal_node(join: &Join, time: &Expr, condition: Vec<Expr>, table: &str) ->
         right: Arc::new(versions.plan),
         kind: join.join_type,
         domain,
-        table: table.to_owned(),
+        table: table.clone(),
+        hint: call.hint.clone(),
         keeps_last: versions.keeps_last,
         time: time.clone(),
         version,

@@ -113,6 +113,9 @@ pub mod keys {
     pub const CORRECTIONS: &str = "tidemill.emit.corrections";
     pub const FILL_SPAN: &str = "tidemill.window-fill.span";
     pub const FILL_VALUES: &str = "tidemill.window-fill.values";
+    pub const LOOKUP_CAPACITY: &str = "table.exec.async-lookup.buffer-capacity";
+    pub const LOOKUP_TIMEOUT: &str = "table.exec.async-lookup.timeout";
+    pub const LOOKUP_OUTPUT: &str = "table.exec.async-lookup.output-mode";
     pub const ROW_ERRORS: &str = "table.exec.row-errors";
     pub const NOT_NULL_ENFORCER: &str = "table.exec.sink.not-null-enforcer";
     pub const BATCH_ROWS: &str = "tidemill.batch-rows";
@@ -126,6 +129,9 @@ const PARALLELISM_MAX: u64 = 1024;
 const MAX_PARALLELISM_MAX: u64 = 32_768;
 /// Rows of a batch at most: keeps a batch of wide rows within memory.
 const BATCH_ROWS_MAX: u64 = 1 << 20;
+
+/// Keys that a lookup join asks for at the same time at most: more would be a load that no server is meant for.
+const LOOKUP_CAPACITY_MAX: u64 = 100_000;
 
 const fn own(key: &'static str, kind: ValueKind, default: Option<&'static str>, doc: &'static str) -> OptionSpec {
     OptionSpec { key, kind, default, doc, effect: Effect::Own }
@@ -213,6 +219,24 @@ pub const OPTIONS: &[OptionSpec] = &[
         ValueKind::Duration,
         Some("0 ms"),
         "After how long without a row a split stops holding the watermark back; 0 is never.",
+    ),
+    own(
+        keys::LOOKUP_CAPACITY,
+        ValueKind::Integer { min: 1, max: LOOKUP_CAPACITY_MAX },
+        Some("100"),
+        "Keys that each instance of a lookup join asks its table for at the same time.",
+    ),
+    own(
+        keys::LOOKUP_TIMEOUT,
+        ValueKind::Duration,
+        Some("3 min"),
+        "How long a lookup may take, all tries included, before the job fails.",
+    ),
+    own(
+        keys::LOOKUP_OUTPUT,
+        ValueKind::Choice(&["ORDERED", "ALLOW_UNORDERED"]),
+        Some("ORDERED"),
+        "Whether rows leave a lookup join as they came, or may overtake each other between two watermarks.",
     ),
     own(
         keys::CDC_EVENTS_DUPLICATE,

@@ -12,6 +12,8 @@ use datafusion_common::{DFSchemaRef, JoinType, Result, plan_err};
 use datafusion_expr::{Expr, LogicalPlan, UserDefinedLogicalNodeCore, build_join_schema};
 use tidemill_engine::time::window::TimeDomain;
 
+use crate::window_call::LookupHint;
+
 #[derive(Debug, Clone, PartialEq, Eq, Hash)]
 pub(crate) struct TemporalNode {
     pub left: Arc<LogicalPlan>,
@@ -21,6 +23,8 @@ pub(crate) struct TemporalNode {
     pub domain: TimeDomain,
     /// Name of the right table, for messages.
     pub table: String,
+    /// How the right table is asked for its rows.
+    pub hint: Option<LookupHint>,
     /// The right rows replace each other by key, so they cannot be looked up as they are.
     pub keeps_last: bool,
     /// The left column whose time decides which version holds.

@@ -136,11 +136,20 @@ impl Translator<'_> {
         definition: &TableDefinition,
         columns: &[&str],
     ) -> Result<(Arc<dyn Source>, Vec<Physical>)> {
+        let (read, columns) = self.connector_columns_of(definition, columns)?;
+        Ok((self.open_source(definition, &read)?, columns))
+    }
+
+    /// Which columns of the table its connector must give, by index, and these columns over them.
+    pub fn connector_columns_of(
+        &self,
+        definition: &TableDefinition,
+        columns: &[&str],
+    ) -> Result<(Vec<usize>, Vec<Physical>)> {
         let bound = table::bind(self.resolver, &self.physicals, definition)?;
         let place = |name: &&str| definition.columns.iter().position(|column| column.name == **name);
         let output: Vec<usize> = columns.iter().filter_map(place).collect();
         let read = connector_columns(&bound, &output, output.is_empty());
-        let source = self.open_source(definition, &read)?;
         let to_source: Vec<Physical> = bound
             .schema
             .fields()
@@ -149,7 +158,7 @@ impl Translator<'_> {
             .map(|(index, field)| column(field.name(), read.iter().position(|read| *read == index).unwrap_or(index)))
             .collect();
         let columns = output.iter().map(|index| substitute(&bound.columns[*index], &to_source));
-        Ok((source, columns.collect::<Result<_>>()?))
+        Ok((read.clone(), columns.collect::<Result<_>>()?))
     }
 
     /// The connector's source of these columns.

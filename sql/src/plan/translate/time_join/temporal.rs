@@ -27,6 +27,9 @@ pub(super) fn add(translator: &mut Translator<'_>, node: &TemporalNode) -> Resul
     {
         return lookup::add(translator, node, table);
     }
+    if node.hint.is_some() {
+        return Err(external(lookup::no_questions(&node.table)));
+    }
     if node.key.is_empty() {
         return Err(external(without_key(&node.table)));
     }

@@ -1,6 +1,4 @@
 //! Reference rows: a bounded table that is held in memory whole and looked into, and read again from time to time.
-//!
-//! Reading it is the world's business, not an operator's: operators see [`LookupTable`] and what it says is there now.
 
 use std::sync::Arc;
 
@@ -10,6 +8,7 @@ use arrow::datatypes::SchemaRef;
 use datafusion_physical_expr::PhysicalExpr;
 use parking_lot::Mutex;
 
+use super::{Answer, Lookup, LookupFailure, Question};
 use crate::operators::projection::Projection;
 use crate::source::{Read, Source};
 use crate::time::ProcessingTime;
@@ -17,14 +16,6 @@ use crate::{EngineError, Result};
 
 /// Rows asked of a reader at a time.
 const ROWS_PER_READ: usize = 8_192;
-
-/// Rows that can be looked up.
-pub trait LookupTable: Send + Sync {
-    fn schema(&self) -> SchemaRef;
-
-    /// The rows as they are known at this time. The same `Arc` comes as long as nothing was read again.
-    fn rows(&self, now: ProcessingTime) -> Result<Arc<RecordBatch>>;
-}
 
 /// A bounded source, read to its end at first use and again when the interval is over.
 pub struct SourceTable {
@@ -75,11 +66,21 @@ impl SourceTable {
     }
 }
 
-impl LookupTable for SourceTable {
+impl Lookup for SourceTable {
     fn schema(&self) -> SchemaRef {
         self.projection.schema().clone()
     }
 
+    fn ask(&self, question: &Question) -> Result<Answer, LookupFailure> {
+        match question {
+            Question::Open(now) => self.rows(*now).map(Answer::Whole).map_err(LookupFailure::Engine),
+            Question::Keys(_) => Err(LookupFailure::Lasting("a table that is held whole is not asked for keys".into())),
+        }
+    }
+}
+
+impl SourceTable {
+    /// The rows as they are known at this time. The same `Arc` comes as long as nothing was read again.
     fn rows(&self, now: ProcessingTime) -> Result<Arc<RecordBatch>> {
         let mut loaded = self.loaded.lock();
         if let Some(known) = loaded.as_mut() {
