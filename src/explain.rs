@@ -36,7 +36,7 @@ pub fn explain(args: &ExplainArgs) -> Exit {
         Err(exit) => return exit,
     };
     let texts: Vec<String> = match args.format {
-        PlanFormat::Text => script.jobs().map(|job| explain::explain(&job.planned, true)).collect(),
+        PlanFormat::Text => script.jobs().map(|job| explain::explain(&job.planned)).collect(),
         PlanFormat::Dot => script.jobs().map(|job| explain::graph_as_dot(&job.planned.graph)).collect(),
         PlanFormat::Json => vec![json(&script)],
     };

@@ -3,7 +3,9 @@
 use std::time::Duration;
 
 use tidemill_engine::latency::LatencySummary;
-use tidemill_engine::runtime::{JobState, JobStatus, JobSummary, NodeRole, NodeStatus, Outcome, WatermarkHolder};
+use tidemill_engine::runtime::{
+    EventTimeStatus, IdleSplit, JobState, JobStatus, JobSummary, NodeRole, NodeStatus, Outcome, WatermarkHolder,
+};
 use tidemill_engine::time::{EventTime, ProcessingTime};
 
 /// Turns successive snapshots into lines; keeps the last one for rates.
@@ -32,6 +34,9 @@ impl StatusLine {
         (rate(rows_in, before.1), rate(rows_out, before.2))
     }
 }
+
+/// Time that moves on each second is not worth saying that it is held.
+const HELD_MIN: Duration = Duration::from_secs(1);
 
 /// How much the line says.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -96,9 +101,11 @@ fn sum(nodes: &[NodeStatus], value: fn(&NodeStatus) -> u64) -> u64 {
 
 fn time_part(status: &JobStatus, now: ProcessingTime, detail: Detail) -> Option<String> {
     let sources = || status.nodes.iter().filter(|node| node.role == NodeRole::Source);
-    let holder = status.watermark_holder.as_ref().filter(|_| detail == Detail::Full);
+    let known = Some(&status.event_time).filter(|_| detail == Detail::Full);
     let Some(watermark) = sources().filter_map(|node| node.watermark).min() else {
-        return holder.map(|holder| format!("no time yet: {} has given no row", short(&holder.split)));
+        let holder = known?.holder.as_ref()?;
+        let waited = format!("no time yet: {} has given no row for {}", short(&holder.split), duration(holder.since));
+        return Some(format!("{waited}{}", idle_part(&status.event_time.idle)));
     };
     if watermark == EventTime::MAX {
         return Some("time at its end".to_string());
@@ -110,18 +117,39 @@ fn time_part(status: &JobStatus, now: ProcessingTime, detail: Detail) -> Option<
         return Some(format!("{clock}, lag {}", duration(lag)));
     }
     let furthest = sources().filter_map(|node| node.event_time_max).max();
-    let held = holder.filter(|_| status.nodes.len() > 1).map(|holder| held_by(holder, furthest)).unwrap_or_default();
+    let held = known.map(|known| held_back(known, furthest)).unwrap_or_default();
     Some(format!("time {watermark} (lag {}{held})", duration(lag)))
 }
 
-/// Which split holds time back, and how far it is behind the latest row of all sources.
+/// What holds time back, and what does not.
+fn held_back(time: &EventTimeStatus, furthest: Option<EventTime>) -> String {
+    let held = time.holder.as_ref().map(|holder| held_by(holder, furthest)).unwrap_or_default();
+    format!("{held}{}", idle_part(&time.idle))
+}
+
+/// `; idle: a.json, b.json and 3 more`
+fn idle_part(idle: &[IdleSplit]) -> String {
+    const NAMED: usize = 2;
+    if idle.is_empty() {
+        return String::new();
+    }
+    let names: Vec<String> = idle.iter().take(NAMED).map(|idle| short(&idle.split)).collect();
+    let more = match idle.len().saturating_sub(NAMED) {
+        0 => String::new(),
+        more => format!(" and {more} more"),
+    };
+    format!("; idle: {}{more}", names.join(", "))
+}
+
+/// Which split holds time back since when, where that is worth a word, and how far it is behind the latest row of all sources.
 fn held_by(holder: &WatermarkHolder, furthest: Option<EventTime>) -> String {
     let behind_ms = furthest.map_or(0, |furthest| furthest.0.saturating_sub(holder.watermark.0).max(0));
     let behind = match behind_ms {
         0 => String::new(),
         behind => format!(", {} behind the latest row", duration(Duration::from_millis(behind as u64))),
     };
-    format!(", held by {}{behind}", short(&holder.split))
+    let since = if holder.since < HELD_MIN { String::new() } else { format!(" for {}", duration(holder.since)) };
+    format!(", held by {}{since}{behind}", short(&holder.split))
 }
 
 /// The end of a long name tells more than its beginning.
@@ -167,6 +195,7 @@ pub fn summary(summary: &JobSummary) -> String {
         lines.extend(summary.nodes.iter().filter_map(latency));
         lines.extend(summary.nodes.iter().filter_map(lookups));
         lines.extend(losses(&summary.nodes));
+        lines.extend(time_left(&summary.event_time));
     }
     lines.extend(summary.notes.iter().map(|note| format!("note: {note}")));
     lines.join("\n")
@@ -201,6 +230,29 @@ fn lookups(node: &NodeStatus) -> Option<String> {
         }
     }
     Some(text)
+}
+
+/// Why the last windows have not closed: which splits held time back to the end, and which were quiet.
+fn time_left(time: &EventTimeStatus) -> Vec<String> {
+    let held = time.holder.as_ref().filter(|holder| holder.since >= HELD_MIN).map(|holder| {
+        let at = match holder.watermark {
+            EventTime::MIN => "before its first row".to_owned(),
+            watermark => format!("at {watermark}"),
+        };
+        format!("time was held {at} by {} of {} for {}", holder.split, holder.source, duration(holder.since))
+    });
+    let idle = time.idle.iter().map(|idle| format!("{} of {}", idle.split, idle.source)).collect::<Vec<_>>();
+    let idle = (!idle.is_empty()).then(|| format!("idle in the end: {}", listed(&idle)));
+    held.into_iter().chain(idle).collect()
+}
+
+/// The first few of a list, and how many more there are.
+fn listed(names: &[String]) -> String {
+    const NAMED: usize = 8;
+    match names.len().saturating_sub(NAMED) {
+        0 => names.join(", "),
+        more => format!("{} and {more} more", names[..NAMED].join(", ")),
+    }
 }
 
 fn losses(nodes: &[NodeStatus]) -> Vec<String> {
@@ -253,6 +305,29 @@ fn duration(duration: Duration) -> String {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn what_holds_time_back_and_what_does_not_is_named() {
+        let idle = |split: &str| IdleSplit { source: "Source t".into(), split: split.into() };
+        let holder = |seconds| WatermarkHolder {
+            source: "Source t".into(),
+            split: "slow.json".into(),
+            watermark: EventTime(60_000),
+            since: Duration::from_secs(seconds),
+        };
+        let mut time = EventTimeStatus { holder: Some(holder(0)), idle: Vec::new() };
+        assert_eq!(held_back(&time, Some(EventTime(60_000))), ", held by slow.json");
+        time.holder = Some(holder(12));
+        time.idle = ["a", "b", "c"].map(idle).to_vec();
+        let line = ", held by slow.json for 12.0 s, 5.0 s behind the latest row; idle: a, b and 1 more";
+        assert_eq!(held_back(&time, Some(EventTime(65_000))), line);
+        let lines = [
+            "time was held at 1970-01-01 00:01:00.000 by slow.json of Source t for 12.0 s",
+            "idle in the end: a of Source t, b of Source t, c of Source t",
+        ];
+        assert_eq!(time_left(&time), lines);
+        assert!(time_left(&EventTimeStatus::default()).is_empty());
+    }
 
     #[test]
     fn figures_are_short() {

@@ -6,6 +6,7 @@
 set -euo pipefail
 here=$(cd "$(dirname "$0")" && pwd)
 root=$(cd "$here/../.." && pwd)
+. "$here/watch.sh"
 data=${1:-${TMPDIR:-/tmp}/tidemill-join-bench}
 keys=${2:-8000000}
 budget=${3:-512 mb}
@@ -16,16 +17,7 @@ mkdir -p "$data" && cd "$data" && rm -rf out state job.sql
 sed "s/LAST/$((keys - 1))/; s/KEYS/$keys/g; s/BUDGET/$budget/" "$here/join.sql" | grep -v '^--' > job.sql
 "$tidemill" run job.sql --quiet --state-dir state -p 2 2> warnings &
 pid=$!
-peak_kb=0 state_kb=0
-start=$(date +%s.%N)
-while kill -0 "$pid" 2> /dev/null; do
-  # The kernel keeps the peak itself, as long as the process lives.
-  seen_kb=$(awk '/^VmHWM/ {print $2}' "/proc/$pid/status" 2> /dev/null || true)
-  peak_kb=${seen_kb:-$peak_kb}
-  seen_kb=$(du -sk state 2> /dev/null | cut -f 1 || true)
-  [ "${seen_kb:-0}" -le "$state_kb" ] || state_kb=$seen_kb
-  sleep 0.5
-done
+watch "$pid"
 wait "$pid" || { cat warnings >&2; exit 1; }
 end=$(date +%s.%N)
 

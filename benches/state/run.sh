@@ -5,6 +5,7 @@
 set -euo pipefail
 here=$(cd "$(dirname "$0")" && pwd)
 root=$(cd "$here/../.." && pwd)
+. "$here/watch.sh"
 data=${1:-${TMPDIR:-/tmp}/tidemill-state-bench}
 keys=${2:-7000000}
 budget=${3:-256 mb}
@@ -16,16 +17,7 @@ rows=$((2 * keys))
 sed "s/ROWS/$rows/; s/LAST/$((rows - 1))/; s/KEYS/$keys/; s/BUDGET/$budget/" "$here/job.sql" | grep -v '^--' > job.sql
 "$tidemill" run job.sql --quiet --state-dir state -p 2 &
 pid=$!
-peak_kb=0 state_kb=0
-start=$(date +%s.%N)
-while kill -0 "$pid" 2> /dev/null; do
-  # The kernel keeps the peak itself, as long as the process lives.
-  seen_kb=$(awk '/^VmHWM/ {print $2}' "/proc/$pid/status" 2> /dev/null || true)
-  peak_kb=${seen_kb:-$peak_kb}
-  seen_kb=$(du -sk state 2> /dev/null | cut -f 1 || true)
-  [ "${seen_kb:-0}" -le "$state_kb" ] || state_kb=$seen_kb
-  sleep 0.5
-done
+watch "$pid"
 wait "$pid"
 end=$(date +%s.%N)
 

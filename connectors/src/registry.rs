@@ -10,6 +10,7 @@ use tidemill_engine::graph::ChangelogMode;
 use tidemill_engine::lookup::KeyedLookup;
 use tidemill_engine::sink::{Guarantee, Sink};
 use tidemill_engine::source::Source;
+use tidemill_engine::suggestion::closest;
 use tidemill_engine::type_name::sql_type_name;
 
 use crate::blackhole::Blackhole;
@@ -254,7 +255,7 @@ impl Registry {
         };
         let found = self.connectors.iter().find(|connector| connector.name() == name);
         found.map(AsRef::as_ref).ok_or_else(|| {
-            let hint = options::closest(name, names()).map_or(offer, |close| format!("did you mean '{close}'?"));
+            let hint = closest(name, names()).map_or(offer, |close| format!("did you mean '{close}'?"));
             OptionProblem::at("connector", format!("there is no connector '{name}'")).hint(hint)
         })
     }
@@ -291,7 +292,7 @@ fn check_metadata(connector: &dyn Connector, spec: &TableSpec) -> Vec<OptionProb
     unknown
         .map(|column| {
             let message = format!("column '{}': '{}' has no metadata '{}'", column.name, connector.name(), column.key);
-            let hint = match options::closest(&column.key, keys.iter().copied()) {
+            let hint = match closest(&column.key, keys.iter().copied()) {
                 Some(key) => format!("did you mean '{key}'?"),
                 None if keys.is_empty() => "it has no metadata columns".to_string(),
                 None => format!("there are: '{}'", keys.join("', '")),

@@ -10,6 +10,7 @@ use tidemill_engine::aggregate::{AggregateCall, resolve};
 use tidemill_engine::keys::KeyGroupRange;
 use tidemill_engine::metrics::NodeMetrics;
 use tidemill_engine::operator::{Collector, OperatorContext, OperatorFactory, Subtask};
+use tidemill_engine::operators::corrections::Correction;
 use tidemill_engine::operators::session_aggregate::SessionAggregate;
 use tidemill_engine::operators::window_aggregate::{Emission, WindowAggregate, WindowInput, WindowProperty};
 use tidemill_engine::state::memory::MemoryState;
@@ -112,7 +113,19 @@ fn plan(kind: WindowKind, input: &SchemaRef) -> Result<Box<dyn OperatorFactory>>
     let (keys, input) = (vec![0], input.clone());
     Ok(match kind {
         WindowKind::Session { .. } => {
-            Box::new(SessionAggregate { spec, time_column: 2, keys, aggregates, properties, input, schema })
+            let (emission, correction, row_count) = (Emission::default(), Correction::Update, None);
+            Box::new(SessionAggregate {
+                spec,
+                time_column: 2,
+                keys,
+                aggregates,
+                properties,
+                emission,
+                correction,
+                row_count,
+                input,
+                schema,
+            })
         }
         _ => {
             let emission = Emission::default();

@@ -207,14 +207,12 @@ impl Session {
                     .with_hint("EXPLAIN PLAN FOR SELECT ..."));
             }
         };
-        let planned = plan_job(&self.context(), &outputs)?;
-        if details.contains(&ExplainDetail::JsonExecutionPlan) {
-            return Ok(Outcome::Text(explain::graph_as_json(&planned.graph)));
+        if details.contains(&ExplainDetail::EstimatedCost) {
+            let message = "EXPLAIN ESTIMATED_COST is not there: plans are not chosen by their cost";
+            let hint = "write CHANGELOG_MODE, PLAN_ADVICE, JSON_EXECUTION_PLAN or STATE instead, or leave it out";
+            return Err(Diagnostic::at(statement.span, message).with_hint(hint));
         }
-        if details.contains(&ExplainDetail::State) {
-            return Ok(Outcome::Text(explain::graph_state_as_text(&planned.graph)));
-        }
-        Ok(Outcome::Text(explain::explain(&planned, details.contains(&ExplainDetail::ChangelogMode))))
+        Ok(Outcome::Text(explain::explain_with(&plan_job(&self.context(), &outputs)?, details)))
     }
 }
 

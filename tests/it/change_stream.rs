@@ -9,6 +9,7 @@ use rand::{Rng, SeedableRng};
 use rand_chacha::ChaCha8Rng;
 use serde_json::{Value, json};
 
+use crate::crash_jobs;
 use crate::process::{Workspace, wait_or_kill};
 
 const CHANGES: usize = 12_000;
@@ -117,17 +118,5 @@ fn totals(table: &Table) -> Vec<String> {
 
 /// What the changes in an output folder add up to, whatever the order of its files.
 fn folded(workspace: &Workspace, name: &str) -> Vec<String> {
-    let mut counts = BTreeMap::<String, i64>::new();
-    for line in workspace.visible_lines(&format!("out/{name}")) {
-        let change: Value = serde_json::from_str(&line).expect("the output is JSON");
-        let (row, count) = match change["op"].as_str().expect("an op") {
-            "+I" | "+U" => (&change["data"], 1),
-            "-U" | "-D" => (&change["data"], -1),
-            "c" => (&change["after"], 1),
-            "d" => (&change["before"], -1),
-            other => panic!("op {other}"),
-        };
-        *counts.entry(row.to_string()).or_default() += count;
-    }
-    counts.into_iter().flat_map(|(row, count)| vec![row; usize::try_from(count).expect("given first")]).collect()
+    crash_jobs::folded(&workspace.visible_lines(&format!("out/{name}")))
 }

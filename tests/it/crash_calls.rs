@@ -8,11 +8,13 @@ use std::path::PathBuf;
 use std::process::{Command, Stdio};
 use std::sync::atomic::{AtomicUsize, Ordering};
 
-use crate::crash::{CrashJob, JOINS, WINDOWS};
+use crate::crash_jobs::{CrashJob, JOINS, RANKS, TIME_JOINS, WINDOWS};
 use crate::process::{Workspace, wait};
 
 /// Calls of each kind at which the ordinary test run kills.
 const SAMPLE_PER_KIND: usize = 6;
+/// The same for jobs whose operators write as those of the others do.
+const SMALL_SAMPLE_PER_KIND: usize = 2;
 /// Jobs that are killed side by side: they mostly wait for the disk.
 const SIDE_BY_SIDE: usize = 4;
 /// Rows of the input: several checkpoints, few enough to be run a thousand times.
@@ -25,22 +27,35 @@ type Place = (String, usize);
 
 #[test]
 fn a_kill_at_any_call_that_changes_files_loses_and_doubles_nothing() {
-    kill_at_calls(&WINDOWS);
+    kill_at_calls(&WINDOWS, SAMPLE_PER_KIND);
 }
 
 #[test]
 fn a_kill_at_any_call_of_a_join_loses_and_doubles_nothing() {
-    kill_at_calls(&JOINS);
+    kill_at_calls(&JOINS, SAMPLE_PER_KIND);
 }
 
-fn kill_at_calls(job: &CrashJob) {
+#[test]
+fn a_kill_at_any_call_of_a_join_over_time_loses_and_doubles_nothing() {
+    kill_at_calls(&TIME_JOINS, SMALL_SAMPLE_PER_KIND);
+}
+
+#[test]
+fn a_kill_at_any_call_of_ranks_and_told_sessions_loses_and_doubles_nothing() {
+    kill_at_calls(&RANKS, SMALL_SAMPLE_PER_KIND);
+}
+
+fn kill_at_calls(job: &CrashJob, sample_per_kind: usize) {
     let tools = Workspace::new("");
     let library = compiled(&tools);
     let workspaces: Vec<Workspace> = (0..SIDE_BY_SIDE).map(|_| job.prepared(INPUT_ROWS)).collect();
     let expected = job.fault_free(&workspaces[0]);
     let every = std::env::var("TIDEMILL_CRASH_EVERY_CALL").is_ok_and(|value| value == "1");
     let totals = count_calls(&workspaces[0], &library);
-    let places: Vec<Place> = totals.iter().flat_map(|(kind, total)| chosen(kind, *total, every)).collect();
+    let places: Vec<Place> = totals
+        .iter()
+        .flat_map(|(kind, total)| chosen(kind, *total, if every { *total } else { sample_per_kind }))
+        .collect();
     let (next, killed) = (AtomicUsize::new(0), AtomicUsize::new(0));
     std::thread::scope(|scope| {
         for workspace in &workspaces {
@@ -93,8 +108,8 @@ fn count_calls(workspace: &Workspace, library: &PathBuf) -> Vec<Place> {
 }
 
 /// All calls of a run, which is never quite like another, or some from its beginning to its end.
-fn chosen(kind: &str, total: usize, every: bool) -> Vec<Place> {
-    let step = if every { 1 } else { total.div_ceil(SAMPLE_PER_KIND) };
+fn chosen(kind: &str, total: usize, sample: usize) -> Vec<Place> {
+    let step = total.div_ceil(sample.max(1));
     (1..=total).step_by(step.max(1)).map(|number| (kind.to_string(), number)).collect()
 }
 

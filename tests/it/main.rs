@@ -6,6 +6,7 @@ mod commands;
 mod corpus;
 mod crash;
 mod crash_calls;
+mod crash_jobs;
 mod duckdb;
 mod examples;
 mod giving_up;

@@ -39,6 +39,39 @@ fn few_functions_are_longer_than_a_screen() {
     );
 }
 
+/// Operators that the tests of another one prove together with it.
+const PROVEN_WITH: &[(&str, &str)] = &[("window_changes", "window_aggregate")];
+
+/// What random inputs and restarts look like in a test of an operator.
+const PROOFS: &[&str] = &["ChaCha8Rng::seed_from_u64", "restart("];
+
+#[test]
+fn every_operator_that_keeps_state_is_tested_with_random_inputs_and_restarts() {
+    let folder = Path::new(env!("CARGO_MANIFEST_DIR")).join("engine/src/operators");
+    let names = fs::read_dir(&folder).expect("the operators").flatten().map(|entry| entry.path());
+    let text_of = |name: &str| {
+        let mut files = vec![folder.join(format!("{name}.rs"))];
+        collect_rust_files(&folder.join(name), &mut files);
+        let texts = files.iter().filter(|file| file.exists()).map(|file| fs::read_to_string(file).expect("UTF-8"));
+        texts.collect::<String>()
+    };
+    let (mut stateful, mut unproven) = (0, Vec::new());
+    for name in names.filter_map(|path| Some(path.file_stem()?.to_str()?.to_owned())) {
+        let text = text_of(&name);
+        if !text.contains("impl OperatorFactory for") || !text.contains("ctx.state") {
+            continue;
+        }
+        stateful += 1;
+        let with = PROVEN_WITH.iter().find(|(proven, _)| *proven == name).map(|(_, with)| text_of(with));
+        let tests = with.filter(|tests| tests.contains(&name)).unwrap_or(text);
+        if !PROOFS.iter().all(|proof| tests.contains(proof)) {
+            unproven.push(name);
+        }
+    }
+    assert!(stateful > 15, "the walk found only {stateful} operators that keep state");
+    assert!(unproven.is_empty(), "no test gives them random inputs and restarts them: {}", unproven.join(", "));
+}
+
 fn source_files() -> Vec<PathBuf> {
     let root = Path::new(env!("CARGO_MANIFEST_DIR"));
     let mut files = Vec::new();

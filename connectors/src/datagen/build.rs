@@ -6,12 +6,13 @@ use std::sync::Arc;
 use arrow::array::{Array, ArrayRef, AsArray, StringArray};
 use arrow::compute::{CastOptions, cast_with_options};
 use arrow::datatypes::{DataType, Decimal128Type, Field, Float64Type, Int64Type, IntervalUnit, TimeUnit};
+use tidemill_engine::suggestion::closest;
 use tidemill_engine::type_name::sql_type_name;
 
 use super::generator::{DAY_MS, Generator, Length, Rule, Sequence};
 use super::generator::{element_field, entry_fields, row_fields, units_per_second};
 use super::{FIELD_OPTIONS, NUMBER_OF_ROWS, ROWS_PER_SECOND, SEED};
-use crate::options::{self, OptionProblem, values};
+use crate::options::{OptionProblem, values};
 use crate::random;
 use crate::table::TableSpec;
 
@@ -325,7 +326,7 @@ impl<'a> Builder<'a> {
                 Some((_, what)) => OptionProblem::at(key, format!("option '{key}' does not apply to {what} values")),
                 None => {
                     let problem = OptionProblem::at(key, format!("option '{key}': there is no column '{path}'"));
-                    match options::closest(path, self.paths.iter().map(|(known, _)| known.as_str())) {
+                    match closest(path, self.paths.iter().map(|(known, _)| known.as_str())) {
                         Some(close) => problem.hint(format!("did you mean '{close}'?")),
                         None => problem,
                     }

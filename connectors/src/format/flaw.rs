@@ -2,7 +2,8 @@
 
 use std::fmt;
 
-use arrow::datatypes::{DataType, IntervalUnit, TimeUnit};
+use arrow::datatypes::DataType;
+use tidemill_engine::type_name::sql_type_name;
 
 /// Most characters of a value that a reason shows.
 const VALUE_CHARS_MAX: usize = 60;
@@ -25,12 +26,12 @@ impl Flaw {
     /// The value is not of the type: `"abc" is not a BIGINT`.
     #[cold]
     pub(crate) fn not_a(value: &[u8], data_type: &DataType) -> Self {
-        Self::new(format!("{} is not a value of type {}", shown(value), type_name(data_type)))
+        Self::new(format!("{} is not a value of type {}", shown(value), sql_type_name(data_type)))
     }
 
     #[cold]
     pub(crate) fn out_of_range(value: &[u8], data_type: &DataType) -> Self {
-        Self::new(format!("{} is out of range for {}", shown(value), type_name(data_type)))
+        Self::new(format!("{} is out of range for {}", shown(value), sql_type_name(data_type)))
     }
 
     #[cold]
@@ -57,39 +58,4 @@ fn shown(value: &[u8]) -> String {
         Some((end, _)) => format!("{:?}...", &text[..end]),
         None => format!("{text:?}"),
     }
-}
-
-/// The type's name in SQL.
-pub(crate) fn type_name(data_type: &DataType) -> String {
-    let name = match data_type {
-        DataType::Boolean => "BOOLEAN",
-        DataType::Int8 => "TINYINT",
-        DataType::Int16 => "SMALLINT",
-        DataType::Int32 => "INT",
-        DataType::Int64 => "BIGINT",
-        DataType::Float32 => "FLOAT",
-        DataType::Float64 => "DOUBLE",
-        DataType::Utf8 => "STRING",
-        DataType::Binary => "BYTES",
-        DataType::Date32 => "DATE",
-        DataType::Time32(_) => "TIME",
-        DataType::Interval(IntervalUnit::YearMonth) => "INTERVAL YEAR TO MONTH",
-        DataType::Duration(_) => "INTERVAL DAY TO SECOND",
-        DataType::List(_) => "ARRAY",
-        DataType::Map(_, _) => "MAP",
-        DataType::Struct(_) => "ROW",
-        DataType::Decimal128(precision, scale) => return format!("DECIMAL({precision}, {scale})"),
-        DataType::Timestamp(unit, zone) => {
-            let name = if zone.is_some() { "TIMESTAMP_LTZ" } else { "TIMESTAMP" };
-            let digits = match unit {
-                TimeUnit::Second => 0,
-                TimeUnit::Millisecond => 3,
-                TimeUnit::Microsecond => 6,
-                TimeUnit::Nanosecond => 9,
-            };
-            return format!("{name}({digits})");
-        }
-        other => return other.to_string(),
-    };
-    name.to_owned()
 }

@@ -8,11 +8,12 @@ use arrow::array::{Array, ArrayRef, AsArray, RecordBatch};
 use arrow::datatypes::{
     DataType, Float32Type, Float64Type, Int8Type, Int16Type, Int32Type, Int64Type, Schema, SchemaRef,
 };
+use tidemill_engine::type_name::sql_type_name;
 use tidemill_engine::{EngineError, Result};
 
 use super::charset::Charset;
 use super::column::{Column, Values, finish};
-use super::flaw::{Flaw, Parsed, type_name};
+use super::flaw::{Flaw, Parsed};
 use super::option::OptionReader;
 use super::rejection::Rejection;
 use super::{BATCH_BYTES_MAX, Block, Decoded, FormatOption, FormatProblem, RowDecoder, RowEncoder};
@@ -57,7 +58,7 @@ pub(super) fn check(table: &Schema) -> Vec<FormatProblem> {
     if matches!(data_type, Utf8 | Binary | Boolean | Int8 | Int16 | Int32 | Int64 | Float32 | Float64) {
         return Vec::new();
     }
-    let message = format!("column {}: the raw format cannot carry {}", field.name(), type_name(data_type));
+    let message = format!("column {}: the raw format cannot carry {}", field.name(), sql_type_name(data_type));
     vec![FormatProblem::column(message, "use STRING, BYTES, BOOLEAN, an integer, FLOAT or DOUBLE")]
 }
 
@@ -178,7 +179,7 @@ fn write_value(column: &ArrayRef, row: usize, options: &RawOptions, out: &mut Ve
         DataType::Int64 => out.extend_from_slice(&column.as_primitive::<Int64Type>().value(row).to_be_bytes()),
         DataType::Float32 => out.extend_from_slice(&column.as_primitive::<Float32Type>().value(row).to_be_bytes()),
         DataType::Float64 => out.extend_from_slice(&column.as_primitive::<Float64Type>().value(row).to_be_bytes()),
-        other => return Err(unwritable(&type_name(other), "use the json or csv format")),
+        other => return Err(unwritable(&sql_type_name(other), "use the json or csv format")),
     }
     if options.little_endian && column.data_type().is_numeric() {
         out[start..].reverse();

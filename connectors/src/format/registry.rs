@@ -139,8 +139,7 @@ impl Format {
 
 fn unknown_format(name: &str) -> FormatProblem {
     let known: Vec<&str> = FORMATS.iter().map(|format| format.name).collect();
-    let near = known.iter().find(|known| strsim::damerau_levenshtein(known, &name.to_ascii_lowercase()) <= 2);
-    let hint = match near {
+    let hint = match tidemill_engine::suggestion::closest(name, known.iter().copied()) {
         Some(near) => format!("did you mean '{near}'?"),
         None => format!("known formats: {}", known.join(", ")),
     };

@@ -7,13 +7,14 @@ use arrow::array::{ArrayRef, Int32Array, StructArray};
 use arrow::buffer::NullBuffer;
 use arrow::datatypes::{DataType, Field, Fields};
 use tidemill_engine::Result as EngineResult;
+use tidemill_engine::suggestion::closest;
 use tidemill_engine::type_name::sql_type_name;
 
 use super::channels::Channels;
 use super::fields::{Events, FieldDef, fields};
 use super::options::TABLE;
 use super::site::{Kind, Site};
-use crate::options::{OptionProblem, closest};
+use crate::options::OptionProblem;
 use crate::table::TableSpec;
 
 const EVENT_TYPE: &str = "event_type";

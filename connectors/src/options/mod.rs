@@ -7,6 +7,7 @@ use std::collections::BTreeMap;
 use std::fmt;
 
 use serde::Serialize;
+use tidemill_engine::suggestion::closest;
 
 pub mod values;
 
@@ -202,19 +203,6 @@ fn as_written_for(option: &OptionDef, key: &str) -> String {
     let Some((before, after)) = option.key.split_once('#') else { return option.key.to_string() };
     let middle = key.strip_prefix(before).and_then(|rest| rest.rsplit_once('.')).map(|(field, _)| field);
     middle.map_or_else(|| option.key.to_string(), |field| format!("{before}{field}{after}"))
-}
-
-/// A word is offered instead of another when at most a third of it would have to change.
-const CHANGES_PER_LENGTH: usize = 3;
-
-/// The candidate that was probably meant.
-pub fn closest<'a>(word: &str, candidates: impl Iterator<Item = &'a str>) -> Option<&'a str> {
-    let word = word.to_lowercase();
-    candidates
-        .map(|candidate| (strsim::damerau_levenshtein(&word, &candidate.to_lowercase()), candidate))
-        .filter(|(distance, candidate)| distance * CHANGES_PER_LENGTH <= candidate.len().max(word.len()))
-        .min_by_key(|(distance, _)| *distance)
-        .map(|(_, candidate)| candidate)
 }
 
 #[cfg(test)]

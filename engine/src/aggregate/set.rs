@@ -137,6 +137,11 @@ impl AggregateSet {
         self.members.iter().map(|member| member.accumulators.evaluate(slots)).collect()
     }
 
+    /// The results of one call for the given slots. Changes nothing.
+    pub fn evaluate_call(&self, call: usize, slots: &[u32]) -> Result<ArrayRef> {
+        self.members[call].accumulators.evaluate(slots)
+    }
+
     /// Makes the given slots empty again, for reuse.
     pub fn reset(&mut self, slots: &[u32]) {
         self.members.iter_mut().for_each(|member| member.accumulators.reset(slots));

@@ -79,35 +79,15 @@ fn with_deletes(batch: &Batch) -> Batch {
 #[cfg(test)]
 mod tests {
     use std::collections::BTreeMap;
-    use std::sync::Arc;
 
-    use arrow::array::{AsArray, Int64Array, RecordBatch};
-    use arrow::datatypes::{DataType, Field, Int64Type, Schema};
     use rand::{Rng, SeedableRng};
     use rand_chacha::ChaCha8Rng;
 
     use super::*;
-    use crate::operators::testing::World;
-
-    type Change = (RowKind, i64, i64);
+    use crate::operators::testing::{IdChange, World, give_changes, id_and_value};
 
     fn plan() -> DropUpdateBefore {
-        let field = |name: &str| Field::new(name, DataType::Int64, false);
-        DropUpdateBefore { keys: vec![0], input: Arc::new(Schema::new(vec![field("id"), field("value")])) }
-    }
-
-    fn run(world: &mut World, plan: &DropUpdateBefore, changes: &[Change]) -> Vec<Change> {
-        let ids = Int64Array::from_iter_values(changes.iter().map(|change| change.1));
-        let values = Int64Array::from_iter_values(changes.iter().map(|change| change.2));
-        let rows = RecordBatch::try_new(plan.input.clone(), vec![Arc::new(ids), Arc::new(values)]).unwrap();
-        let kinds = Int8Array::from_iter_values(changes.iter().map(|change| change.0 as i8));
-        world.batch(&Batch::with_kinds(rows, kinds));
-        let mut given = Vec::new();
-        for (_, batch) in world.take_output() {
-            let value = |column: usize, row: usize| batch.column(column).as_primitive::<Int64Type>().value(row);
-            given.extend((0..batch.num_rows()).map(|row| (batch.kind(row), value(0, row), value(1, row))));
-        }
-        given
+        DropUpdateBefore { keys: vec![0], input: id_and_value() }
     }
 
     use RowKind::{Delete, Insert, UpdateAfter, UpdateBefore};
@@ -117,7 +97,7 @@ mod tests {
         let plan = plan();
         let mut world = World::new(&plan, &[], &plan.input, usize::MAX, 1);
         let changes = [(UpdateBefore, 1, 5), (UpdateAfter, 1, 6), (UpdateBefore, 2, 5), (Insert, 3, 7)];
-        assert_eq!(run(&mut world, &plan, &changes), [(UpdateAfter, 1, 6), (Delete, 2, 5), (Insert, 3, 7)]);
+        assert_eq!(give_changes(&mut world, &changes), [(UpdateAfter, 1, 6), (Delete, 2, 5), (Insert, 3, 7)]);
     }
 
     #[test]
@@ -127,7 +107,7 @@ mod tests {
             let plan = plan();
             let mut world = World::new(&plan, &[], &plan.input, usize::MAX, 1);
             let (mut twin, mut table) = (BTreeMap::new(), BTreeMap::new());
-            let mut changes: Vec<Change> = Vec::new();
+            let mut changes: Vec<IdChange> = Vec::new();
             for _ in 0..60 {
                 let (id, value) = (rng.random_range(0..4), rng.random_range(0..9));
                 match twin.remove(&id) {
@@ -141,8 +121,8 @@ mod tests {
                 twin.insert(id, value);
             }
             while !changes.is_empty() {
-                let batch: Vec<Change> = changes.drain(..rng.random_range(1..=changes.len().min(9))).collect();
-                for (kind, id, value) in run(&mut world, &plan, &batch) {
+                let batch: Vec<IdChange> = changes.drain(..rng.random_range(1..=changes.len().min(9))).collect();
+                for (kind, id, value) in give_changes(&mut world, &batch) {
                     assert_ne!(kind, UpdateBefore, "seed {seed}");
                     if kind == Delete {
                         table.remove(&id)

@@ -2,6 +2,7 @@
 
 pub mod calc;
 pub mod changelog_normalize;
+pub mod corrections;
 pub mod current_watermark;
 pub mod drop_update_before;
 pub mod expand;

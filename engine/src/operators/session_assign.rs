@@ -9,15 +9,15 @@ use arrow::array::{Array, ArrayRef, AsArray, BinaryBuilder, BooleanArray, ListBu
 use arrow::datatypes::{DataType, Field, Schema, SchemaRef};
 use arrow::row::{RowConverter, SortField};
 
+use crate::Result;
 use crate::aggregate::{Accumulators, AggregateCall, AggregateFactory, AggregateSet};
-use crate::operator::{Collector, MAIN_PORT, Operator, OperatorFactory};
+use crate::operator::{Operator, OperatorFactory};
 use crate::operators::key_table::KeyColumns;
 use crate::operators::keyed_aggregates::NarrowCalls;
-use crate::operators::session_aggregate::{SessionOperator, SessionOutput};
+use crate::operators::session_aggregate::{SessionCache, SessionOperator, SessionOutput, gap_ms};
 use crate::operators::window_aggregate::{WindowProperty, instant_property_column};
 use crate::time::assign::Window;
 use crate::time::window::WindowSpec;
-use crate::{Batch, Result};
 
 /// Output: input columns, window_start, window_end, window_time. Rows wait in state until their session closes.
 #[derive(Clone)]
@@ -44,15 +44,10 @@ impl OperatorFactory for SessionAssign {
         };
         let output =
             CollectedRows { converter: row_converter(&self.input)?, zone: self.spec.zone, schema: self.schema.clone() };
-        let calls = NarrowCalls::new(&[collect]);
-        Ok(Box::new(SessionOperator::new(
-            "SessionAssign",
-            &self.spec,
-            self.time_column,
-            keys,
-            calls,
-            Box::new(output),
-        )?))
+        let gap_ms = gap_ms(&self.spec, "SessionAssign")?;
+        let cache = SessionCache::new(NarrowCalls::new(&[collect]), gap_ms, None, None)?;
+        let (domain, time) = (self.spec.domain, self.time_column);
+        Ok(Box::new(SessionOperator::new("SessionAssign", domain, time, keys, cache, Box::new(output))))
     }
 }
 
@@ -73,15 +68,14 @@ struct CollectedRows {
 }
 
 impl SessionOutput for CollectedRows {
-    fn emit(
+    fn rows(
         &self,
         _keys: &KeyColumns,
         _key_bytes: Vec<&[u8]>,
         values: &AggregateSet,
         slots: &[u32],
         windows: &[Window],
-        out: &mut dyn Collector,
-    ) -> Result<()> {
+    ) -> Result<RecordBatch> {
         let collected = values.evaluate(slots)?;
         let lists = collected[0].as_list::<i32>();
         let parser = self.converter.parser();
@@ -94,7 +88,7 @@ impl SessionOutput for CollectedRows {
             let kind = self.schema.field(columns.len()).data_type().clone();
             columns.push(instant_property_column(property, &kind, self.zone, &windows));
         }
-        out.emit(MAIN_PORT, Batch::new(RecordBatch::try_new(self.schema.clone(), columns)?))
+        Ok(RecordBatch::try_new(self.schema.clone(), columns)?)
     }
 }
 

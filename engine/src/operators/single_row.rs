@@ -74,10 +74,14 @@ mod tests {
     use arrow::array::{ArrayRef, Int64Array, RecordBatch};
     use arrow::datatypes::{DataType, Field, Schema};
 
+    use rand::{Rng, SeedableRng};
+    use rand_chacha::ChaCha8Rng;
+
     use super::*;
     use crate::batch::RowKind::{self, Delete, Insert, UpdateAfter, UpdateBefore};
     use crate::metrics::NodeMetrics;
     use crate::operator::{Subtask, VecCollector};
+    use crate::operators::testing::{World, give_changes, id_and_value};
     use crate::state::memory::MemoryState;
     use crate::time::{EventTime, ProcessingTime};
 
@@ -120,5 +124,29 @@ mod tests {
         let error = give(&mut restarted, &mut ctx, &[(Insert, 4)]).unwrap_err();
         assert!(error.to_string().contains("more than one row"), "{error}");
         assert!(error.to_string().contains("n=4"), "{error}");
+    }
+
+    /// The twin is the row that is there, if any. Each change is handed on as it is, and a second row is never let in.
+    #[test]
+    fn the_row_that_is_there_is_known_through_restarts() {
+        for seed in 0..50 {
+            let mut rng = ChaCha8Rng::seed_from_u64(seed);
+            let plan = SingleRow { schema: id_and_value() };
+            let mut world = World::new(&plan, &[], &plan.schema, usize::MAX, 1);
+            let mut twin: Option<i64> = None;
+            for _ in 0..40 {
+                let new = rng.random_range(0..9);
+                let changes = match twin {
+                    None => vec![(Insert, 1, new)],
+                    Some(old) if rng.random_bool(0.4) => vec![(Delete, 1, old)],
+                    Some(old) => vec![(UpdateBefore, 1, old), (UpdateAfter, 1, new)],
+                };
+                assert_eq!(give_changes(&mut world, &changes), changes, "seed {seed}");
+                twin = Some(new).filter(|_| changes[0].0 != Delete);
+                if rng.random_bool(0.2) {
+                    (0..3).for_each(|_| world.restart(1));
+                }
+            }
+        }
     }
 }

@@ -169,7 +169,7 @@ mod tests {
                 assert_eq!((&table, empty), (&twin, twin.is_empty()));
             }
             if rng.random_bool(0.2) {
-                world.restart(1);
+                (0..3).for_each(|_| world.restart(1));
             }
         }
     }

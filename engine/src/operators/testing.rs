@@ -4,11 +4,12 @@ use std::collections::VecDeque;
 use std::sync::atomic::{AtomicUsize, Ordering};
 use std::sync::{Arc, Mutex};
 
-use arrow::array::{RecordBatch, UInt32Array};
-use arrow::datatypes::SchemaRef;
+use arrow::array::{AsArray, Int8Array, Int64Array, RecordBatch, UInt32Array};
+use arrow::datatypes::{DataType, Field, Int64Type, Schema, SchemaRef};
 use arrow::util::display::{ArrayFormatter, FormatOptions};
 
 use super::key_table::KeyColumns;
+use crate::batch::RowKind;
 use crate::keys::{KeyGroup, KeyGroupRange};
 use crate::metrics::NodeMetrics;
 use crate::operator::{MAIN_PORT, Operator, OperatorContext, OperatorFactory, SIDE_PORT, Subtask, VecCollector};
@@ -274,6 +275,30 @@ fn copy_groups(old: &[Instance], range: KeyGroupRange, to: &TestState) {
             instance.state.scan(group, &[], copy).unwrap();
         }
     }
+}
+
+/// A change of a row that is an id and a value.
+pub type IdChange = (RowKind, i64, i64);
+
+/// The columns `id` and `value`.
+pub fn id_and_value() -> SchemaRef {
+    let field = |name: &str| Field::new(name, DataType::Int64, false);
+    Arc::new(Schema::new(vec![field("id"), field("value")]))
+}
+
+/// Gives changes to an operator over [`id_and_value`], in one batch, and takes what comes out.
+pub fn give_changes(world: &mut World, changes: &[IdChange]) -> Vec<IdChange> {
+    let ids = Int64Array::from_iter_values(changes.iter().map(|change| change.1));
+    let values = Int64Array::from_iter_values(changes.iter().map(|change| change.2));
+    let rows = RecordBatch::try_new(id_and_value(), vec![Arc::new(ids), Arc::new(values)]).unwrap();
+    let kinds = Int8Array::from_iter_values(changes.iter().map(|change| change.0 as i8));
+    world.batch(&Batch::with_kinds(rows, kinds));
+    let mut given = Vec::new();
+    for (_, batch) in world.take_output() {
+        let value = |column: usize, row: usize| batch.column(column).as_primitive::<Int64Type>().value(row);
+        given.extend((0..batch.num_rows()).map(|row| (batch.kind(row), value(0, row), value(1, row))));
+    }
+    given
 }
 
 pub fn sorted(mut rows: Vec<String>) -> Vec<String> {

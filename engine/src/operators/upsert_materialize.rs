@@ -183,39 +183,15 @@ fn decode_entry(entry: &[u8]) -> Result<(i64, KeyRows)> {
 #[cfg(test)]
 mod tests {
     use std::collections::{BTreeMap, VecDeque};
-    use std::sync::Arc;
 
-    use arrow::array::{AsArray, Int64Array, RecordBatch};
-    use arrow::datatypes::{DataType, Field, Int64Type, Schema};
     use rand::{Rng, SeedableRng};
     use rand_chacha::ChaCha8Rng;
 
     use super::*;
-    use crate::operators::testing::World;
-
-    type Row = (RowKind, i64, i64);
+    use crate::operators::testing::{IdChange, World, give_changes, id_and_value};
 
     fn plan() -> UpsertMaterialize {
-        let field = |name: &str| Field::new(name, DataType::Int64, false);
-        UpsertMaterialize {
-            keys: vec![0],
-            ttl_ms: None,
-            input: Arc::new(Schema::new(vec![field("id"), field("value")])),
-        }
-    }
-
-    fn run(world: &mut World, plan: &UpsertMaterialize, changes: &[Row]) -> Vec<Row> {
-        let ids = Int64Array::from_iter_values(changes.iter().map(|change| change.1));
-        let values = Int64Array::from_iter_values(changes.iter().map(|change| change.2));
-        let rows = RecordBatch::try_new(plan.input.clone(), vec![Arc::new(ids), Arc::new(values)]).unwrap();
-        let kinds = Int8Array::from_iter_values(changes.iter().map(|change| change.0 as i8));
-        world.batch(&Batch::with_kinds(rows, kinds));
-        let mut given = Vec::new();
-        for (_, batch) in world.take_output() {
-            let value = |column: usize, row: usize| batch.column(column).as_primitive::<Int64Type>().value(row);
-            given.extend((0..batch.num_rows()).map(|row| (batch.kind(row), value(0, row), value(1, row))));
-        }
-        given
+        UpsertMaterialize { keys: vec![0], ttl_ms: None, input: id_and_value() }
     }
 
     use RowKind::{Delete, Insert, UpdateAfter, UpdateBefore};
@@ -224,12 +200,12 @@ mod tests {
     fn an_old_row_that_is_taken_back_late_changes_nothing() {
         let plan = plan();
         let mut world = World::new(&plan, &plan.keys, &plan.input, usize::MAX, 1);
-        assert_eq!(run(&mut world, &plan, &[(Insert, 1, 5)]), [(Insert, 1, 5)]);
+        assert_eq!(give_changes(&mut world, &[(Insert, 1, 5)]), [(Insert, 1, 5)]);
         world.restart(2);
         let changes = [(UpdateAfter, 1, 6), (UpdateBefore, 1, 5)];
-        assert_eq!(run(&mut world, &plan, &changes), [(UpdateAfter, 1, 6)]);
-        assert_eq!(run(&mut world, &plan, &[(UpdateAfter, 1, 7), (Delete, 1, 7)])[1], (UpdateAfter, 1, 6));
-        assert_eq!(run(&mut world, &plan, &[(Delete, 1, 6)]), [(Delete, 1, 6)]);
+        assert_eq!(give_changes(&mut world, &changes), [(UpdateAfter, 1, 6)]);
+        assert_eq!(give_changes(&mut world, &[(UpdateAfter, 1, 7), (Delete, 1, 7)])[1], (UpdateAfter, 1, 6));
+        assert_eq!(give_changes(&mut world, &[(Delete, 1, 6)]), [(Delete, 1, 6)]);
         assert_eq!(world.state_entries(), 0);
     }
 
@@ -241,7 +217,7 @@ mod tests {
             let plan = plan();
             let mut world = World::new(&plan, &plan.keys, &plan.input, usize::MAX, 1);
             // Each writer owns some values and says at which id each stands now.
-            let mut writers: Vec<VecDeque<Row>> = vec![VecDeque::new(); 3];
+            let mut writers: Vec<VecDeque<IdChange>> = vec![VecDeque::new(); 3];
             let mut left: BTreeMap<i64, Vec<i64>> = BTreeMap::new();
             for (writer, changes) in writers.iter_mut().enumerate() {
                 for value in (0..4).map(|n| n * 10 + writer as i64) {
@@ -265,7 +241,7 @@ mod tests {
                 for _ in 0..rng.random_range(1..6) {
                     batch.extend(writers[rng.random_range(0..3)].pop_front());
                 }
-                for (kind, id, value) in run(&mut world, &plan, &batch) {
+                for (kind, id, value) in give_changes(&mut world, &batch) {
                     assert_ne!(kind, UpdateBefore, "seed {seed}");
                     if kind == Delete {
                         sink.remove(&id)

@@ -6,30 +6,22 @@
 
 use std::collections::BTreeSet;
 
-use arrow::array::{AsArray, Int8Array};
+use arrow::array::AsArray;
 use arrow::compute::cast;
 use arrow::datatypes::{DataType, Int64Type, SchemaRef};
 use chrono_tz::Tz;
 
+use super::corrections::{Changes, Correction};
 use super::key_table::KeyColumns;
 use super::note::{from_sortable, sortable};
 use super::row_codec::RowCodec;
 use crate::batch::RowKind;
 use crate::keys::KeyGroup;
-use crate::operator::{Collector, MAIN_PORT, Operator, OperatorContext, OperatorFactory};
+use crate::operator::{Collector, Operator, OperatorContext, OperatorFactory};
 use crate::time::EventTime;
 use crate::time::assign::closing_watermark;
 use crate::time::window::TimeDomain;
 use crate::{Batch, EngineError, Result};
-
-/// How a result that differs from the last one is told.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum Correction {
-    /// -U with the old row, +U with the new one.
-    Update,
-    /// The new row, appended: the last one of a key and window counts.
-    Append,
-}
 
 /// Output: the columns of the input, as changes. The columns of the window's bounds are not among the keys.
 #[derive(Clone)]
@@ -65,20 +57,6 @@ struct WindowChangesOperator {
     codec: RowCodec,
     /// The watermarks at which windows close that results are remembered of.
     live: BTreeSet<EventTime>,
-}
-
-/// Changed rows as bytes, with their kinds.
-#[derive(Default)]
-struct Changes {
-    rows: Vec<Vec<u8>>,
-    kinds: Vec<i8>,
-}
-
-impl Changes {
-    fn push(&mut self, kind: RowKind, row: Vec<u8>) {
-        self.rows.push(row);
-        self.kinds.push(kind as i8);
-    }
 }
 
 impl WindowChangesOperator {
@@ -144,17 +122,7 @@ impl Operator for WindowChangesOperator {
         out: &mut dyn Collector,
     ) -> Result<()> {
         let changes = self.changes(&batch, ctx)?;
-        if changes.rows.is_empty() {
-            return Ok(());
-        }
-        let rows = self.codec.decode(changes.rows.iter().map(Vec::as_slice))?;
-        out.emit(
-            MAIN_PORT,
-            match self.plan.correction {
-                Correction::Append => Batch::new(rows),
-                Correction::Update => Batch::with_kinds(rows, Int8Array::from(changes.kinds)),
-            },
-        )
+        changes.emit(&self.codec, self.plan.correction, out)
     }
 
     fn on_watermark(

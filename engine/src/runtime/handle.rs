@@ -7,7 +7,7 @@ use std::sync::atomic::{AtomicBool, Ordering};
 use std::thread::{self, JoinHandle};
 use std::time::Duration;
 
-use crossbeam_channel::{Receiver, RecvTimeoutError, Sender, bounded};
+use crossbeam_channel::{Receiver, Sender, bounded};
 use parking_lot::{Condvar, Mutex};
 
 use super::coordinator::Command;
@@ -24,12 +24,8 @@ use crate::{EngineError, Epoch, Result};
 /// Requests that may wait for the coordinator; beyond that the asker waits.
 const COMMANDS_MAX: usize = 16;
 
-/// How often an asker looks whether the job still runs, in case it ended with the question unread.
-const ANSWER_LOOK: Duration = Duration::from_millis(100);
-
 /// A running job. Dropping it cancels the job and waits for its threads.
 pub struct JobHandle {
-    commands: Sender<Command>,
     cancelled: Arc<AtomicBool>,
     monitor: Arc<Monitor>,
     ending: Arc<Ending>,
@@ -37,10 +33,12 @@ pub struct JobHandle {
 }
 
 /// How the job ended, once it has.
-#[derive(Default)]
 struct Ending {
     outcome: Mutex<Option<Result<JobSummary>>>,
     ended: Condvar,
+    /// `None` once the job has ended. A request that it left unread lies in the channel, with the way to its answer, for
+    /// as long as there is a sender: only when the last one goes does its asker learn that no answer will come.
+    commands: Mutex<Option<Sender<Command>>>,
 }
 
 /// Starts a job in threads of its own.
@@ -62,9 +60,10 @@ pub fn start(graph: Arc<JobGraph>, options: JobOptions) -> Result<JobHandle> {
         commands,
         cancelled: Arc::clone(&cancelled),
     };
-    let ending = Arc::<Ending>::default();
+    let commands = Mutex::new(Some(sender));
+    let ending = Arc::new(Ending { outcome: Mutex::default(), ended: Condvar::new(), commands });
     let thread = spawn(job, Arc::clone(&ending))?;
-    Ok(JobHandle { commands: sender, cancelled, monitor, ending, thread: Mutex::new(Some(thread)) })
+    Ok(JobHandle { cancelled, monitor, ending, thread: Mutex::new(Some(thread)) })
 }
 
 fn spawn(job: Job, ending: Arc<Ending>) -> Result<JoinHandle<()>> {
@@ -77,6 +76,7 @@ fn spawn(job: Job, ending: Arc<Ending>) -> Result<JoinHandle<()>> {
         }
         // Unlocks the state directory before anybody learns that the job is over.
         drop(job);
+        ending.commands.lock().take();
         *ending.outcome.lock() = Some(outcome);
         ending.ended.notify_all();
     };
@@ -87,7 +87,7 @@ fn spawn(job: Job, ending: Arc<Ending>) -> Result<JoinHandle<()>> {
 impl JobHandle {
     /// Asks for a final checkpoint and then the end; returns at once. [`Self::wait`] tells when it is done.
     pub fn stop(&self) {
-        let _ = self.commands.send(Command::Stop { savepoint: None });
+        let _ = self.send(Command::Stop { savepoint: None });
     }
 
     /// Stops, and copies the final checkpoint into the new folder `target`.
@@ -100,7 +100,9 @@ impl JobHandle {
     /// after the last checkpoint is read again at the next start.
     pub fn cancel(&self) {
         self.cancelled.store(true, Ordering::Relaxed);
-        let _ = self.commands.try_send(Command::Look);
+        if let Some(commands) = self.ending.commands.lock().as_ref() {
+            let _ = commands.try_send(Command::Look);
+        }
     }
 
     /// Takes a checkpoint now and waits until it is durable and committed.
@@ -142,20 +144,19 @@ impl JobHandle {
     }
 
     fn ask<T>(&self, command: Command, answer: &Receiver<Result<T>>) -> Result<T> {
-        let ended = || EngineError::Unsupported("the job ended before it could take a checkpoint".into());
-        self.commands.send(command).map_err(|_| ended())?;
-        loop {
-            match answer.recv_timeout(ANSWER_LOOK) {
-                Ok(answer) => return answer,
-                Err(RecvTimeoutError::Disconnected) => return Err(ended()),
-                // A job that ends just now may leave a command unread: nobody waits for an answer from the dead.
-                Err(RecvTimeoutError::Timeout) if self.is_ended() => {
-                    return answer.try_recv().unwrap_or_else(|_| Err(ended()));
-                }
-                Err(RecvTimeoutError::Timeout) => {}
-            }
-        }
+        self.send(command)?;
+        answer.recv().unwrap_or_else(|_| Err(ended()))
     }
+
+    /// Waits while too many requests wait already, but not while holding the lock: the end of the job takes it.
+    fn send(&self, command: Command) -> Result<()> {
+        let commands = self.ending.commands.lock().clone();
+        commands.ok_or_else(ended)?.send(command).map_err(|_| ended())
+    }
+}
+
+fn ended() -> EngineError {
+    EngineError::Unsupported("the job ended before it could take a checkpoint".into())
 }
 
 /// The same outcome for one more asker.

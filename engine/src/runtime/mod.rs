@@ -33,7 +33,10 @@ mod wiring;
 
 pub use handle::{JobHandle, start};
 pub use options::{JobOptions, RestartStrategy, Restore};
-pub use status::{CheckpointStatus, JobState, JobStatus, JobSummary, NodeRole, NodeStatus, Outcome, WatermarkHolder};
+pub use status::{
+    CheckpointStatus, EventTimeStatus, IdleSplit, JobState, JobStatus, JobSummary, NodeRole, NodeStatus, Outcome,
+    WatermarkHolder,
+};
 
 #[cfg(test)]
 mod tests;

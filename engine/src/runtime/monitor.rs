@@ -1,12 +1,14 @@
 //! The live figures of a job, written by its threads and read by whoever shows its status.
 
-use std::collections::HashMap;
+use std::collections::BTreeMap;
 use std::time::{Duration, Instant};
 
 use parking_lot::Mutex;
 
 use super::probe::NodeProbe;
-use super::status::{CheckpointStatus, JobState, JobStatus, JobSummary, Outcome, WatermarkHolder};
+use super::status::{
+    CheckpointStatus, EventTimeStatus, IdleSplit, JobState, JobStatus, JobSummary, Outcome, WatermarkHolder,
+};
 use crate::Epoch;
 use crate::checkpoint::Manifest;
 use crate::graph::JobGraph;
@@ -36,8 +38,23 @@ struct Live {
     restarts: u64,
     last_error: Option<String>,
     notes: Vec<String>,
-    /// By source node and subtask.
-    holders: HashMap<(usize, usize), (String, EventTime)>,
+    /// What holds time back at each source node and subtask.
+    sources: BTreeMap<(usize, usize), SourceTime>,
+}
+
+/// What a source subtask says of event time.
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+pub struct SplitTimes {
+    /// The split that holds time back, and where.
+    pub holder: Option<(String, EventTime)>,
+    /// Splits that time goes on without.
+    pub idle: Vec<String>,
+}
+
+struct SourceTime {
+    times: SplitTimes,
+    /// When the holder was first seen where it is.
+    held_since: Instant,
 }
 
 struct CompletedCheckpoint {
@@ -60,7 +77,7 @@ impl Monitor {
             restarts: 0,
             last_error: None,
             notes: Vec::new(),
-            holders: HashMap::new(),
+            sources: BTreeMap::new(),
         };
         Self {
             job_name: job_name.to_string(),
@@ -83,7 +100,7 @@ impl Monitor {
         live.job_id = job_id.to_string();
         live.epoch = restored.map_or(Epoch::ZERO, |manifest| manifest.epoch);
         live.records_covered = restored.map_or(0, Manifest::records_read);
-        live.holders.clear();
+        live.sources.clear();
         for node in &self.nodes {
             let counted = restored.and_then(|manifest| manifest.counts.iter().find(|one| one.uid == node.uid));
             node.restart(counted.map_or_else(Counts::default, |one| one.counts));
@@ -139,18 +156,37 @@ impl Monitor {
         self.live.lock().records_covered
     }
 
-    pub fn set_holder(&self, node: usize, subtask: usize, holder: Option<(String, EventTime)>) {
+    /// `None` once the subtask has ended.
+    pub fn set_split_times(&self, node: usize, subtask: usize, times: Option<SplitTimes>) {
         let mut live = self.live.lock();
-        match holder {
-            Some(holder) => live.holders.insert((node, subtask), holder),
-            None => live.holders.remove(&(node, subtask)),
+        let place = (node, subtask);
+        let Some(times) = times else {
+            live.sources.remove(&place);
+            return;
         };
+        let before = live.sources.get(&place).filter(|before| before.times.holder == times.holder);
+        let held_since = before.map_or_else(Instant::now, |before| before.held_since);
+        live.sources.insert(place, SourceTime { times, held_since });
+    }
+
+    fn event_time(&self, live: &Live) -> EventTimeStatus {
+        let name = |node: usize| self.nodes[node].name.clone();
+        let holders = live.sources.iter().filter_map(|((node, _), source)| {
+            let (split, watermark) = source.times.holder.clone()?;
+            let since = source.held_since.elapsed();
+            Some(WatermarkHolder { source: name(*node), split, watermark, since })
+        });
+        let idle = live.sources.iter().flat_map(|((node, _), source)| {
+            source.times.idle.iter().map(|split| IdleSplit { source: name(*node), split: split.clone() })
+        });
+        let mut idle: Vec<IdleSplit> = idle.collect();
+        idle.sort_unstable();
+        EventTimeStatus { holder: holders.min_by_key(|holder| holder.watermark), idle }
     }
 
     pub fn status(&self) -> JobStatus {
         let live = self.live.lock();
         let last = live.last_checkpoint.as_ref();
-        let holder = live.holders.iter().min_by_key(|(place, (_, watermark))| (*watermark, **place));
         JobStatus {
             state: live.state,
             job_name: self.job_name.clone(),
@@ -170,11 +206,7 @@ impl Monitor {
             restarts: live.restarts,
             last_error: live.last_error.clone(),
             notes: live.notes.clone(),
-            watermark_holder: holder.map(|((node, _), (split, watermark))| WatermarkHolder {
-                source: self.nodes[*node].name.clone(),
-                split: split.clone(),
-                watermark: *watermark,
-            }),
+            event_time: self.event_time(&live),
         }
     }
 
@@ -189,6 +221,7 @@ impl Monitor {
             restarts: live.restarts,
             nodes: self.nodes.iter().map(NodeProbe::status).collect(),
             notes: live.notes.clone(),
+            event_time: self.event_time(&live),
         }
     }
 }

@@ -40,8 +40,24 @@ pub struct JobStatus {
     pub last_error: Option<String>,
     /// What the user should know: a checkpoint that was damaged and skipped, state that was dropped.
     pub notes: Vec<String>,
+    pub event_time: EventTimeStatus,
+}
+
+/// What holds event time back, and who does not.
+#[derive(Debug, Clone, Default, PartialEq)]
+pub struct EventTimeStatus {
     /// The source split that holds event time back furthest.
-    pub watermark_holder: Option<WatermarkHolder>,
+    pub holder: Option<WatermarkHolder>,
+    /// Splits that have given no row for so long that time does not wait for them.
+    pub idle: Vec<IdleSplit>,
+}
+
+/// A split that time goes on without.
+#[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord)]
+pub struct IdleSplit {
+    /// Name of the source node.
+    pub source: String,
+    pub split: String,
 }
 
 #[derive(Debug, Clone, Default, PartialEq)]
@@ -99,6 +115,8 @@ pub struct WatermarkHolder {
     pub source: String,
     pub split: String,
     pub watermark: EventTime,
+    /// How long it has held time at this watermark.
+    pub since: Duration,
 }
 
 /// How a job ended, where it did not fail.
@@ -125,6 +143,8 @@ pub struct JobSummary {
     pub restarts: u64,
     pub nodes: Vec<NodeStatus>,
     pub notes: Vec<String>,
+    /// When the sources were last asked; nothing where they had ended.
+    pub event_time: EventTimeStatus,
 }
 
 impl JobSummary {

@@ -5,7 +5,7 @@ use std::fmt::Write;
 use tidemill_engine::graph::{JobGraph, Node};
 
 /// Attributes that say what an operator keeps, in the order in which they are shown.
-const ATTRIBUTES: &[&str] = &["window", "key", "group by", "partition by", "state"];
+const ATTRIBUTES: &[&str] = &["window", "on", "key", "group by", "partition by", "state"];
 
 /// One block per operator that keeps something, inputs first.
 pub fn graph_state_as_text(graph: &JobGraph) -> String {

@@ -30,6 +30,8 @@ impl GraphBuilder {
     pub fn add(&mut self, draft: NodeDraft) -> NodeId {
         let id = NodeId(self.nodes.len());
         let uid = self.uid(&draft.uid);
+        let says_what_it_keeps = draft.details.iter().any(|(name, _)| name == "state");
+        debug_assert!(draft.state_signature.is_none() || says_what_it_keeps, "EXPLAIN STATE says what {uid} keeps");
         self.nodes.push(Node {
             id,
             name: draft.name,

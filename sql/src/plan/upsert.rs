@@ -62,7 +62,7 @@ fn check_order(translator: &Translator<'_>, key: &TargetKey, definition: &TableD
 fn refused(updater: &str, rows: &Stream, sink: &str, instead: Option<&str>) -> Diagnostic {
     let message = format!("{updater} emits updates of earlier results, but sink `{sink}` takes appended rows only");
     let sink = instead.unwrap_or("use a sink that takes updates");
-    let hint = if updater == "WindowChanges" {
+    let hint = if ["WindowChanges", "SessionAggregate"].contains(&updater) {
         let options = "windows give early or corrected results (table.exec.emit...)";
         format!("{options}: SET 'tidemill.emit.corrections' = 'append' gives them as further rows, or {sink}")
     } else if rows.half_windowed {

@@ -108,10 +108,14 @@ fn time_attribute(input: &LogicalPlan, time: &Expr) -> Result<(usize, TimeDomain
 }
 
 fn not_a_time_attribute(input: &LogicalPlan, column: &Column) -> Diagnostic {
-    let name = &column.name;
-    let found = Diagnostic::new(format!("`{name}` is not a time attribute, so windows cannot be put over it"));
+    let message = format!("`{}` is not a time attribute, so windows cannot be put over it", column.name);
+    Diagnostic::new(message).with_hint(how_to_tell_time(input, column))
+}
+
+/// What would make a column that is no time attribute one.
+pub(crate) fn how_to_tell_time(input: &LogicalPlan, column: &Column) -> String {
     match origin(input, column) {
-        Origin::Table { table, column: Some(own), data_type } => found.with_hint(match data_type {
+        Origin::Table { table, column: Some(own), data_type } => match data_type {
             DataType::Timestamp(..) => {
                 format!("add WATERMARK FOR {own} AS {own} - INTERVAL '5' SECOND to table `{table}`")
             }
@@ -119,15 +123,16 @@ fn not_a_time_attribute(input: &LogicalPlan, column: &Column) -> Diagnostic {
                 "a time attribute is TIMESTAMP(3) or TIMESTAMP_LTZ(3): add a computed column such as \
                  ts AS TO_TIMESTAMP_LTZ({own}, 3) and WATERMARK FOR ts AS ts - INTERVAL '5' SECOND to table `{table}`"
             ),
-        }),
-        Origin::Table { table, .. } => found.with_hint(format!("rows of `{table}` have no order in time any more")),
-        Origin::Computed => found.with_hint(
-            "a column loses its time when it is cast or computed with: select it as it is and do the computing elsewhere",
-        ),
-        Origin::Window => {
-            found.with_hint("rows that already have a window tell time by window_time: use DESCRIPTOR(window_time)")
+        },
+        Origin::Table { table, .. } => format!("rows of `{table}` have no order in time any more"),
+        Origin::Computed => {
+            "a column loses its time when it is cast or computed with: select it as it is and do the computing elsewhere"
+                .into()
         }
-        Origin::Grouped => found.with_hint("a GROUP BY without window has no time: group by window_start, window_end"),
+        Origin::Window => {
+            "rows that already have a window tell time by window_time: use DESCRIPTOR(window_time)".into()
+        }
+        Origin::Grouped => "a GROUP BY without window has no time: group by window_start, window_end".into(),
     }
 }
 

@@ -151,19 +151,19 @@ not json
         &lenient,
         text,
         expect![[r#"
-        +I 1 a
-        +I 4 NULL
-        bad at 53: op "t" is none of c, r, u and d
-        bad at 81: the record has no "op": where it stands in a "payload", set 'debezium-json.schema-include' = 'true'
-        bad at 100: the record has no "op": where it stands in a "payload", set 'debezium-json.schema-include' = 'true'
-        bad at 152: the record has no "before", which op "u" needs: let the source tell whole old rows (in PostgreSQL: ALTER TABLE ... REPLICA IDENTITY FULL)
-        bad at 194: the record has no "after", which op "u" needs
-        bad at 223: column id: NULL in a NOT NULL column
-        bad at 256: column after: column id: "x" is not a value of type BIGINT
-        bad at 286: column after: an array is not a value of type ROW
-        bad at 309: op "7" is none of c, r, u and d
-        bad at 335: not JSON: 'n' stands at character 1 where a JSON object should be
-    "#]],
+            +I 1 a
+            +I 4 NULL
+            bad at 53: op "t" is none of c, r, u and d
+            bad at 81: the record has no "op": where it stands in a "payload", set 'debezium-json.schema-include' = 'true'
+            bad at 100: the record has no "op": where it stands in a "payload", set 'debezium-json.schema-include' = 'true'
+            bad at 152: the record has no "before", which op "u" needs: let the source tell whole old rows (in PostgreSQL: ALTER TABLE ... REPLICA IDENTITY FULL)
+            bad at 194: the record has no "after", which op "u" needs
+            bad at 223: column id: NULL in a NOT NULL column
+            bad at 256: column after: column id: "x" is not a value of type BIGINT
+            bad at 286: column after: an array is not a value of type ROW<id BIGINT, name STRING>
+            bad at 309: op "7" is none of c, r, u and d
+            bad at 335: not JSON: 'n' stands at character 1 where a JSON object should be
+        "#]],
     );
     let lenient = format("changelog-json", &[("changelog-json.ignore-parse-errors", "true")]);
     check(

@@ -1,6 +1,7 @@
 //! Reads one JSON value into a column: what Flink's `json` format makes of each kind of value for each type.
 
 use arrow::datatypes::DataType;
+use tidemill_engine::type_name::sql_type_name;
 
 use super::cursor::{Cursor, Nesting, Quoted};
 use crate::format::column::{Column, Row, Values};
@@ -133,7 +134,7 @@ fn wrong_kind(kind: &str, data_type: &DataType) -> Flaw {
         }
         _ => "",
     };
-    Flaw::new(format!("{kind} is not a value of type {}{advice}", crate::format::flaw::type_name(data_type)))
+    Flaw::new(format!("{kind} is not a value of type {}{advice}", sql_type_name(data_type)))
 }
 
 fn read_list(cursor: &mut Cursor<'_>, column: &mut Column, reading: &mut Reading) -> Parsed<()> {

@@ -1,12 +1,13 @@
 //! Sessions in durable state: one entry per key with all of its open sessions, and one timer per key.
 //!
-//! A timer sorts by the earliest end of the key's sessions, so that sessions which are not in memory fire without a
+//! An entry begins with the time of its timer, which is when one of the key's sessions ends or closes: timers sort by it, so that sessions which are not in memory fire without a
 //! search. A key that is in memory is ruled by memory: its entry and timer may be older. Keys that changed since the
 //! last barrier stand in the [`Journal`]; they get an entry once they have been quiet from one barrier to the next, or
 //! have to leave memory.
 
 use super::cache::SessionCache;
 use super::journal::Journal;
+use super::shown::Shown;
 use crate::keys::{KeyGroup, KeyGroupRange, hash_key};
 use crate::operator::OperatorContext;
 use crate::operators::note::{from_sortable, sortable};
@@ -33,7 +34,28 @@ impl StoredSessions {
     /// Takes up a restored state. Nothing is known of its timers; a first look will tell.
     pub fn open(&mut self, cache: &mut SessionCache, ctx: &OperatorContext) -> Result<()> {
         self.first_timer = vec![i64::MIN; ctx.key_groups.groups().len()];
-        self.journal.read(cache, ctx)
+        self.journal.read(cache, ctx)?;
+        self.read_shown(cache, ctx)
+    }
+
+    /// What was shown of the keys that are in memory by now, and of those that had changed since.
+    fn read_shown(&self, cache: &mut SessionCache, ctx: &OperatorContext) -> Result<()> {
+        let Some(mut shown) = cache.shown.take() else { return Ok(()) };
+        let listed: Vec<u32> = (0..cache.entries.len() as u32).collect();
+        shown.read(&listed, &cache.keys, ctx)?;
+        cache.shown = Some(shown);
+        let pending = Shown::pending_in_state(ctx)?;
+        let interned: Vec<(u32, bool)> = pending.iter().map(|key| cache.intern(hash_key(key), key)).collect();
+        let new: Vec<u32> = interned.iter().filter(|(_, is_new)| *is_new).map(|(key, _)| *key).collect();
+        self.read(&new, cache, ctx)?;
+        for (key, _) in interned {
+            let has_sessions = cache.has_sessions(key);
+            if let Some(shown) = &mut cache.shown {
+                shown.take_up(key, has_sessions, ctx.now);
+            }
+        }
+        (0..cache.entries.len() as u32).for_each(|key| cache.look_when_due(key));
+        Ok(())
     }
 
     /// Reads the sessions of keys that are new in memory.
@@ -47,10 +69,17 @@ impl StoredSessions {
         }
         let (mut slots, mut values) = (Vec::new(), Vec::new());
         for (key, entry) in &found {
-            let first_end = open_entry(entry, *key, cache, &mut slots, &mut values)?;
-            cache.entries[*key as usize].stored_timer = Some(first_end);
+            let mut entry = entry.as_slice();
+            let timer = take_i64(&mut entry)?;
+            cache.entries[*key as usize].stored_timer = Some(timer);
+            cache.look_at(*key, timer);
+            open_entry(entry, *key, cache, &mut slots, &mut values)?;
         }
-        cache.values.merge_encoded(&slots, values)
+        cache.values.merge_encoded(&slots, values)?;
+        if let Some(shown) = &mut cache.shown {
+            shown.read(keys, &cache.keys, ctx)?;
+        }
+        Ok(())
     }
 
     /// Writes what changed since the last barrier.
@@ -61,7 +90,7 @@ impl StoredSessions {
         self.journal.write(&young, cache, ctx)?;
         cache.dirty = young.into_iter().collect();
         cache.changed.clear();
-        Ok(())
+        write_shown(cache, ctx)
     }
 
     /// Gives all keys that differ from their entries new ones, so that they may leave memory.
@@ -69,13 +98,14 @@ impl StoredSessions {
         let dirty: Vec<u32> = cache.dirty.iter().collect();
         self.write_entries(&dirty, cache, ctx)?;
         cache.dirty.clear();
-        Ok(())
+        write_shown(cache, ctx)
     }
 
     /// Takes the entries of keys without sessions out of state, so that memory may forget these keys.
     pub fn delete_gone(&mut self, cache: &mut SessionCache, ctx: &mut OperatorContext) -> Result<()> {
         let gone: Vec<u32> = cache.dirty.iter().filter(|key| !cache.has_sessions(*key)).collect();
-        self.write_entries(&gone, cache, ctx)
+        self.write_entries(&gone, cache, ctx)?;
+        write_shown(cache, ctx)
     }
 
     fn write_entries(&mut self, keys: &[u32], cache: &mut SessionCache, ctx: &mut OperatorContext) -> Result<()> {
@@ -91,27 +121,27 @@ impl StoredSessions {
 
     fn write_key(&mut self, key: u32, entry: &[u8], cache: &SessionCache, range: KeyGroupRange, writes: &mut Writes) {
         let group = cache.keys.group(key, range);
-        let first_end = cache.first_end(key);
+        let due = cache.next_due(key);
         let stored = cache.entries[key as usize].stored_timer;
         let key_bytes = cache.keys.key(key);
-        if let Some(old) = stored.filter(|_| stored != first_end) {
+        if let Some(old) = stored.filter(|_| stored != due) {
             writes.delete(group, &[&[TIMER], &sortable(old), key_bytes]);
         }
-        match first_end {
+        match due {
             None if stored.is_some() => writes.delete(group, &[&[ENTRY], key_bytes]),
             None => {}
-            Some(end) => {
-                writes.put(group, &[&[ENTRY], key_bytes], entry);
-                if stored != first_end {
-                    writes.put(group, &[&[TIMER], &sortable(end), key_bytes], &[]);
+            Some(time) => {
+                writes.put(group, &[&[ENTRY], key_bytes], &[&sortable(time), entry].concat());
+                if stored != due {
+                    writes.put(group, &[&[TIMER], &sortable(time), key_bytes], &[]);
                     let first = &mut self.first_timer[usize::from(group.0 - range.start)];
-                    *first = end.min(*first);
+                    *first = time.min(*first);
                 }
             }
         }
     }
 
-    /// Up to `count` keys that are not in memory and have a session that is closed when time has passed `passed`.
+    /// Up to `count` keys that are not in memory and have a session that has ended or closes when time has passed `passed`.
     pub fn due(
         &mut self,
         passed: EventTime,
@@ -143,6 +173,13 @@ impl StoredSessions {
     }
 }
 
+fn write_shown(cache: &mut SessionCache, ctx: &mut OperatorContext) -> Result<()> {
+    match &mut cache.shown {
+        Some(shown) => shown.write(&cache.keys, ctx),
+        None => Ok(()),
+    }
+}
+
 /// Calls `visit` with each key and the entry that says what memory has of it; the entry is empty without sessions.
 pub fn for_each_entry(
     keys: &[u32],
@@ -170,22 +207,20 @@ pub fn for_each_entry(
     Ok(())
 }
 
-/// Opens the sessions of an entry; their slots and aggregates are for the caller to merge. Gives the earliest end.
+/// Opens the sessions of an entry; their slots and aggregates are for the caller to merge.
 pub fn open_entry<'a>(
     mut entry: &'a [u8],
     key: u32,
     cache: &mut SessionCache,
     slots: &mut Vec<u32>,
     values: &mut Vec<&'a [u8]>,
-) -> Result<i64> {
-    let mut first_end = i64::MAX;
+) -> Result<()> {
     while !entry.is_empty() {
         let (start, end) = (take_i64(&mut entry)?, take_i64(&mut entry)?);
-        first_end = first_end.min(end);
         slots.push(cache.open(key, start, end));
         values.push(take_bytes(&mut entry)?);
     }
-    Ok(first_end)
+    Ok(())
 }
 
 fn entry_key(key: &[u8]) -> Vec<u8> {

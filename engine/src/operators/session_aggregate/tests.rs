@@ -11,7 +11,8 @@ use rand_chacha::ChaCha8Rng;
 
 use super::*;
 use crate::Batch;
-use crate::aggregate::resolve;
+use crate::aggregate::{resolve, resolve_over_updates};
+use crate::batch::RowKind;
 use crate::operator::MAIN_PORT;
 use crate::operators::session_assign::SessionAssign;
 use crate::operators::testing::{World, sorted};
@@ -20,22 +21,23 @@ use crate::time::window::{TimeDomain, WindowKind};
 const PROPERTIES: [WindowProperty; 3] = [WindowProperty::Start, WindowProperty::End, WindowProperty::Time];
 
 #[derive(Clone, Debug)]
-struct Row {
-    key: Option<&'static str>,
-    value: i64,
-    time: i64,
-    watermark: i64,
+pub(super) struct Row {
+    pub key: Option<&'static str>,
+    pub value: i64,
+    pub time: i64,
+    pub watermark: i64,
+    pub kind: RowKind,
 }
 
 #[derive(Clone, Debug)]
-enum Step {
+pub(super) enum Step {
     Rows(Vec<Row>),
     Watermark(i64),
     Barrier,
     Restart(usize),
 }
 
-fn input_schema(zone: Option<Tz>) -> SchemaRef {
+pub(super) fn input_schema(zone: Option<Tz>) -> SchemaRef {
     Arc::new(Schema::new(vec![
         Field::new("key", DataType::Utf8, true),
         Field::new("value", DataType::Int64, true),
@@ -43,11 +45,11 @@ fn input_schema(zone: Option<Tz>) -> SchemaRef {
     ]))
 }
 
-fn spec(gap_ms: i64, domain: TimeDomain, zone: Option<Tz>) -> WindowSpec {
+pub(super) fn spec(gap_ms: i64, domain: TimeDomain, zone: Option<Tz>) -> WindowSpec {
     WindowSpec { kind: WindowKind::Session { gap_ms }, domain, zone }
 }
 
-fn aggregate_plan(spec: WindowSpec, keys: Vec<usize>) -> SessionAggregate {
+pub(super) fn aggregate_plan(spec: WindowSpec, keys: Vec<usize>) -> SessionAggregate {
     let input = input_schema(spec.zone);
     let call = |name: &str, args: &[usize]| {
         let factory = resolve(name, &vec![DataType::Int64; args.len()], &[], false).unwrap();
@@ -59,7 +61,30 @@ fn aggregate_plan(spec: WindowSpec, keys: Vec<usize>) -> SessionAggregate {
     let fields = fields.chain(aggregates.iter().map(|call| call.output.clone()));
     let fields = fields.chain(PROPERTIES.map(|property| property.field(spec.zone)));
     let schema = Arc::new(Schema::new(fields.collect::<Vec<_>>()));
-    SessionAggregate { spec, time_column: 2, keys, aggregates, properties: PROPERTIES.to_vec(), input, schema }
+    let (emission, correction, row_count) = (Emission::default(), Correction::Update, None);
+    let properties = PROPERTIES.to_vec();
+    SessionAggregate {
+        spec,
+        time_column: 2,
+        keys,
+        aggregates,
+        properties,
+        emission,
+        correction,
+        row_count,
+        input,
+        schema,
+    }
+}
+
+/// The same over rows that may be taken back.
+pub(super) fn over_updates(mut plan: SessionAggregate) -> SessionAggregate {
+    for call in &mut plan.aggregates {
+        let types = vec![DataType::Int64; call.args.len()];
+        call.factory = resolve_over_updates(&call.display, &types, &[], false).unwrap();
+    }
+    plan.row_count = Some(0);
+    plan
 }
 
 fn assign_plan(spec: WindowSpec, keys: Vec<usize>) -> SessionAssign {
@@ -70,7 +95,7 @@ fn assign_plan(spec: WindowSpec, keys: Vec<usize>) -> SessionAssign {
     SessionAssign { spec, time_column: 2, keys, input, schema }
 }
 
-fn batch_of(rows: &[Row], schema: &SchemaRef) -> Batch {
+pub(super) fn batch_of(rows: &[Row], schema: &SchemaRef) -> Batch {
     let zone = match schema.field(2).data_type() {
         DataType::Timestamp(_, zone) => zone.clone(),
         _ => unreachable!(),
@@ -81,15 +106,16 @@ fn batch_of(rows: &[Row], schema: &SchemaRef) -> Batch {
         Arc::new(Int64Array::from_iter_values(rows.iter().map(|row| row.value))),
         Arc::new(times.with_timezone_opt(zone)),
     ];
-    let batch = Batch::new(RecordBatch::try_new(schema.clone(), columns).unwrap());
+    let kinds: Vec<i8> = rows.iter().map(|row| row.kind as i8).collect();
+    let batch = Batch::with_kinds(RecordBatch::try_new(schema.clone(), columns).unwrap(), kinds.into());
     batch.with_watermarks(rows.iter().map(|row| row.watermark).collect::<Vec<i64>>().into())
 }
 
-struct TwinSession {
-    key: Option<&'static str>,
-    start: i64,
-    end: i64,
-    rows: Vec<Row>,
+pub(super) struct TwinSession {
+    pub key: Option<&'static str>,
+    pub start: i64,
+    pub end: i64,
+    pub rows: Vec<Row>,
 }
 
 /// All sessions, and the number of late rows.
@@ -134,7 +160,7 @@ fn bounds(session: &TwinSession) -> String {
     format!("{}|{}|{}", text(session.start), text(session.end), text(session.end - 1))
 }
 
-fn aggregated(sessions: &[TwinSession], keyed: bool) -> Vec<String> {
+pub(super) fn aggregated(sessions: &[TwinSession], keyed: bool) -> Vec<String> {
     let line = |session: &TwinSession| {
         let key = if keyed { format!("{}|", session.key.unwrap_or("NULL")) } else { String::new() };
         let sum: i64 = session.rows.iter().map(|row| row.value).sum();
@@ -168,21 +194,31 @@ fn run(factory: &dyn OperatorFactory, keys: &[usize], steps: &[Step], budget: us
     (world.sorted_rows(), world.sorted_late_rows().len(), world.spilled_total())
 }
 
-fn random_steps(rng: &mut ChaCha8Rng, gap: i64) -> Vec<Step> {
+/// One row in three is one that is taken back, where `retracts`.
+pub(super) fn random_steps(rng: &mut ChaCha8Rng, gap: i64, retracts: bool) -> Vec<Step> {
     const KEYS: [Option<&str>; 6] = [None, Some(""), Some("a"), Some("b"), Some("ab"), Some("abcdefghij")];
     let mut steps = Vec::new();
-    let mut splits = [(-100, i64::MIN), (-100, i64::MIN)];
+    let mut splits = [(-100, i64::MIN, Vec::<Row>::new()), (-100, i64::MIN, Vec::new())];
     let disorder = rng.random_range(0..3 * gap);
     let pace = rng.random_range(1..2 * gap);
     for _ in 0..rng.random_range(1..40) {
         let mut rows = Vec::new();
         for _ in 0..rng.random_range(1..12) {
-            let split = &mut splits[rng.random_range(0..2)];
-            split.0 += rng.random_range(0..=pace);
-            let time = split.0 - rng.random_range(0..=disorder);
+            let (clock, watermark, live) = &mut splits[rng.random_range(0..2)];
+            if retracts && !live.is_empty() && rng.random_bool(0.33) {
+                let kind = [RowKind::Delete, RowKind::UpdateBefore][rng.random_range(0..2)];
+                let row = live.swap_remove(rng.random_range(0..live.len()));
+                rows.push(Row { kind, watermark: *watermark, ..row });
+                continue;
+            }
+            *clock += rng.random_range(0..=pace);
+            let time = *clock - rng.random_range(0..=disorder);
             let key = KEYS[rng.random_range(0..KEYS.len())];
-            rows.push(Row { key, value: rng.random_range(-50..50), time, watermark: split.1 });
-            split.1 = split.1.max(time - disorder / 2);
+            let value = rng.random_range(-50..50);
+            let row = Row { key, value, time, watermark: *watermark, kind: RowKind::Insert };
+            live.push(row.clone());
+            rows.push(row);
+            *watermark = (*watermark).max(time - disorder / 2);
         }
         steps.push(Step::Rows(rows));
         let watermark = splits[0].1.min(splits[1].1);
@@ -198,7 +234,7 @@ fn random_steps(rng: &mut ChaCha8Rng, gap: i64) -> Vec<Step> {
     steps
 }
 
-fn split_batches(rng: &mut ChaCha8Rng, steps: &[Step]) -> Vec<Step> {
+pub(super) fn split_batches(rng: &mut ChaCha8Rng, steps: &[Step]) -> Vec<Step> {
     let mut split = Vec::new();
     for step in steps {
         match step {
@@ -219,7 +255,7 @@ fn sessions_agree_with_the_naive_twin_whatever_happens_on_the_way() {
     for seed in 0..120 {
         let mut rng = ChaCha8Rng::seed_from_u64(seed);
         let gap = rng.random_range(1..30);
-        let steps = random_steps(&mut rng, gap);
+        let steps = random_steps(&mut rng, gap, false);
         let keys = if seed % 6 == 0 { vec![] } else { vec![0] };
         let (sessions, late) = twin(&steps, gap, !keys.is_empty());
         let budget = [usize::MAX, 1, 4_000][seed as usize % 3];
@@ -242,7 +278,7 @@ fn sessions_agree_with_the_naive_twin_whatever_happens_on_the_way() {
 #[test]
 fn a_row_bridges_two_sessions_and_a_restart_keeps_them_apart() {
     let plan = aggregate_plan(spec(10, TimeDomain::Event, None), vec![0]);
-    let row = |value, time| Row { key: Some("a"), value, time, watermark: i64::MIN };
+    let row = |value, time| Row { key: Some("a"), value, time, watermark: i64::MIN, kind: RowKind::Insert };
     let steps = [
         Step::Rows(vec![row(1, 0), row(2, 30), row(3, 15)]),
         Step::Restart(2),
@@ -262,7 +298,10 @@ fn only_keys_that_are_quiet_from_barrier_to_barrier_get_entries() {
     let plan = aggregate_plan(spec(10, TimeDomain::Event, None), vec![0]);
     let mut world = World::new(&plan, &[0], &plan.input, usize::MAX, 1);
     let add = |world: &mut World, time| {
-        world.batch(&batch_of(&[Row { key: Some("a"), value: 1, time, watermark: i64::MIN }], &plan.input));
+        world.batch(&batch_of(
+            &[Row { key: Some("a"), value: 1, time, watermark: i64::MIN, kind: RowKind::Insert }],
+            &plan.input,
+        ));
         world.barrier();
         world.state_entries()
     };
@@ -286,7 +325,7 @@ fn bounds_are_shown_on_the_local_clock() {
     let plan = aggregate_plan(spec(60_000, TimeDomain::Event, zone), vec![]);
     let mut world = World::new(&plan, &[], &plan.input, usize::MAX, 1);
     // 2021-11-07 05:59:30 UTC is 01:59:30 in New York; a minute later the clock shows 01:00:30 again.
-    let first = Row { key: None, value: 1, time: 1_636_264_770_000, watermark: i64::MIN };
+    let first = Row { key: None, value: 1, time: 1_636_264_770_000, watermark: i64::MIN, kind: RowKind::Insert };
     let second = Row { time: first.time + 60_000, ..first.clone() };
     world.batch(&batch_of(&[first, second], &plan.input));
     world.end();
@@ -298,7 +337,7 @@ fn bounds_are_shown_on_the_local_clock() {
 fn in_processing_time_rows_are_as_old_as_their_arrival() {
     let plan = aggregate_plan(spec(100, TimeDomain::Processing, None), vec![0]);
     let mut world = World::new(&plan, &[0], &plan.input, usize::MAX, 1);
-    let row = Row { key: Some("a"), value: 1, time: 0, watermark: i64::MIN };
+    let row = Row { key: Some("a"), value: 1, time: 0, watermark: i64::MIN, kind: RowKind::Insert };
     for now in [1000, 1050, 1149, 1300] {
         world.time(now);
         world.batch(&batch_of(std::slice::from_ref(&row), &plan.input));

@@ -34,25 +34,30 @@ impl Emission {
     }
 }
 
-/// Slices that changed, and when their windows are shown.
-#[derive(Default)]
-struct Pending {
-    slices: BTreeSet<Slice>,
+/// What changed (slices, or keys of sessions), and when results of it are shown.
+pub struct Pending<T> {
+    pub changed: BTreeSet<T>,
     due: Option<ProcessingTime>,
 }
 
-impl Pending {
-    fn add(&mut self, slice: Slice, due: ProcessingTime) {
-        self.slices.insert(slice);
+impl<T> Default for Pending<T> {
+    fn default() -> Self {
+        Self { changed: BTreeSet::new(), due: None }
+    }
+}
+
+impl<T: Ord> Pending<T> {
+    pub fn add(&mut self, changed: T, due: ProcessingTime) {
+        self.changed.insert(changed);
         self.due.get_or_insert(due);
     }
 
-    fn take_due(&mut self, now: ProcessingTime) -> BTreeSet<Slice> {
+    pub fn take_due(&mut self, now: ProcessingTime) -> BTreeSet<T> {
         if self.due.is_none_or(|due| due > now) {
             return BTreeSet::new();
         }
         self.due = None;
-        std::mem::take(&mut self.slices)
+        std::mem::take(&mut self.changed)
     }
 }
 
@@ -65,8 +70,8 @@ pub struct Previews {
     fired_until: EventTime,
     /// What the state that was restored says of windows that take no rows any more.
     restored: EventTime,
-    early: Pending,
-    late: Pending,
+    early: Pending<Slice>,
+    late: Pending<Slice>,
 }
 
 impl Previews {
@@ -91,7 +96,7 @@ impl Previews {
 
     /// Rows came into a slice.
     pub fn changed(&mut self, slice: Slice, now: ProcessingTime) {
-        let after = |delay_ms: i64| ProcessingTime(now.0.saturating_add(delay_ms));
+        let after = |delay_ms| after(now, delay_ms);
         if let Some(early_ms) = self.emission.early_ms {
             self.early.add(slice, after(early_ms));
         }
@@ -138,4 +143,8 @@ impl Previews {
     fn closing(&self, end: i64) -> EventTime {
         closing_watermark(self.zone, end)
     }
+}
+
+pub fn after(now: ProcessingTime, delay_ms: i64) -> ProcessingTime {
+    ProcessingTime(now.0.saturating_add(delay_ms))
 }

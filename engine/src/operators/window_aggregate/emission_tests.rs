@@ -9,8 +9,9 @@ use super::tests::{Step, batch_of, plan, random_kind, random_steps, twin};
 use super::*;
 use crate::batch::RowKind;
 use crate::operator::MAIN_PORT;
+use crate::operators::corrections::Correction;
 use crate::operators::testing::{World, rows_as_text, sorted};
-use crate::operators::window_changes::{Correction, WindowChanges};
+use crate::operators::window_changes::WindowChanges;
 
 fn changes_of(plan: &WindowAggregate, correction: Correction) -> WindowChanges {
     let first = plan.keys.len() + plan.aggregates.len();

@@ -43,18 +43,18 @@ impl Emitter {
         window: Window,
         out: &mut dyn Collector,
     ) -> Result<()> {
-        self.emit_rows(keys, key_bytes, values, &vec![window; rows], out)
+        let rows = self.rows(keys, key_bytes, values, &vec![window; rows])?;
+        out.emit(MAIN_PORT, Batch::new(rows))
     }
 
-    /// Emits one row per key, each with its own window.
-    pub fn emit_rows<'a>(
+    /// One row per key, each with its own window.
+    pub fn rows<'a>(
         &self,
         keys: &KeyColumns,
         key_bytes: impl IntoIterator<Item = &'a [u8]>,
         values: Vec<ArrayRef>,
         windows: &[Window],
-        out: &mut dyn Collector,
-    ) -> Result<()> {
+    ) -> Result<RecordBatch> {
         let mut columns = keys.decode(key_bytes)?;
         columns.extend(values);
         let first = self.schema.fields().len() - self.properties.len();
@@ -66,8 +66,7 @@ impl Emitter {
             });
         }
         let options = RecordBatchOptions::new().with_row_count(Some(windows.len()));
-        let rows = RecordBatch::try_new_with_options(self.schema.clone(), columns, &options)?;
-        out.emit(MAIN_PORT, Batch::new(rows))
+        Ok(RecordBatch::try_new_with_options(self.schema.clone(), columns, &options)?)
     }
 }
 

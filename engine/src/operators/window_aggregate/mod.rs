@@ -23,7 +23,7 @@ use arrow::datatypes::{DataType, Field, Schema, SchemaRef, TimeUnit};
 use chrono_tz::Tz;
 
 use self::complete::WindowOperator;
-pub use self::emission::Emission;
+pub use self::emission::{Emission, Pending, after};
 pub use self::emitter::{Emitter, instant_property_column, property_column};
 use self::local::LocalWindowOperator;
 use crate::aggregate::AggregateCall;

@@ -286,4 +286,9 @@ impl Reading {
         let live = self.splits.iter().filter(|split| self.timed && !split.finished && !split.idle);
         live.min_by_key(|split| (split.hold(), split.number)).map(|split| (split.split.id.clone(), split.hold()))
     }
+    /// Splits that have been quiet for so long that time goes on without them.
+    pub fn idle_splits(&self) -> Vec<String> {
+        let idle = self.splits.iter().filter(|split| self.timed && !split.finished && split.idle);
+        idle.map(|split| split.split.id.clone()).collect()
+    }
 }

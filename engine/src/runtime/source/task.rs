@@ -12,13 +12,13 @@ use crate::element::BarrierKind;
 use crate::operator::{MAIN_PORT, SIDE_PORT};
 use crate::runtime::chain::Chain;
 use crate::runtime::events::{SourceSnapshot, TaskSnapshot};
-use crate::runtime::monitor::Monitor;
+use crate::runtime::monitor::{Monitor, SplitTimes};
 use crate::runtime::task::{TICK, TaskWorld, Ticker};
 use crate::time::{EventTime, ProcessingTime};
 use crate::{Barrier, Batch, EngineError, Result};
 
-/// How often the split that holds time back is shown anew.
-const HOLDER_INTERVAL: Duration = Duration::from_millis(200);
+/// How often it is shown anew which split holds time back and which are idle.
+const SHOW_INTERVAL: Duration = Duration::from_millis(200);
 
 pub struct SourceTask {
     pub uid: String,
@@ -104,7 +104,7 @@ impl Run {
             }
             None => {}
         }
-        self.show_holder();
+        self.show_times();
         self.ask_for_checkpoint();
         Ok(wait)
     }
@@ -122,7 +122,7 @@ impl Run {
         self.task.reading.finish_time();
         self.task.chain.on_watermark(EventTime::MAX, now)?;
         self.task.chain.on_end(now)?;
-        self.task.monitor.set_holder(self.task.node, self.task.subtask, None);
+        self.task.monitor.set_split_times(self.task.node, self.task.subtask, None);
         self.task.world.reporter.source_ended();
         Ok(())
     }
@@ -136,10 +136,11 @@ impl Run {
         }
     }
 
-    fn show_holder(&mut self) {
-        if self.shown_at.is_none_or(|at| at.elapsed() >= HOLDER_INTERVAL) {
+    fn show_times(&mut self) {
+        if self.shown_at.is_none_or(|at| at.elapsed() >= SHOW_INTERVAL) {
             self.shown_at = Some(Instant::now());
-            self.task.monitor.set_holder(self.task.node, self.task.subtask, self.task.reading.holder());
+            let times = SplitTimes { holder: self.task.reading.holder(), idle: self.task.reading.idle_splits() };
+            self.task.monitor.set_split_times(self.task.node, self.task.subtask, Some(times));
         }
     }
 

@@ -51,9 +51,11 @@ fn an_idle_split_stops_holding_time_back_and_the_holder_is_named() {
         until(&job, "reading", || job.status().nodes[0].rows_in >= 51);
         let watermark = || job.status().nodes[2].watermark;
         until(&job, "the held watermark", || watermark() == Some(EventTime(10)));
-        until(&job, "its holder", || job.status().watermark_holder.is_some_and(|holder| holder.split == "split-0"));
+        until(&job, "its holder", || job.status().event_time.holder.is_some_and(|holder| holder.split == "split-0"));
         clock.0.store(61_000, Ordering::Relaxed);
         until(&job, "time without the idle split", || watermark() > Some(EventTime(1400)));
+        let idle = || job.status().event_time.idle.into_iter().map(|idle| idle.split).collect::<Vec<_>>();
+        until(&job, "its name among the idle ones", || idle() == ["split-0"]);
         mischief.released.store(true, Ordering::Relaxed);
         job.wait().unwrap();
         assert!(pipeline.results.rows().contains(&"+I[1, 1600, 1]".to_string()), "{parallelism}");

@@ -60,12 +60,12 @@ fn tumbling_count_is_split_around_the_exchange() {
                  window: TUMBLE(size 10 s) by ts
                  group by: bidder
                  aggregates: COUNT(*)
-                 state: freed when a window closes
+                 state: aggregates per key and window; freed when a window closes
             #2 GlobalWindowAggregate <- #1 hash(bidder) [parallelism=job, changelog=I]
                  window: TUMBLE(size 10 s) by ts
                  group by: bidder
                  aggregates: COUNT(*)
-                 state: freed when a window closes
+                 state: aggregates per key and window; freed when a window closes
             #3 Calc <- #2 forward [parallelism=job, changelog=I]
                  select: window_start, bidder, COUNT(*) AS total
             #4 Sink(files) <- #3 forward [parallelism=job, changelog=I]
@@ -86,11 +86,11 @@ fn older_group_window_is_the_same() {
             #1 LocalWindowAggregate <- #0 forward [parallelism=job, changelog=I]
                  window: TUMBLE(size 1 h) by ts
                  aggregates: SUM(price)
-                 state: freed when a window closes
+                 state: aggregates per key and window; freed when a window closes
             #2 GlobalWindowAggregate <- #1 single [parallelism=1, changelog=I]
                  window: TUMBLE(size 1 h) by ts
                  aggregates: SUM(price)
-                 state: freed when a window closes
+                 state: aggregates per key and window; freed when a window closes
             #3 Calc <- #2 forward [parallelism=1, changelog=I]
                  select: window_start AS s, SUM(price) AS total
             #4 Sink(print) <- #3 forward [parallelism=1, changelog=I]
@@ -116,12 +116,12 @@ fn having_and_conditions_on_the_window_come_after() {
                  window: HOP(size 10 s, slide 5 s) by ts
                  group by: bidder
                  aggregates: AVG(price), COUNT(*)
-                 state: freed when a window closes
+                 state: aggregates per key and window; freed when a window closes
             #3 GlobalWindowAggregate <- #2 hash(bidder) [parallelism=job, changelog=I]
                  window: HOP(size 10 s, slide 5 s) by ts
                  group by: bidder
                  aggregates: AVG(price), COUNT(*)
-                 state: freed when a window closes
+                 state: aggregates per key and window; freed when a window closes
             #4 Calc <- #3 forward [parallelism=job, changelog=I]
                  select: window_end, bidder, AVG(price) AS EXPR$2
                  where: window_start > TIMESTAMP '2024-01-01 00:00:00' AND COUNT(*) > 1
@@ -146,22 +146,22 @@ fn windows_cascade() {
                  window: TUMBLE(size 1 min) by ts
                  group by: bidder
                  aggregates: SUM(price)
-                 state: freed when a window closes
+                 state: aggregates per key and window; freed when a window closes
             #2 GlobalWindowAggregate <- #1 hash(bidder) [parallelism=job, changelog=I]
                  window: TUMBLE(size 1 min) by ts
                  group by: bidder
                  aggregates: SUM(price)
-                 state: freed when a window closes
+                 state: aggregates per key and window; freed when a window closes
             #3 Calc <- #2 forward [parallelism=job, changelog=I]
                  select: SUM(price), window_time
             #4 LocalWindowAggregate <- #3 forward [parallelism=job, changelog=I]
                  window: TUMBLE(size 1 h) by window_time
                  aggregates: SUM(total)
-                 state: freed when a window closes
+                 state: aggregates per key and window; freed when a window closes
             #5 GlobalWindowAggregate <- #4 single [parallelism=1, changelog=I]
                  window: TUMBLE(size 1 h) by window_time
                  aggregates: SUM(total)
-                 state: freed when a window closes
+                 state: aggregates per key and window; freed when a window closes
             #6 Calc <- #5 forward [parallelism=1, changelog=I]
                  select: window_start, window_end, SUM(total) AS total
             #7 Sink(print) <- #6 forward [parallelism=1, changelog=I]
@@ -185,18 +185,18 @@ fn the_same_window_again_is_attached() {
                  window: TUMBLE(size 1 min) by ts
                  group by: bidder
                  aggregates: SUM(price)
-                 state: freed when a window closes
+                 state: aggregates per key and window; freed when a window closes
             #2 GlobalWindowAggregate <- #1 hash(bidder) [parallelism=job, changelog=I]
                  window: TUMBLE(size 1 min) by ts
                  group by: bidder
                  aggregates: SUM(price)
-                 state: freed when a window closes
+                 state: aggregates per key and window; freed when a window closes
             #3 Calc <- #2 forward [parallelism=job, changelog=I]
                  select: SUM(price), window_start, window_end
             #4 WindowAggregate <- #3 single [parallelism=1, changelog=I]
                  window: window_start to window_end, as the rows carry them
                  aggregates: MAX(total)
-                 state: freed when a window closes
+                 state: aggregates per key and window; freed when a window closes
             #5 Calc <- #4 forward [parallelism=1, changelog=I]
                  select: window_start, window_end, MAX(total) AS best
             #6 Sink(print) <- #5 forward [parallelism=1, changelog=I]
@@ -219,7 +219,7 @@ fn sessions() {
                  window: SESSION(gap 10 min) by ts
                  group by: bidder
                  aggregates: COUNT(*)
-                 state: freed when a window closes
+                 state: aggregates per key and open session; freed when the session closes
             #2 Calc <- #1 forward [parallelism=job, changelog=I]
                  select: window_start, window_end, bidder, COUNT(*) AS EXPR$3
             #3 Sink(print) <- #2 forward [parallelism=job, changelog=I]
@@ -237,6 +237,7 @@ fn sessions() {
             #1 SessionAssign <- #0 hash(bidder) [parallelism=job, changelog=I]
                  window: SESSION(gap 10 min)
                  partition by: bidder
+                 state: rows by key and open session; freed when the session closes
             #2 Calc <- #1 forward [parallelism=job, changelog=I]
                  select: auction, window_start, window_end
                  where: price > 1
@@ -244,7 +245,7 @@ fn sessions() {
                  window: window_start to window_end, as the rows carry them
                  group by: auction
                  aggregates: COUNT(*)
-                 state: freed when a window closes
+                 state: aggregates per key and window; freed when a window closes
             #4 Calc <- #3 forward [parallelism=job, changelog=I]
                  select: window_start, window_end, auction, COUNT(*) AS EXPR$3
             #5 Sink(print) <- #4 forward [parallelism=job, changelog=I]
@@ -290,12 +291,12 @@ fn grouping_sets_multiply_rows() {
                  window: TUMBLE(size 1 min) by ts
                  group by: bidder, auction, grouping_id
                  aggregates: SUM(price)
-                 state: freed when a window closes
+                 state: aggregates per key and window; freed when a window closes
             #4 GlobalWindowAggregate <- #3 hash(bidder, auction, grouping_id) [parallelism=job, changelog=I]
                  window: TUMBLE(size 1 min) by ts
                  group by: bidder, auction, grouping_id
                  aggregates: SUM(price)
-                 state: freed when a window closes
+                 state: aggregates per key and window; freed when a window closes
             #5 Calc <- #4 forward [parallelism=job, changelog=I]
                  select: window_start, window_end, bidder, auction, CAST(grouping_id & 2 >> 1 AS INT) AS g, SUM(price) AS total
             #6 Sink(print) <- #5 forward [parallelism=job, changelog=I]
@@ -416,7 +417,7 @@ fn processing_time_windows_stay_in_one_phase() {
                  window: TUMBLE(size 1 min) by processing time
                  group by: who
                  aggregates: COUNT(*)
-                 state: freed when a window closes
+                 state: aggregates per key and window; freed when a window closes
             #2 Calc <- #1 forward [parallelism=job, changelog=I]
                  select: window_start, who, COUNT(*) AS EXPR$2
             #3 Sink(print) <- #2 forward [parallelism=job, changelog=I]
@@ -445,7 +446,7 @@ fn side_tables() {
                  window: TUMBLE(size 1 min) by ts
                  group by: bidder
                  aggregates: COUNT(*)
-                 state: freed when a window closes
+                 state: aggregates per key and window; freed when a window closes
             #3 Calc <- #2 forward [parallelism=job, changelog=I]
                  select: window_start, bidder, COUNT(*) AS total
             #4 Sink(files) <- #3 forward [parallelism=job, changelog=I]

@@ -1,6 +1,7 @@
 //! SQL in, operator graph, rows or diagnostic out.
 
 mod diagnostics;
+mod explain;
 mod fixture;
 mod graphs;
 mod robustness;

@@ -11,10 +11,12 @@ use crate::diagnostic::Diagnostic;
 
 mod condition;
 mod interval;
+mod near_miss;
 mod window;
 
 pub(crate) use condition::JoinCondition;
 pub(crate) use interval::IntervalCondition;
+pub(crate) use near_miss::NearMiss;
 pub(crate) use window::WindowCondition;
 
 /// What a join goes by besides equality.

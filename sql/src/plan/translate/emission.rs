@@ -5,8 +5,9 @@ use std::time::Duration;
 
 use datafusion_common::Result;
 use tidemill_engine::graph::ChangelogMode;
+use tidemill_engine::operators::corrections::Correction;
 use tidemill_engine::operators::window_aggregate::{Emission, WindowProperty};
-use tidemill_engine::operators::window_changes::{Correction, WindowChanges};
+use tidemill_engine::operators::window_changes::WindowChanges;
 use tidemill_engine::time::window::{TimeDomain, WindowKind, WindowSpec};
 
 use super::Translator;
@@ -25,15 +26,15 @@ pub(super) fn wanted(translator: &Translator<'_>, input: &Stream, spec: &WindowS
     if emission.is_final_only() {
         return refuse_late_fire(asked).map(|()| emission);
     }
-    if input.changelog != ChangelogMode::Append {
+    let is_session = matches!(spec.kind, WindowKind::Session { .. });
+    let hint = || format!("RESET '{}'; RESET '{}'", keys::EARLY_FIRE, keys::ALLOW_LATENESS);
+    if input.is_updated() && !is_session {
         let message = "early results and corrections need a window over rows that are not updated later";
-        let hint = format!("RESET '{}'; RESET '{}'", keys::EARLY_FIRE, keys::ALLOW_LATENESS);
-        return Err(external(Diagnostic::new(message).with_hint(hint)));
+        return Err(external(Diagnostic::new(message).with_hint(hint())));
     }
-    if matches!(spec.kind, WindowKind::Session { .. }) {
-        let message = "session windows give their final results only: early results and corrections are not supported";
-        let hint =
-            format!("RESET '{}'; RESET '{}'; or use TUMBLE, HOP or CUMULATE", keys::EARLY_FIRE, keys::ALLOW_LATENESS);
+    if input.is_updated() && asked.appended {
+        let message = "corrections cannot be appended where rows are taken back: a session that loses all of its rows has no further result";
+        let hint = format!("RESET '{}'", keys::CORRECTIONS);
         return Err(external(Diagnostic::new(message).with_hint(hint)));
     }
     if spec.domain == TimeDomain::Processing && emission.lateness_ms > 0 {
@@ -41,6 +42,38 @@ pub(super) fn wanted(translator: &Translator<'_>, input: &Stream, spec: &WindowS
         return Err(external(Diagnostic::new(message).with_hint(format!("RESET '{}'", keys::ALLOW_LATENESS))));
     }
     Ok(emission)
+}
+
+/// Sessions whose rows carry them have closed: they have nothing to show early, and take no late rows.
+pub(super) fn refuse_closed_sessions(translator: &Translator<'_>, spec: &WindowSpec) -> Result<()> {
+    let is_final_only = emission(translator.resolver.context.settings.window_results()).is_final_only();
+    if is_final_only || !matches!(spec.kind, WindowKind::Session { .. }) {
+        return Ok(());
+    }
+    let message = "a session gives early results and corrections only where it is grouped by just its PARTITION BY columns and bounds";
+    let hint = format!(
+        "GROUP BY those columns, window_start, window_end, with no WHERE between the two; or RESET '{}'; RESET '{}'",
+        keys::EARLY_FIRE,
+        keys::ALLOW_LATENESS
+    );
+    Err(external(Diagnostic::new(message).with_hint(hint)))
+}
+
+/// How results that differ from the last ones are told, and the changelog that this makes.
+pub(super) fn correction(translator: &Translator<'_>) -> (Correction, ChangelogMode) {
+    match translator.resolver.context.settings.window_results().appended {
+        true => (Correction::Append, ChangelogMode::Append),
+        false => (Correction::Update, ChangelogMode::Retract),
+    }
+}
+
+/// For EXPLAIN: how corrections are told.
+pub(super) fn describe_correction(correction: Correction) -> (String, String) {
+    let told = match correction {
+        Correction::Append => "a further row, the last of which counts",
+        Correction::Update => "an update",
+    };
+    detail("a result that differs is", told)
 }
 
 fn emission(asked: WindowResults) -> Emission {
@@ -91,16 +124,11 @@ pub(super) fn add_changes(
     let Some((start, end)) = place(WindowProperty::Start).zip(place(WindowProperty::End)) else {
         return Err(external(Diagnostic::new("early results need window_start and window_end among the groups")));
     };
-    let appended = translator.resolver.context.settings.window_results().appended;
-    let (correction, changelog) = match appended {
-        true => (Correction::Append, ChangelogMode::Append),
-        false => (Correction::Update, ChangelogMode::Retract),
-    };
+    let (correction, changelog) = correction(translator);
     let schema = Arc::clone(&rows.base);
     let keys: Vec<usize> = (0..keys).collect();
-    let told = if appended { "a further row, the last of which counts" } else { "an update" };
     let details = vec![
-        detail("a result that differs is", told),
+        describe_correction(correction),
         detail("state", "the last result per key and window, freed when the window takes no rows any more"),
     ];
     let signature =

@@ -11,6 +11,8 @@ use tidemill_engine::operators::session_assign::SessionAssign;
 use tidemill_engine::operators::window_assign::WindowAssign;
 
 use super::{Translator, calc, late};
+use crate::diagnostic::Diagnostic;
+use crate::plan::context::external;
 use crate::plan::display::display;
 use crate::plan::graph_builder::{NodeDraft, any_exchange, detail};
 use crate::plan::nodes::window::describe_window;
@@ -88,6 +90,11 @@ impl Translator<'_> {
 
     /// SESSION: rows wait in state, so only the columns that are read later are kept.
     fn add_session_assign(&mut self, mut stream: Stream, window: PendingWindow) -> Result<Stream> {
+        if stream.is_updated() {
+            let message = "rows that are updated later cannot be put into SESSION windows by themselves: a row that is taken back may split a session";
+            let hint = "aggregate the sessions, grouped by just their PARTITION BY columns, window_start and window_end; or use TUMBLE, HOP or CUMULATE";
+            return Err(external(Diagnostic::new(message).with_hint(hint)));
+        }
         let kept = columns_kept(&stream, &window);
         let above = stream.conjuncts.split_off(window.conjuncts_below);
         let pruned = Stream {
@@ -105,8 +112,9 @@ impl Translator<'_> {
         if !keys.is_empty() {
             details.push(detail("partition by", names(&input.base, &keys)));
         }
+        details.push(detail("state", "rows by key and open session; freed when the session closes"));
         let signature = format!(
-            "window {}; keys [{}]; rows of {}",
+            "window {}; keys [{}]; by timer; rows of {}",
             describe_window(&window.spec),
             typed_names(&input.base, &keys),
             typed_names(&input.base, &(0..input.base.fields().len()).collect::<Vec<_>>())

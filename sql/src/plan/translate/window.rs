@@ -4,12 +4,10 @@ use std::sync::Arc;
 
 use datafusion_common::Result;
 use datafusion_expr::LogicalPlan;
-use tidemill_engine::time::window::{TimeDomain, WindowKind};
+use tidemill_engine::time::window::TimeDomain;
 
 use super::Translator;
 use super::calc::plain_schema;
-use crate::diagnostic::Diagnostic;
-use crate::plan::context::external;
 use crate::plan::nodes::window::WindowNode;
 use crate::plan::physical::{Physical, column_index};
 use crate::plan::stream::Stream;
@@ -21,11 +19,6 @@ pub(super) fn translate(translator: &mut Translator<'_>, plan: &LogicalPlan) -> 
 }
 
 fn put_over(translator: &mut Translator<'_>, node: &WindowNode, input: Stream) -> Result<Stream> {
-    if input.is_updated() && matches!(node.spec.kind, WindowKind::Session { .. }) {
-        let message = "a SESSION window cannot be put over rows that are updated later: a row that is taken back may split a session";
-        let hint = "use TUMBLE, HOP or CUMULATE, or a table whose rows are appended only";
-        return Err(external(Diagnostic::new(message).with_hint(hint)));
-    }
     let schema = node.input.schema();
     let index_of = |expr: &datafusion_expr::Expr, stream: &Stream| -> Result<Option<usize>> {
         let over: Physical = translator.expr(expr, schema)?;

@@ -78,7 +78,10 @@ fn suits(input: &Stream, window: &PendingWindow, bound: &Bound) -> bool {
     keys.sort_unstable();
     keys.dedup();
     partition_by.sort_unstable();
-    let dropped = input.conjuncts[window.conjuncts_below..].iter().any(|part| !reads_window(part));
+    // What is asked of the keys alone drops whole sessions.
+    let of_keys = |part: &Physical| columns_read(part).iter().all(|index| window.partition_by.contains(index));
+    let drops_rows = |part: &Physical| !reads_window(part) && !of_keys(part);
+    let dropped = input.conjuncts[window.conjuncts_below..].iter().any(drops_rows);
     keys == partition_by && !dropped && bound.grouping.sets.is_none()
 }
 
@@ -203,7 +206,8 @@ fn over_time(
     let emission = emission::wanted(translator, &given.input, &window.spec)?;
     fill::check(translator, &window.spec)?;
     let output = if window.is_session() {
-        add_session(translator, &given, &window.spec, time, &properties)
+        let row_count = bound.counts_rows.then(|| given.calls.len() - 1);
+        add_session(translator, &given, &window.spec, time, &properties, emission, row_count)?
     } else {
         let phases =
             if emission.is_final_only() { phases(translator, &given, &window.spec, &bound) } else { Phases::One };
@@ -263,6 +267,7 @@ fn attached(translator: &mut Translator<'_>, input: Stream, spec: &WindowSpec, b
     let window = WindowInput::Attached { start: moved(start), end: moved(end), zone: spec.zone };
     let properties = bound.properties();
     let steady = given.input.steady;
+    emission::refuse_closed_sessions(translator, spec)?;
     let emission = emission::wanted(translator, &given.input, spec)?;
     fill::check(translator, spec)?;
     let output = add_windows(translator, &given, window, &properties, Phases::One, emission)?;
@@ -362,7 +367,10 @@ fn add_windows(
     if phases == Phases::One {
         let schema = Arc::clone(&operator.schema);
         let (widths, properties) = ((operator.keys.len(), operator.aggregates.len()), operator.properties.clone());
-        let rows = add_keyed(translator, given, "WindowAggregate", Arc::new(operator), schema, details, signature);
+        // Whole windows as they stand, whatever became of their rows before.
+        let changelog = ChangelogMode::Append;
+        let node = Keyed { name: "WindowAggregate", operator: Arc::new(operator), schema, changelog };
+        let rows = add_keyed(translator, given, node, details, signature);
         return match emission.is_final_only() {
             true => Ok(rows),
             false => emission::add_changes(translator, rows, widths, &properties, zone, domain),
@@ -377,8 +385,9 @@ fn add_windows(
     let local_stream = Stream::of(node, partial, given.input.parallelism, given.input.changelog, given.input.bounded);
     let keys: Vec<usize> = (0..given.keys.len()).collect();
     let given = Given { input: local_stream, keys, calls: given.calls.clone(), shift: given.shift };
-    let schema = Arc::clone(&global.schema);
-    Ok(add_keyed(translator, &given, "GlobalWindowAggregate", Arc::new(global), schema, details, signature))
+    let (schema, changelog) = (Arc::clone(&global.schema), ChangelogMode::Append);
+    let node = Keyed { name: "GlobalWindowAggregate", operator: Arc::new(global), schema, changelog };
+    Ok(add_keyed(translator, &given, node, details, signature))
 }
 
 fn add_session(
@@ -387,43 +396,74 @@ fn add_session(
     spec: &WindowSpec,
     time_column: usize,
     properties: &[WindowProperty],
-) -> Stream {
+    emission: Emission,
+    row_count: Option<usize>,
+) -> Result<Stream> {
+    if row_count.is_some() && spec.domain == TimeDomain::Processing {
+        let message = "a SESSION window in processing time cannot be put over rows that are updated later";
+        let hint = "use event time: when a row that is taken back had come is not known any more";
+        return Err(external(Diagnostic::new(message).with_hint(hint)));
+    }
     let (keys, calls, input) = (given.keys.clone(), given.calls.clone(), Arc::clone(&given.input.base));
     let window = WindowInput::Time { column: time_column, spec: spec.clone() };
     let schema = WindowAggregate::output_schema(&window, &keys, &calls, properties, &input);
     let described = describe_input(&window, &input);
-    let details = details(given, &described);
-    let signature = signature(given, &described, spec.zone);
+    let mut details = details(given, &described);
+    emission::describe(emission, &mut details);
+    details.retain(|(name, _)| name != "state");
+    let (correction, corrected) = emission::correction(translator);
+    if !emission.is_final_only() {
+        details.push(emission::describe_correction(correction));
+    }
+    details.push(detail("state", session_state(emission, row_count.is_some())));
+    let over = if row_count.is_some() { "; over updates" } else { "" };
+    let told = if emission.is_final_only() { "" } else { "; told more than once" };
+    let signature = format!("{}; by timer{over}{told}", signature(given, &described, spec.zone));
     let operator = SessionAggregate {
         spec: spec.clone(),
         time_column,
         keys,
         aggregates: calls,
         properties: properties.to_vec(),
+        emission,
+        correction,
+        row_count,
         input,
         schema: Arc::clone(&schema),
     };
-    add_keyed(translator, given, "SessionAggregate", Arc::new(operator), schema, details, signature)
+    let changelog = if emission.is_final_only() { ChangelogMode::Append } else { corrected };
+    let node = Keyed { name: "SessionAggregate", operator: Arc::new(operator), schema, changelog };
+    Ok(add_keyed(translator, given, node, details, signature))
 }
 
-/// A node behind an exchange by key.
+fn session_state(emission: Emission, is_updated: bool) -> String {
+    let kept = if is_updated { "aggregates per key and time of a row" } else { "aggregates per key and open session" };
+    let shown = if emission.is_final_only() { "" } else { " and the last results of its key" };
+    format!("{kept}{shown}; freed when the session closes")
+}
+
+/// What a node behind an exchange by key is.
+struct Keyed {
+    name: &'static str,
+    operator: Arc<dyn OperatorFactory>,
+    schema: arrow::datatypes::SchemaRef,
+    changelog: ChangelogMode,
+}
+
 fn add_keyed(
     translator: &mut Translator<'_>,
     given: &Given,
-    name: &str,
-    operator: Arc<dyn OperatorFactory>,
-    schema: arrow::datatypes::SchemaRef,
+    node: Keyed,
     details: Details,
     signature: String,
 ) -> Stream {
+    let Keyed { name, operator, schema, changelog } = node;
     let (exchange, parallelism): (Exchange, Parallelism) = by_key(&given.keys);
     let mut draft = operator_draft(name, operator, &given.input, Arc::clone(&schema), details);
     draft.inputs[0].exchange = reachable(exchange, given.input.parallelism);
     draft.parallelism = parallelism;
     draft.state_signature = Some(signature);
-    // A window's result is final, whatever became of its rows before.
-    draft.changelog = ChangelogMode::Append;
-    let changelog = draft.changelog;
+    draft.changelog = changelog;
     let node = translator.graph.add(draft);
     late::register(translator, &given.input, node, parallelism);
     Stream::of(node, schema, parallelism, changelog, given.input.bounded)
@@ -452,7 +492,7 @@ fn details(given: &Given, window: &str) -> Details {
     if !given.calls.is_empty() {
         details.push(detail("aggregates", display_calls(&given.calls)));
     }
-    details.push(detail("state", "freed when a window closes"));
+    details.push(detail("state", "aggregates per key and window; freed when a window closes"));
     details
 }
 

@@ -263,9 +263,9 @@ fn times() {
         DataType::Time32(TimeUnit::Millisecond),
         &["\"23:59:59.999\"", "\"24:00:00\""],
         expect![[r#"
-        "23:59:59.999" => 23:59:59.999
-        "24:00:00" => rejected at 0: column x: "24:00:00" is not a value of type TIME
-    "#]],
+            "23:59:59.999" => 23:59:59.999
+            "24:00:00" => rejected at 0: column x: "24:00:00" is not a value of type TIME(3)
+        "#]],
     );
 }
 
@@ -300,7 +300,7 @@ fn containers() {
             null => NULL
             {"a":1,"a":2} => {a: 2, b: NULL}
             {"a":"x"} => rejected at 0: column x: column a: "x" is not a value of type BIGINT
-            [1] => rejected at 0: column x: an array is not a value of type ROW
+            [1] => rejected at 0: column x: an array is not a value of type ROW<a BIGINT, b STRING>
             {"a":1,} => rejected at 0: column x: not JSON: '}' stands at character 13 where a string should be
         "#]],
     );
@@ -309,22 +309,22 @@ fn containers() {
         list,
         &["[]", "[{\"a\":1},null]", "[{\"a\":1},2]", "{}", "[1"],
         expect![[r#"
-        [] => []
-        [{"a":1},null] => [{a: 1, b: NULL}, NULL]
-        [{"a":1},2] => rejected at 0: column x: "2" is not a value of type ROW
-        {} => rejected at 0: column x: an object is not a value of type ARRAY
-        [1 => rejected at 0: column x: "1" is not a value of type ROW
-    "#]],
+            [] => []
+            [{"a":1},null] => [{a: 1, b: NULL}, NULL]
+            [{"a":1},2] => rejected at 0: column x: "2" is not a value of type ROW<a BIGINT, b STRING>
+            {} => rejected at 0: column x: an object is not a value of type ARRAY<ROW<a BIGINT, b STRING>>
+            [1 => rejected at 0: column x: "1" is not a value of type ROW<a BIGINT, b STRING>
+        "#]],
     );
     check(
         map_of(DataType::Int32),
         &["{}", "{\"k\":1,\"l\":null}", "{\"k\":\"x\"}", "[]"],
         expect![[r#"
-        {} => {}
-        {"k":1,"l":null} => {k: 1, l: NULL}
-        {"k":"x"} => rejected at 0: column x: "x" is not a value of type INT
-        [] => rejected at 0: column x: an array is not a value of type MAP
-    "#]],
+            {} => {}
+            {"k":1,"l":null} => {k: 1, l: NULL}
+            {"k":"x"} => rejected at 0: column x: "x" is not a value of type INT
+            [] => rejected at 0: column x: an array is not a value of type MAP<STRING, INT>
+        "#]],
     );
 }
 

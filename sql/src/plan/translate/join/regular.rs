@@ -134,7 +134,7 @@ fn regular(translator: &mut Translator<'_>, join: &Join, condition: &JoinConditi
         Side::of(translator, right, &right_keys, join.right.schema())?,
     ];
     let is_bounded = sides.iter().all(|side| side.stream.bounded);
-    translator.note_unbounded_state("a join", "the rows of both inputs", is_bounded)?;
+    translator.note_endless_join(join, is_bounded)?;
     let rest = rest_of(translator, join, condition, &sides)?;
     let null_fits_null = condition.keys.iter().map(|key| key.null_fits_null).collect();
     let output = add_node(translator, &sides, shape, null_fits_null, rest)?;

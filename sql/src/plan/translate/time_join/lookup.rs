@@ -77,6 +77,7 @@ pub(super) fn add(translator: &mut Translator<'_>, node: &TemporalNode, mut tabl
     ];
     details.extend(condition.as_ref().map(|condition| detail("where", display(condition))));
     details.extend(matching.details);
+    details.push(detail("state", "rows whose answers are under way; freed when they are there"));
     let all: Vec<usize> = (0..input.base.fields().len()).collect();
     let signature = format!("rows in flight of [{}]", typed_names(&input.base, &all));
     let operator = LookupJoin {
