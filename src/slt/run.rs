@@ -401,9 +401,12 @@ fn settings_of(world: &World) -> Settings {
         set("table.exec.mini-batch.enabled", "true");
         set("table.exec.mini-batch.size", "5");
     }
-    if world.two_phase == TwoPhase::Never {
-        set("table.optimizer.agg-phase-strategy", "ONE_PHASE");
-    }
+    let phases = match world.two_phase {
+        TwoPhase::Auto => "AUTO",
+        TwoPhase::Never => "ONE_PHASE",
+        TwoPhase::Always => "TWO_PHASE",
+    };
+    set("table.optimizer.agg-phase-strategy", phases);
     settings
 }
 

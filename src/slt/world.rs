@@ -18,11 +18,12 @@ pub struct World {
     pub mini_batch: bool,
 }
 
-/// Whether windowed aggregates are computed in part before the exchange.
+/// Whether aggregates are computed in part before the exchange.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum TwoPhase {
     Auto,
     Never,
+    Always,
 }
 
 const DEFAULT: World = World {
@@ -44,7 +45,14 @@ const TINY_BUDGET_BYTES: usize = 1;
 pub const WORLDS: &[World] = &[
     DEFAULT,
     World { name: "p2", purpose: "two instances", parallelism: 2, ..DEFAULT },
-    World { name: "p7", purpose: "more instances than keys or splits", parallelism: 7, batch_rows: 3, ..DEFAULT },
+    World {
+        name: "p7",
+        purpose: "more instances than keys or splits",
+        parallelism: 7,
+        batch_rows: 3,
+        two_phase: TwoPhase::Always,
+        ..DEFAULT
+    },
     World { name: "rows1", purpose: "every row is a batch", batch_rows: 1, ..DEFAULT },
     World {
         name: "restarts",
@@ -59,9 +67,17 @@ pub const WORLDS: &[World] = &[
         parallelism: 2,
         batch_rows: 3,
         restart_every_batches: Some(1),
+        two_phase: TwoPhase::Always,
         ..DEFAULT
     },
-    World { name: "mini-batch", purpose: "changes are gathered per key", mini_batch: true, batch_rows: 2, ..DEFAULT },
+    World {
+        name: "mini-batch",
+        purpose: "changes are gathered per key, behind partial aggregates of each batch",
+        mini_batch: true,
+        batch_rows: 2,
+        two_phase: TwoPhase::Always,
+        ..DEFAULT
+    },
     World { name: "plain-plan", purpose: "optional optimizer rules off", optimizer: false, ..DEFAULT },
     World {
         name: "one-phase",

@@ -41,7 +41,7 @@ pub(super) fn factory(argument: &DataType, answer: Answer) -> Arc<dyn AggregateF
     let output = if matches!(answer, Answer::Array { .. }) { list.clone() } else { argument.clone() };
     // The second column is set for groups whose values are apart: the number that the next value gets.
     let state = vec![state_field("values", list), state_field("next", DataType::UInt64)];
-    Factory::shared(output, state, move || {
+    Factory::self_contained(output, state, move || {
         let form = match answer {
             Answer::Joined(_) => Form::Text,
             _ => Form::Row(RowConverter::new(vec![SortField::new(element.data_type().clone())])?),

@@ -14,6 +14,7 @@ pub(super) struct Factory {
     output: DataType,
     state: Vec<Field>,
     make: Box<Make>,
+    merges_retractions: bool,
 }
 
 impl Factory {
@@ -22,7 +23,16 @@ impl Factory {
         state: Vec<Field>,
         make: impl Fn() -> Result<Box<dyn Accumulators>> + Send + Sync + 'static,
     ) -> Arc<dyn AggregateFactory> {
-        Arc::new(Self { output, state, make: Box::new(make) })
+        Arc::new(Self { output, state, make: Box::new(make), merges_retractions: true })
+    }
+
+    /// For states that can only take back what they hold themselves.
+    pub(super) fn self_contained(
+        output: DataType,
+        state: Vec<Field>,
+        make: impl Fn() -> Result<Box<dyn Accumulators>> + Send + Sync + 'static,
+    ) -> Arc<dyn AggregateFactory> {
+        Arc::new(Self { output, state, make: Box::new(make), merges_retractions: false })
     }
 }
 
@@ -37,6 +47,10 @@ impl AggregateFactory for Factory {
 
     fn create(&self) -> Result<Box<dyn Accumulators>> {
         (self.make)()
+    }
+
+    fn merges_retractions(&self) -> bool {
+        self.merges_retractions
     }
 }
 

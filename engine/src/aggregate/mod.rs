@@ -85,6 +85,9 @@ pub trait AggregateFactory: Send + Sync {
     fn state_fields(&self) -> Vec<Field>;
 
     fn create(&self) -> Result<Box<dyn Accumulators>>;
+
+    /// Whether a state can take back what another, with which it is merged, has added.
+    fn merges_retractions(&self) -> bool;
 }
 
 /// An aggregate call, bound to columns of its operator's input.

@@ -109,6 +109,10 @@ impl AggregateFactory for CollectRows {
     fn create(&self) -> Result<Box<dyn Accumulators>> {
         Ok(Box::new(RowLists { converter: row_converter(&self.input)?, lists: Vec::new(), size_bytes: 0 }))
     }
+
+    fn merges_retractions(&self) -> bool {
+        false
+    }
 }
 
 struct RowLists {

@@ -4,10 +4,11 @@
 //! passes the budget, everything is written and the keys that were not used lately are dropped. Of groups that keep their
 //! values apart, only the heads stay then; a value is read again when a row asks for it.
 
-use arrow::array::UInt32Array;
-use arrow::compute::take_record_batch;
+use arrow::array::AsArray;
+use arrow::datatypes::Int64Type;
 
 use super::changes::Results;
+use super::local;
 use super::stored::{CallValues, GroupHead, delete_values, group_key, scan_groups, value_writer};
 use crate::aggregate::set::KeptCall;
 use crate::keys::{KeyGroup, hash_key};
@@ -17,6 +18,32 @@ use crate::operators::key_table::{BatchKeys, SlotSet};
 use crate::operators::keyed_aggregates::{KeyedAggregates, NarrowCalls};
 use crate::state::Writes;
 use crate::{Batch, Result};
+
+/// What the input rows are.
+#[derive(Clone, Copy)]
+pub enum InputRows {
+    Rows,
+    /// Output of the first phase: so many key columns, the count of rows, then state columns.
+    Partials {
+        keys: usize,
+    },
+}
+
+impl InputRows {
+    /// How many rows a batch stands for.
+    pub fn count(self, batch: &Batch) -> usize {
+        match self {
+            Self::Rows => batch.num_rows(),
+            Self::Partials { keys } => {
+                partial_rows(batch, keys).iter().map(|rows| rows.unsigned_abs().max(1) as usize).sum()
+            }
+        }
+    }
+}
+
+fn partial_rows(batch: &Batch, keys: usize) -> &[i64] {
+    batch.column(keys).as_primitive::<Int64Type>().values()
+}
 
 /// What is known of a group beside its aggregates.
 #[derive(Clone, Copy, Default)]
@@ -158,36 +185,39 @@ impl GroupCache {
     pub fn apply(&mut self, batch: &Batch, touched: &Touched, ctx: &mut OperatorContext) -> Result<()> {
         let rows = self.calls.project(batch.rows())?;
         self.for_each_apart(&touched.distinct, ctx, |mut call, stored| call.load_rows(&touched.of_row, &rows, stored))?;
-        match batch.kinds() {
-            None => self.aggregates.values.update(&touched.of_row, &rows)?,
-            Some(_) => self.apply_changelog(batch, &rows, touched)?,
-        }
+        local::apply(&mut self.aggregates.values, &touched.of_row, batch, &rows)?;
         for (row, slot) in touched.of_row.iter().enumerate() {
             self.groups[*slot as usize].rows += if batch.kind(row).is_retraction() { -1 } else { 1 };
         }
+        self.note_changed(touched, ctx)
+    }
+
+    /// Merges partials: so many key columns, the count of rows, then state columns.
+    pub fn apply_partials(
+        &mut self,
+        batch: &Batch,
+        keys: usize,
+        touched: &Touched,
+        ctx: &mut OperatorContext,
+    ) -> Result<()> {
+        let states = &batch.rows().columns()[keys + 1..];
+        self.for_each_apart(&touched.distinct, ctx, |mut call, stored| {
+            call.load_partials(&touched.of_row, states, stored)
+        })?;
+        self.aggregates.values.merge_columns(&touched.of_row, states)?;
+        for (rows, slot) in partial_rows(batch, keys).iter().zip(&touched.of_row) {
+            self.groups[*slot as usize].rows += rows;
+        }
+        self.note_changed(touched, ctx)
+    }
+
+    /// What is left to do once rows were added to groups or taken back.
+    fn note_changed(&mut self, touched: &Touched, ctx: &mut OperatorContext) -> Result<()> {
         touched.distinct.iter().for_each(|slot| self.dirty.insert(*slot));
         let gone = touched.distinct.iter().copied().filter(|slot| self.groups[*slot as usize].rows <= 0);
         let gone: Vec<u32> = gone.collect();
         self.reset(&gone, ctx)?;
         self.load_results(&touched.distinct, ctx)
-    }
-
-    /// All additions go before all retractions: what is taken back within the batch is there by then.
-    fn apply_changelog(&mut self, batch: &Batch, rows: &arrow::array::RecordBatch, touched: &Touched) -> Result<()> {
-        for retractions in [false, true] {
-            let numbers = 0..batch.num_rows() as u32;
-            let numbers = numbers.filter(|row| batch.kind(*row as usize).is_retraction() == retractions);
-            let numbers: UInt32Array = numbers.collect::<Vec<u32>>().into();
-            let slots: Vec<u32> = numbers.values().iter().map(|row| touched.of_row[*row as usize]).collect();
-            let part =
-                if rows.num_columns() == 0 { rows.slice(0, slots.len()) } else { take_record_batch(rows, &numbers)? };
-            if retractions {
-                self.aggregates.values.retract(&slots, &part)?;
-            } else {
-                self.aggregates.values.update(&slots, &part)?;
-            }
-        }
-        Ok(())
     }
 
     /// Writes what changed since the last barrier.

@@ -31,7 +31,14 @@ const CALLS: [(&str, usize, bool); 11] = [
     ("median", 1, false),
 ];
 
+/// Those whose partials can take back what others have added.
+const MERGING: [usize; 8] = [0, 1, 2, 3, 4, 5, 6, 10];
+
 fn plan(over_updates: bool, ttl_ms: Option<i64>) -> GroupAggregate {
+    plan_of(&CALLS, over_updates, ttl_ms)
+}
+
+fn plan_of(calls: &[(&str, usize, bool)], over_updates: bool, ttl_ms: Option<i64>) -> GroupAggregate {
     let input = Arc::new(Schema::new(vec![
         Field::new("key", DataType::Int64, true),
         Field::new("value", DataType::Int64, true),
@@ -43,7 +50,7 @@ fn plan(over_updates: bool, ttl_ms: Option<i64>) -> GroupAggregate {
         let output = Field::new(*name, factory.output_type(), true);
         AggregateCall { display: name.to_string(), output, factory, args: vec![*column], filter: None }
     };
-    let aggregates: Vec<AggregateCall> = CALLS.iter().map(call).collect();
+    let aggregates: Vec<AggregateCall> = calls.iter().map(call).collect();
     let outputs = aggregates.iter().map(|call| call.output.clone());
     let schema = Schema::new([input.field(0).clone()].into_iter().chain(outputs).collect::<Vec<_>>()).into();
     GroupAggregate { keys: vec![0], aggregates, ttl_ms, mini_batch: None, input, schema }
@@ -77,12 +84,22 @@ fn fold(table: &mut BTreeMap<String, String>, world: &mut World) {
 
 /// Rows in order of arrival.
 fn twin(rows: &[Row]) -> BTreeMap<String, String> {
-    let mut groups: BTreeMap<u8, Vec<i64>> = BTreeMap::new();
-    rows.iter().for_each(|(key, value)| groups.entry(*key).or_default().push(*value));
-    groups.into_iter().map(|(key, values)| (key.to_string(), twin_line(key, &values))).collect()
+    twin_of(rows, &(0..CALLS.len()).collect::<Vec<_>>())
 }
 
-fn twin_line(key: u8, values: &[i64]) -> String {
+/// The same for some of the aggregates.
+fn twin_of(rows: &[Row], calls: &[usize]) -> BTreeMap<String, String> {
+    let mut groups: BTreeMap<u8, Vec<i64>> = BTreeMap::new();
+    rows.iter().for_each(|(key, value)| groups.entry(*key).or_default().push(*value));
+    let line = |(key, values): (u8, Vec<i64>)| {
+        let cells = twin_cells(&values);
+        let chosen = calls.iter().map(|call| cells[*call].clone());
+        (key.to_string(), [key.to_string()].into_iter().chain(chosen).collect::<Vec<_>>().join("|"))
+    };
+    groups.into_iter().map(line).collect()
+}
+
+fn twin_cells(values: &[i64]) -> [String; CALLS.len()] {
     let mut sorted = values.to_vec();
     sorted.sort_unstable();
     let middle = |at: usize| sorted[at.min(sorted.len() - 1)] as f64;
@@ -92,7 +109,6 @@ fn twin_line(key: u8, values: &[i64]) -> String {
     different.dedup();
     let texts: Vec<String> = values.iter().map(i64::to_string).collect();
     [
-        key.to_string(),
         values.len().to_string(),
         sorted[0].to_string(),
         sorted[sorted.len() - 1].to_string(),
@@ -105,7 +121,6 @@ fn twin_line(key: u8, values: &[i64]) -> String {
         texts.join(","),
         format!("{median:?}"),
     ]
-    .join("|")
 }
 
 /// Changes rows at random and compares after every batch; how much has spilled.
@@ -158,6 +173,57 @@ fn empty_out(world: &mut World, plan: &GroupAggregate, live: &[Row], retracts: b
         world.barrier();
         assert_eq!(world.state_entries(), 0);
     }
+}
+
+/// The same in two phases, with a first phase on each of two instances.
+fn run_in_two_phases(seed: u64) {
+    let mut rng = ChaCha8Rng::seed_from_u64(seed);
+    let retracts = seed.is_multiple_of(2);
+    let chosen: Vec<usize> = if retracts { MERGING.to_vec() } else { (0..CALLS.len()).collect() };
+    let calls: Vec<_> = chosen.iter().map(|call| CALLS[*call]).collect();
+    let plan = plan_of(&calls, retracts, None);
+    let (local, global) = plan.two_phase(retracts).unwrap();
+    let mut locals = [0, 1].map(|_| World::new(&local, &[], &plan.input, usize::MAX, 1));
+    let budget = [usize::MAX, 1, 20_000][seed as usize % 3];
+    let mut world = World::new(&global, &[0], &local.schema, budget, 2);
+    let (mut table, mut live) = (BTreeMap::new(), Vec::<Row>::new());
+    let (keys, values) = (rng.random_range(1..20), [5, 60, 10_000][rng.random_range(0..3)]);
+    for step in 0..40 {
+        let mut rows = Vec::new();
+        for _ in 0..rng.random_range(1..25) {
+            if retracts && !live.is_empty() && rng.random_bool(if step < 20 { 0.3 } else { 0.7 }) {
+                rows.push((RowKind::Delete, live.remove(rng.random_range(0..live.len()))));
+            } else {
+                live.push((rng.random_range(0..keys), rng.random_range(0..values)));
+                rows.push((RowKind::Insert, live[live.len() - 1]));
+            }
+        }
+        let half = if retracts { rows.len() } else { rng.random_range(0..rows.len()) };
+        for (instance, part) in
+            [&rows[..half], &rows[half..]].into_iter().enumerate().filter(|(_, part)| !part.is_empty())
+        {
+            locals[instance].batch(&batch_of(part, &plan));
+            locals[instance].take_output().iter().for_each(|(_, partials)| world.batch(partials));
+        }
+        match rng.random_range(0..5) {
+            0 => world.barrier(),
+            1 => (0..3).for_each(|_| world.restart(rng.random_range(1..4))),
+            _ => {}
+        }
+        fold(&mut table, &mut world);
+        assert_eq!(table, twin_of(&live, &chosen), "seed {seed}, step {step}");
+    }
+}
+
+#[test]
+fn two_phases_agree_with_the_twin() {
+    (0..60).for_each(run_in_two_phases);
+}
+
+#[test]
+fn what_only_the_whole_group_can_take_back_has_one_phase() {
+    assert!(plan(true, None).two_phase(true).is_none());
+    assert!(plan(false, None).two_phase(false).is_some());
 }
 
 #[test]

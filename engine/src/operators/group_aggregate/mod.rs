@@ -8,16 +8,21 @@ mod changes;
 mod gathered;
 #[cfg(test)]
 mod large_group_tests;
+mod local;
 mod stored;
 #[cfg(test)]
 mod tests;
 
-use arrow::datatypes::SchemaRef;
+use std::sync::Arc;
 
-use self::cache::GroupCache;
+use arrow::datatypes::{DataType, Field, Schema, SchemaRef};
+
+use self::cache::{GroupCache, InputRows};
 use self::changes::Changes;
 use self::gathered::Gathered;
+use self::local::LocalGroupOperator;
 use crate::aggregate::AggregateCall;
+use crate::aggregate::set::state_fields;
 use crate::operator::{Collector, MAIN_PORT, Operator, OperatorContext, OperatorFactory};
 use crate::operators::key_table::KeyColumns;
 use crate::operators::keyed_aggregates::NarrowCalls;
@@ -47,12 +52,27 @@ pub struct MiniBatch {
     pub latency_ms: Option<i64>,
 }
 
-impl OperatorFactory for GroupAggregate {
-    fn create(&self) -> Result<Box<dyn Operator>> {
+impl GroupAggregate {
+    /// The same aggregation split around an exchange by key, which hashes columns `0..keys.len()` of the local schema.
+    /// `None` where a partial cannot tell what it takes back: then there is one phase.
+    pub fn two_phase(&self, over_updates: bool) -> Option<(LocalGroupAggregate, GlobalGroupAggregate)> {
+        if over_updates && !self.aggregates.iter().all(|call| call.factory.merges_retractions()) {
+            return None;
+        }
+        let keys = self.keys.iter().map(|key| self.input.field(*key).clone());
+        let rows = Field::new(ROWS_COLUMN, DataType::Int64, false);
+        let fields = keys.chain([rows]).chain(state_fields(&self.aggregates));
+        let schema = Arc::new(Schema::new(fields.collect::<Vec<_>>()));
+        let global = Self { keys: (0..self.keys.len()).collect(), input: Arc::clone(&schema), ..self.clone() };
+        Some((LocalGroupAggregate { complete: self.clone(), schema }, GlobalGroupAggregate { complete: global }))
+    }
+
+    fn operator(&self, input: InputRows) -> Result<Box<dyn Operator>> {
         let calls = NarrowCalls::new(&self.aggregates);
         Ok(Box::new(GroupOperator {
             keys: KeyColumns::new(&self.keys, &self.input)?,
             cache: GroupCache::new(calls, self.ttl_ms)?,
+            input,
             gathered: Gathered::default(),
             mini_batch: self.mini_batch,
             schema: self.schema.clone(),
@@ -60,9 +80,55 @@ impl OperatorFactory for GroupAggregate {
     }
 }
 
+/// Column of a partial: rows added less rows taken back.
+const ROWS_COLUMN: &str = "rows";
+
+/// First phase: partial aggregates of each batch.
+#[derive(Clone)]
+pub struct LocalGroupAggregate {
+    complete: GroupAggregate,
+    /// Key columns, the count of rows, state columns.
+    pub schema: SchemaRef,
+}
+
+/// Second phase: merges what the local phase gives.
+#[derive(Clone)]
+pub struct GlobalGroupAggregate {
+    complete: GroupAggregate,
+}
+
+impl GlobalGroupAggregate {
+    pub fn schema(&self) -> &SchemaRef {
+        &self.complete.schema
+    }
+
+    pub fn key_count(&self) -> usize {
+        self.complete.keys.len()
+    }
+}
+
+impl OperatorFactory for GroupAggregate {
+    fn create(&self) -> Result<Box<dyn Operator>> {
+        self.operator(InputRows::Rows)
+    }
+}
+
+impl OperatorFactory for LocalGroupAggregate {
+    fn create(&self) -> Result<Box<dyn Operator>> {
+        Ok(Box::new(LocalGroupOperator::new(&self.complete, &self.schema)?))
+    }
+}
+
+impl OperatorFactory for GlobalGroupAggregate {
+    fn create(&self) -> Result<Box<dyn Operator>> {
+        self.complete.operator(InputRows::Partials { keys: self.complete.keys.len() })
+    }
+}
+
 struct GroupOperator {
     keys: KeyColumns,
     cache: GroupCache,
+    input: InputRows,
     /// Keys whose changes were not told yet.
     gathered: Gathered,
     mini_batch: Option<MiniBatch>,
@@ -104,8 +170,11 @@ impl Operator for GroupOperator {
         let touched = self.cache.slots_of(&keys, batch.num_rows(), ctx)?;
         let new = self.gathered.new_among(&touched.distinct);
         let before = self.cache.results(&new)?;
-        self.gathered.add(new, before, batch.num_rows(), ctx.now.0);
-        self.cache.apply(&batch, &touched, ctx)?;
+        self.gathered.add(new, before, self.input.count(&batch), ctx.now.0);
+        match self.input {
+            InputRows::Rows => self.cache.apply(&batch, &touched, ctx)?,
+            InputRows::Partials { keys } => self.cache.apply_partials(&batch, keys, &touched, ctx)?,
+        }
         // Slots change when keys leave memory: what they stand for is told before.
         if self.is_due(ctx.now.0) || self.cache.is_over_budget(ctx) {
             self.flush(out)?;

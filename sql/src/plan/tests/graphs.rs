@@ -329,12 +329,13 @@ fn group_without_window_is_a_changelog() {
         expect![[r#"
         #0 Source(bid) [parallelism=job, changelog=I]
              columns: auction
-        #1 GroupAggregate <- #0 single [parallelism=1, changelog=I,UB,UA,D]
+        #1 LocalGroupAggregate <- #0 forward [parallelism=job, changelog=I]
+        #2 GlobalGroupAggregate <- #1 single [parallelism=1, changelog=I,UB,UA,D]
              aggregates: COUNT(*)
              state: one row
-        #2 Calc <- #1 forward [parallelism=1, changelog=I,UB,UA,D]
+        #3 Calc <- #2 forward [parallelism=1, changelog=I,UB,UA,D]
              select: COUNT(*) AS EXPR$0
-        #3 Sink(print) <- #2 forward [parallelism=1, changelog=I,UB,UA,D]
+        #4 Sink(print) <- #3 forward [parallelism=1, changelog=I,UB,UA,D]
              guarantee: exactly once
     "#]],
     );

@@ -192,7 +192,7 @@ pub(crate) fn operator_draft(
 }
 
 /// `WindowAggregate` becomes `window-aggregate`.
-fn uid_of(name: &str) -> String {
+pub(super) fn uid_of(name: &str) -> String {
     let mut uid = String::new();
     for (position, letter) in name.chars().enumerate() {
         if letter.is_uppercase() && position > 0 {
