@@ -11,6 +11,7 @@ mod control;
 mod exit;
 mod explain;
 mod list;
+mod memory;
 mod options;
 mod run;
 mod screen;
@@ -21,6 +22,7 @@ mod status;
 use cli::{Cli, Command};
 
 fn main() -> ExitCode {
+    memory::share_arenas();
     let filter = tracing_subscriber::EnvFilter::try_from_env("TIDEMILL_LOG").unwrap_or_else(|_| "warn".into());
     let log = tracing_subscriber::fmt().with_env_filter(filter).with_writer(std::io::stderr).without_time();
     log.with_ansi(std::io::stderr().is_terminal()).init();

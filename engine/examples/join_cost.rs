@@ -9,7 +9,7 @@ use arrow::datatypes::{DataType, Field, Schema, SchemaRef};
 use tidemill_engine::keys::KeyGroupRange;
 use tidemill_engine::metrics::NodeMetrics;
 use tidemill_engine::operator::{Collector, OperatorContext, OperatorFactory, Subtask};
-use tidemill_engine::operators::join::{Alone, JoinInput, RegularJoin};
+use tidemill_engine::operators::join::{Alone, JoinInput, RegularJoin, RowKey};
 use tidemill_engine::operators::row_error::RowErrorPolicy;
 use tidemill_engine::state::memory::MemoryState;
 use tidemill_engine::time::{EventTime, ProcessingTime};
@@ -42,7 +42,8 @@ fn main() -> Result<()> {
 /// The right side has each key once; the left side has all others of the rows.
 fn measure(name: &str, alone: [Option<Alone>; 2], pairs: bool, keys: usize) -> Result<()> {
     let input = input_schema();
-    let inputs = alone.map(|alone| JoinInput { keys: vec![0], schema: input.clone(), alone });
+    let inputs =
+        alone.map(|alone| JoinInput { keys: vec![0], schema: input.clone(), row_key: RowKey::WholeRow, alone });
     let both = input.fields().iter().chain(input.fields()).cloned().collect::<Vec<_>>();
     let schema = if pairs { Arc::new(Schema::new(both)) } else { input.clone() };
     let plan = RegularJoin {

@@ -14,7 +14,7 @@ use tidemill_engine::operators::first_row::FirstRow;
 use tidemill_engine::operators::ordering::{RankFunction, RankRange, SortColumn};
 use tidemill_engine::operators::over::{Frame, FrameBound, FrameUnit, Over, OverFunction};
 use tidemill_engine::operators::top_n::{Emission, Order, TopN};
-use tidemill_engine::state::{InstanceId, Restored, StateBackend};
+use tidemill_engine::state::{InstanceId, KeyShape, Restored, StateBackend};
 use tidemill_engine::time::{EventTime, ProcessingTime};
 use tidemill_engine::{Batch, Epoch, Result};
 
@@ -57,7 +57,7 @@ fn measure(name: &str, keys: i64, factory: &dyn OperatorFactory) -> Result<()> {
     let all = KeyGroupRange::all(128);
     let subtask = Subtask { index: 0, parallelism: 1 };
     let id = InstanceId { uid: "measured".into(), subtask, key_groups: all };
-    let state = StateBackend::new(BUDGET_BYTES).instance(id, &folder, Restored::default())?;
+    let state = StateBackend::new(BUDGET_BYTES).instance(id, KeyShape::Plain, &folder, Restored::default())?;
     let mut ctx = OperatorContext {
         subtask,
         key_groups: all,

@@ -8,7 +8,7 @@ use std::sync::Arc;
 use crate::keys::KeyGroupRange;
 use crate::lookup::{Answered, Lookup, Question};
 use crate::metrics::NodeMetrics;
-use crate::state::KeyedState;
+use crate::state::{KeyShape, KeyedState};
 use crate::time::{EventTime, ProcessingTime};
 use crate::{Batch, Epoch, Result};
 
@@ -136,6 +136,11 @@ pub trait OperatorFactory: Send + Sync {
     /// Whom its operators ask, if they are [`Stage`]s, and how many threads may ask for one of them.
     fn asks(&self) -> Option<(Arc<dyn Lookup>, usize)> {
         None
+    }
+
+    /// How the keys that the operator writes to its state are made up.
+    fn key_shape(&self) -> KeyShape {
+        KeyShape::Plain
     }
 }
 

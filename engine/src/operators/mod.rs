@@ -22,6 +22,7 @@ pub mod note;
 pub mod ordering;
 pub mod over;
 pub mod projection;
+pub mod recent_use;
 pub mod row_codec;
 pub mod row_error;
 pub mod row_times;

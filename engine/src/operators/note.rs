@@ -9,6 +9,11 @@ pub struct NoteWriter {
 }
 
 impl NoteWriter {
+    /// Goes on behind these bytes.
+    pub fn behind(bytes: Vec<u8>) -> Self {
+        Self { bytes }
+    }
+
     pub fn push(&mut self, value: i64) {
         let mut rest = ((value << 1) ^ (value >> 63)) as u64;
         while rest >= 0x80 {
@@ -35,6 +40,11 @@ impl<'a> NoteReader<'a> {
 
     pub fn is_at_end(&self) -> bool {
         self.bytes.is_empty()
+    }
+
+    /// What is behind the numbers read so far.
+    pub fn rest(&self) -> &'a [u8] {
+        self.bytes
     }
 
     pub fn read(&mut self) -> Result<i64> {

@@ -30,7 +30,7 @@ use crate::operator::{OperatorContext, Subtask};
 use crate::sink::{Sink, SinkWriter, WriterContext, owner_id};
 use crate::source::SourceSpec;
 use crate::state::memory::MemoryState;
-use crate::state::{InstanceId, KeyedState, StateBackend, StateInstance};
+use crate::state::{InstanceId, KeyShape, KeyedState, StateBackend, StateInstance};
 use crate::time::EventTime;
 use crate::{Barrier, EngineError, Result};
 
@@ -184,10 +184,9 @@ impl Plan {
         mine.filter_map(|sink| sink.prepared.state.clone()).collect()
     }
 
-    fn open_state(&self, node: &Node, subtask: Subtask, key_groups: KeyGroupRange) -> Result<StateInstance> {
-        let id = InstanceId { uid: node.uid.clone(), subtask, key_groups };
-        let restored = self.checkpoint.as_ref().map(|one| one.restored(&node.uid, key_groups)).unwrap_or_default();
-        self.backend.instance(id, &self.work_dir, restored)
+    fn open_state(&self, node: &Node, id: InstanceId, shape: KeyShape) -> Result<StateInstance> {
+        let restored = self.checkpoint.as_ref().map(|one| one.restored(&node.uid, id.key_groups)).unwrap_or_default();
+        self.backend.instance(id, shape, &self.work_dir, restored)
     }
 
     fn open_writer(&self, node: &Node, sink: &Arc<dyn Sink>, subtask: Subtask) -> Result<Box<dyn SinkWriter>> {
@@ -215,7 +214,8 @@ impl Plan {
             NodeKind::Source(_) => Body::Source,
             NodeKind::Sink(sink) => Body::Sink(self.open_writer(node, sink, subtask)?),
             NodeKind::Operator(factory) => {
-                state = Some(self.open_state(node, subtask, key_groups)?);
+                let id = InstanceId { uid: node.uid.clone(), subtask, key_groups };
+                state = Some(self.open_state(node, id, factory.key_shape())?);
                 Body::Operator(factory.create()?)
             }
         };

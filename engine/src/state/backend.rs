@@ -7,10 +7,13 @@ use std::path::Path;
 use std::sync::Arc;
 
 use rocksdb::{
-    BlockBasedOptions, Cache, DB, DBCompressionType, InfoLogger, LogLevel, Options, WriteBufferManager, WriteOptions,
+    BlockBasedOptions, Cache, DB, DBCompressionType, InfoLogger, LogLevel, Options, SliceTransform, WriteBufferManager,
+    WriteOptions,
 };
 
+use super::KeyShape;
 use super::fault::state_error;
+use super::frames::stored_frame;
 use super::instance::{InstanceId, StateInstance};
 use super::resident::RESIDENT_BYTES_MAX;
 use super::restore::Restored;
@@ -43,6 +46,9 @@ const ROCKSDB_MANIFEST_BYTES_MAX: usize = 128 << 10;
 /// Background threads for flushes and compactions, shared by all RocksDBs of the process.
 const BACKGROUND_JOBS_MAX: i32 = 4;
 
+/// Part of a write buffer that a filter over its frames takes.
+const FRAME_FILTER_SHARE: f64 = 0.02;
+
 /// Where RocksDB's own messages go.
 const LOG_TARGET: &str = "tidemill::rocksdb";
 
@@ -55,6 +61,8 @@ pub struct StateBackend {
 /// What open instances hold on to.
 pub(super) struct Shared {
     options: Options,
+    /// The same for keys of [`KeyShape::Framed`].
+    framed_options: Options,
     pub(super) write_options: WriteOptions,
     /// A state larger than this is kept in a RocksDB.
     pub(super) resident_bytes_max: usize,
@@ -76,8 +84,10 @@ impl StateBackend {
         let mut write_options = WriteOptions::default();
         write_options.disable_wal(true);
         let options = options(&cache, &write_buffers, rocksdb_bytes / 2);
+        let framed_options = framed(&options);
         let resident_bytes_max = RESIDENT_BYTES_MAX.min(budget_bytes / RESIDENT_SHARE);
-        let shared = Shared { options, write_options, resident_bytes_max, budget_bytes, cache, write_buffers };
+        let shared =
+            Shared { options, framed_options, write_options, resident_bytes_max, budget_bytes, cache, write_buffers };
         Self { shared: Arc::new(shared) }
     }
 
@@ -85,8 +95,14 @@ impl StateBackend {
     ///
     /// No RocksDB exists as long as the state is small. Errors: [`crate::EngineError::Io`], and
     /// [`crate::EngineError::DamagedCheckpoint`] where restored files are not what they were.
-    pub fn instance(&self, id: InstanceId, work_dir: &Path, restored: Restored) -> Result<StateInstance> {
-        StateInstance::open(self.shared.clone(), id, work_dir, restored)
+    pub fn instance(
+        &self,
+        id: InstanceId,
+        shape: KeyShape,
+        work_dir: &Path,
+        restored: Restored,
+    ) -> Result<StateInstance> {
+        StateInstance::open(self.shared.clone(), id, shape, work_dir, restored)
     }
 
     /// The write-back cache that each of `instances` operators may fill, in bytes.
@@ -102,8 +118,12 @@ impl StateBackend {
 
 impl Shared {
     /// Opens the RocksDB in `folder`, making it if it is not there.
-    pub(super) fn open(&self, folder: &Path) -> Result<DB> {
-        DB::open(&self.options, folder).map_err(|error| state_error(folder, error))
+    pub(super) fn open(&self, folder: &Path, shape: KeyShape) -> Result<DB> {
+        let options = match shape {
+            KeyShape::Plain => &self.options,
+            KeyShape::Framed => &self.framed_options,
+        };
+        DB::open(options, folder).map_err(|error| state_error(folder, error))
     }
 
     /// Opens a RocksDB that nobody will write to.
@@ -137,6 +157,18 @@ fn options(cache: &Cache, write_buffers: &WriteBufferManager, write_buffers_byte
     options.set_allow_concurrent_memtable_write(false);
     options.set_enable_write_thread_adaptive_yield(false);
     quieten(&mut options);
+    options
+}
+
+/// With filters over frames, in files and in write buffers.
+fn framed(options: &Options) -> Options {
+    let mut options = options.clone();
+    options.set_prefix_extractor(SliceTransform::create(
+        "tidemill.frame",
+        |stored| stored_frame(stored).unwrap_or(stored),
+        Some(|stored| stored_frame(stored).is_some()),
+    ));
+    options.set_memtable_prefix_bloom_ratio(FRAME_FILTER_SHARE);
     options
 }
 

@@ -9,12 +9,12 @@ use parking_lot::{Mutex, RwLock, RwLockReadGuard, RwLockWriteGuard};
 use rocksdb::checkpoint::Checkpoint;
 use rocksdb::{DB, WriteBatch};
 
-use super::KeyedState;
 use super::backend::Shared;
 use super::fault::state_error;
 use super::resident::Resident;
 use super::restore::{self, Restored};
 use super::stored::StoredState;
+use super::{KeyShape, KeyedState};
 use crate::Result;
 use crate::checkpoint::ContentHash;
 use crate::checkpoint::files;
@@ -39,6 +39,7 @@ pub struct StateInstance {
 
 pub(super) struct Inner {
     pub(super) id: InstanceId,
+    pub(super) shape: KeyShape,
     pub(super) backend: Arc<Shared>,
     /// The RocksDB's folder.
     folder: PathBuf,
@@ -112,18 +113,25 @@ impl KnownFiles {
 }
 
 impl StateInstance {
-    pub(super) fn open(backend: Arc<Shared>, id: InstanceId, work_dir: &Path, restored: Restored) -> Result<Self> {
+    pub(super) fn open(
+        backend: Arc<Shared>,
+        id: InstanceId,
+        shape: KeyShape,
+        work_dir: &Path,
+        restored: Restored,
+    ) -> Result<Self> {
         assert!(id.key_groups.start <= id.key_groups.end && id.key_groups.end <= id.key_groups.max_parallelism);
         assert!(id.subtask.index < id.subtask.parallelism);
         let folder = work_dir.join(folder_name(&id));
         let Restored { notes, former } = restored;
         let known_files = Arc::<KnownFiles>::default();
         let db = OnceLock::new();
-        if let Some(opened) = restore::rebuild(&backend, &folder, id.key_groups, &former, &known_files)? {
+        if let Some(opened) = restore::rebuild(&backend, &folder, (id.key_groups, shape), &former, &known_files)? {
             db.get_or_init(|| opened);
         }
         let inner = Inner {
             id,
+            shape,
             backend,
             folder,
             db,
@@ -210,7 +218,7 @@ impl Inner {
     fn move_to_disk(&self, resident: &mut Resident) -> Result<()> {
         assert!(!self.folder.exists(), "a new RocksDB begins empty");
         files::create_scratch_folder(&self.folder)?;
-        let db = self.backend.open(&self.folder)?;
+        let db = self.backend.open(&self.folder, self.shape)?;
         let mut batch = WriteBatch::default();
         resident.iter().for_each(|(key, value)| batch.put(key, value));
         db.write_opt(batch, &self.backend.write_options).map_err(|error| self.error(error))?;

@@ -10,6 +10,7 @@ use crate::keys::KeyGroup;
 
 pub mod backend;
 mod fault;
+mod frames;
 pub mod instance;
 pub mod memory;
 mod resident;
@@ -18,6 +19,7 @@ mod stored;
 mod writes;
 
 pub use backend::StateBackend;
+pub use frames::{FramedReads, KeyShape, frame, push_frame, unframe};
 pub use instance::{InstanceId, InstanceSnapshot, SnapshotFile, StateInstance};
 pub(crate) use resident::RESIDENT_NAME;
 pub use restore::{FormerInstance, Restored, RestoredFile};
@@ -28,6 +30,9 @@ pub type Entry = (Box<[u8]>, Box<[u8]>);
 
 /// Called for each entry of a scan, with its key (without group) and value, until it returns false.
 pub type Visit<'a> = dyn FnMut(&[u8], &[u8]) -> Result<bool> + 'a;
+
+/// The same for the scan of several frames, with the number of the frame's read in front.
+pub type VisitFrame<'a> = dyn FnMut(u32, &[u8], &[u8]) -> Result<bool> + 'a;
 
 /// State of one operator instance, addressed by key group and key bytes. Keys are ordered as bytes within a group.
 ///
@@ -61,6 +66,14 @@ pub trait KeyedState: Send {
 
     /// The same from a key on, which must not lie before the prefix.
     fn scan_from(&self, group: KeyGroup, prefix: &[u8], from: &[u8], visit: &mut Visit<'_>) -> Result<()>;
+
+    /// Calls `visit` with the number of the read, key (without group) and value for every entry below each frame, until
+    /// it returns false, which goes on with the next frame. For operators whose keys are of [`KeyShape::Framed`].
+    fn scan_frames(&self, reads: &FramedReads, visit: &mut VisitFrame<'_>) -> Result<()> {
+        reads
+            .iter()
+            .try_for_each(|(number, group, frame)| self.scan(group, frame, &mut |key, value| visit(number, key, value)))
+    }
 
     /// Replaces the small note that this instance keeps beside its keyed entries (clocks, lists of live slices).
     /// An instance that never sets one keeps the notes that it was restored with.

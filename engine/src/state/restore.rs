@@ -5,6 +5,7 @@ use std::path::{Path, PathBuf};
 
 use rocksdb::{DB, ReadOptions, WriteBatch};
 
+use super::KeyShape;
 use super::backend::Shared;
 use super::fault::state_error;
 use super::instance::KnownFiles;
@@ -89,7 +90,7 @@ pub(super) fn each_resident_entry(
 pub(super) fn rebuild(
     backend: &Shared,
     folder: &Path,
-    range: KeyGroupRange,
+    (range, shape): (KeyGroupRange, KeyShape),
     former: &[FormerInstance],
     known_files: &KnownFiles,
 ) -> Result<Option<DB>> {
@@ -101,7 +102,7 @@ pub(super) fn rebuild(
     for file in base.files.iter().filter(|file| file.is_table()) {
         known_files.insert(&file.name, file.length, file.hash);
     }
-    let target = backend.open(folder)?;
+    let target = backend.open(folder, shape)?;
     cut_off(&target, backend, base.key_groups, range).map_err(|error| state_error(folder, error))?;
     for (index, one) in largest_last.into_iter().enumerate() {
         let source_folder = folder.with_extension(format!("from-{index}"));
@@ -157,6 +158,7 @@ fn copy_range(
     read_options.set_iterate_range(range.start.to_be_bytes().to_vec()..range.end.to_be_bytes().to_vec());
     // Each block is read once: keep it from pushing live blocks out of the cache.
     read_options.fill_cache(false);
+    read_options.set_total_order_seek(true);
     let mut entries = source.raw_iterator_opt(read_options);
     entries.seek_to_first();
     while entries.valid() {

@@ -7,7 +7,7 @@ use std::sync::Arc;
 use rocksdb::{DB, DBRawIterator, ReadOptions, WriteBatch};
 
 use super::instance::Inner;
-use super::{KeyedState, Visit, Writes};
+use super::{FramedReads, KeyShape, KeyedState, Visit, VisitFrame, Writes};
 use crate::keys::KeyGroup;
 use crate::{EngineError, Result};
 
@@ -57,9 +57,30 @@ impl StoredState {
         debug_assert!(from >= prefix, "a scan begins within its prefix");
         let mut options = ReadOptions::default();
         options.set_iterate_upper_bound(after_prefix(prefix));
+        // A prefix need not be a frame.
+        options.set_total_order_seek(true);
         let mut entries = db.raw_iterator_opt(options);
         entries.seek(from);
         entries
+    }
+
+    /// One iterator serves all frames, and leaves out the files whose filter has not the frame.
+    fn scan_stored_frames(&self, db: &DB, reads: &FramedReads, visit: &mut VisitFrame<'_>) -> Result<()> {
+        let mut options = ReadOptions::default();
+        options.set_prefix_same_as_start(true);
+        let mut entries = db.raw_iterator_opt(options);
+        for (number, stored) in reads.stored() {
+            entries.seek(stored);
+            while let Some((key, value)) = entries.item() {
+                debug_assert!(key.starts_with(stored), "a scan stays below its frame");
+                if !visit(number, &key[GROUP_BYTES..], value)? {
+                    break;
+                }
+                entries.next();
+            }
+            entries.status().map_err(|error| self.inner.error(error))?;
+        }
+        Ok(())
     }
 
     fn delete_stored_prefix(&self, db: &DB, prefix: &[u8]) -> Result<()> {
@@ -178,6 +199,15 @@ impl KeyedState for StoredState {
                 }
                 Ok(())
             }
+        }
+    }
+
+    fn scan_frames(&self, reads: &FramedReads, visit: &mut VisitFrame<'_>) -> Result<()> {
+        match (self.inner.db(), self.inner.shape) {
+            (Some(db), KeyShape::Framed) => self.scan_stored_frames(db, reads, visit),
+            _ => reads.iter().try_for_each(|(number, group, frame)| {
+                self.scan(group, frame, &mut |key, value| visit(number, key, value))
+            }),
         }
     }
 

@@ -12,7 +12,7 @@ use crate::checkpoint::manifest::tests::manifest;
 use crate::keys::{KeyGroup, KeyGroupRange};
 use crate::operator::Subtask;
 use crate::state::memory::MemoryState;
-use crate::state::{InstanceId, KeyedState, StateBackend, StateInstance, Writes};
+use crate::state::{FramedReads, InstanceId, KeyShape, KeyedState, StateBackend, StateInstance, Writes, frame};
 
 mod damage;
 mod power_cut;
@@ -30,6 +30,7 @@ const UID: &str = "agg/täglich #1";
 struct Job {
     _folder: TempDir,
     state_dir: PathBuf,
+    shape: KeyShape,
     backend: StateBackend,
     store: Option<CheckpointStore>,
     instances: Vec<StateInstance>,
@@ -56,6 +57,7 @@ impl Job {
         let backend = StateBackend::new(budget_bytes);
         let mut job = Self {
             state_dir,
+            shape: KeyShape::Plain,
             backend,
             _folder: folder,
             store: None,
@@ -93,7 +95,7 @@ impl Job {
             let key_groups = KeyGroupRange::of_subtask(index, parallelism, MAX_PARALLELISM);
             let restored = recovery.checkpoint.as_ref().map(|checkpoint| checkpoint.restored(UID, key_groups));
             let id = InstanceId { uid: UID.into(), subtask: Subtask { index, parallelism }, key_groups };
-            let instance = self.backend.instance(id, &start.work_dir, restored.unwrap_or_default())?;
+            let instance = self.backend.instance(id, self.shape, &start.work_dir, restored.unwrap_or_default())?;
             self.views.push(instance.view());
             self.instances.push(instance);
         }
@@ -158,13 +160,36 @@ impl Job {
                 let expected = self.twin.get(group, &key).unwrap();
                 assert_eq!(self.view(group).get(group, &key).unwrap(), expected);
             }
-            _ => {
+            95..98 => {
                 let prefix = &key[..random.random_range(0..=key.len())];
                 let most = random.random_range(1..20);
                 let expected = entries(&self.twin, group, prefix, most);
                 assert_eq!(entries(self.view(group), group, prefix, most), expected);
             }
+            _ => self.compare_frames(group, random),
         }
+    }
+
+    /// Reads some frames together, and goes on within the last one.
+    fn compare_frames(&mut self, group: KeyGroup, random: &mut ChaCha8Rng) {
+        let parts: Vec<Vec<u8>> = (0..random.random_range(1..10)).map(|_| random_part(random)).collect();
+        let reads = || FramedReads::new(parts.iter().zip(0..).map(|(part, number)| (number, group, part.as_slice())));
+        let most = random.random_range(1..4);
+        let expected = framed_entries(&self.twin, &reads(), most);
+        assert_eq!(framed_entries(self.view(group), &reads(), most), expected);
+        let prefix = frame(&parts[0]);
+        let from = [prefix.clone(), random_part(random)].concat();
+        let list = |state: &dyn KeyedState| {
+            let mut found = Vec::new();
+            let mut visit = |key: &[u8], _: &[u8]| {
+                found.push(key.to_vec());
+                Ok(true)
+            };
+            state.scan_from(group, &prefix, &from, &mut visit).unwrap();
+            found
+        };
+        let expected = list(&self.twin);
+        assert_eq!(list(self.view(group)), expected);
     }
 
     fn assert_equals_twin(&mut self) {
@@ -207,17 +232,38 @@ fn entries(state: &dyn KeyedState, group: KeyGroup, prefix: &[u8], most: usize) 
     found
 }
 
-/// Few different bytes, the extreme ones among them, so that prefixes and neighbours are common.
+/// The first entries of each frame.
+fn framed_entries(state: &dyn KeyedState, reads: &FramedReads, most: usize) -> Vec<(u32, Vec<u8>, Vec<u8>)> {
+    let mut found: Vec<(u32, Vec<u8>, Vec<u8>)> = Vec::new();
+    let mut visit = |number: u32, key: &[u8], value: &[u8]| {
+        found.push((number, key.to_vec(), value.to_vec()));
+        Ok(found.iter().filter(|(other, ..)| *other == number).count() < most)
+    };
+    state.scan_frames(reads, &mut visit).unwrap();
+    found
+}
+
+/// Some keys begin with a frame, others with anything.
 fn random_key(random: &mut ChaCha8Rng) -> Vec<u8> {
+    match random.random_bool(0.5) {
+        true => [frame(&random_part(random)), random_part(random)].concat(),
+        false => random_part(random),
+    }
+}
+
+/// Few different bytes, the extreme ones among them, so that prefixes and neighbours are common.
+fn random_part(random: &mut ChaCha8Rng) -> Vec<u8> {
     let length = random.random_range(0..6);
     (0..length).map(|_| [0, 1, 0xfe, 0xff][random.random_range(0..4)]).collect()
 }
 
 #[test]
 fn random_changes_equal_the_twin_through_restarts_and_rescaling() {
-    for seed in 0..6 {
+    for seed in 0..9 {
         let mut random = ChaCha8Rng::seed_from_u64(seed);
         let mut job = Job::new([ON_DISK, MIXED, IN_MEMORY][seed as usize % 3]);
+        job.shape = [KeyShape::Plain, KeyShape::Framed, KeyShape::Framed][seed as usize / 3];
+        job.restart(1, &RestoreRequest::Latest).unwrap();
         let mut durable = job.twin.clone();
         for round in 0..12 {
             (0..random.random_range(1..400)).for_each(|_| job.step(&mut random));

@@ -40,7 +40,7 @@ impl Decoded {
 /// where one of them is missing.
 #[derive(Debug, Clone, Copy)]
 pub struct Change {
-    pub is_retraction: bool,
+    pub kind: RowKind,
     pub own: u32,
     pub other: u32,
 }
@@ -68,10 +68,9 @@ impl Layout {
             }
         }
         let rows = with_schema(&self.schema, columns, changes.len())?;
-        if !changes.iter().any(|change| change.is_retraction) {
+        if changes.iter().all(|change| change.kind == RowKind::Insert) {
             return Ok(Batch::new(rows));
         }
-        let kind = |change: &Change| if change.is_retraction { RowKind::Delete } else { RowKind::Insert };
-        Ok(Batch::with_kinds(rows, Int8Array::from_iter_values(changes.iter().map(|change| kind(change) as i8))))
+        Ok(Batch::with_kinds(rows, Int8Array::from_iter_values(changes.iter().map(|change| change.kind as i8))))
     }
 }

@@ -6,7 +6,10 @@
 
 mod condition;
 mod emit;
+mod entry;
+mod meeting;
 mod operator;
+mod pages;
 mod side_rows;
 mod store;
 #[cfg(test)]
@@ -21,9 +24,11 @@ use self::operator::JoinOperator;
 use crate::Result;
 use crate::operator::{Operator, OperatorFactory};
 use crate::operators::row_error::RowErrorPolicy;
+use crate::state::KeyShape;
 
 /// Output: the columns of the left input, then those of the right one; without `pairs`, only of the side that may
-/// stand alone. Retractions are `-D`, all other rows `+I`.
+/// stand alone. Inner and semi joins, and rows that anti joins let through, hand on the kinds of the rows that they read;
+/// all else is `+I` and `-D`.
 #[derive(Clone)]
 pub struct RegularJoin {
     /// Left and right.
@@ -45,7 +50,20 @@ pub struct JoinInput {
     /// Columns of `schema`, as many as the other input has; none means that every row is tried with every other.
     pub keys: Vec<usize>,
     pub schema: SchemaRef,
+    /// What tells rows with the same keys apart.
+    pub row_key: RowKey,
     pub alone: Option<Alone>,
+}
+
+/// By what rows of one side that have the same join key are kept in state. It decides how much is read and written for a
+/// change, and nothing else: rows that agree in it though they should not are kept side by side.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum RowKey {
+    /// There is one such row: the join key contains a unique key.
+    JoinKey,
+    /// These columns are unique, perhaps together with the join key.
+    Columns(Vec<usize>),
+    WholeRow,
 }
 
 /// When a row of one input is given without one of the other: with NULLs in its place, where there are pairs.
@@ -71,5 +89,9 @@ impl Alone {
 impl OperatorFactory for RegularJoin {
     fn create(&self) -> Result<Box<dyn Operator>> {
         Ok(Box::new(JoinOperator::new(self)?))
+    }
+
+    fn key_shape(&self) -> KeyShape {
+        KeyShape::Framed
     }
 }

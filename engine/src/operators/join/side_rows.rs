@@ -1,7 +1,9 @@
-//! The rows of one side of a join in memory: each distinct row once, in a list per join key.
+//! The rows of one side of a join in memory: each distinct row once, in a list per join key, and in the bucket in which
+//! state keeps it.
 
-use crate::keys::hash_key;
-use crate::operators::key_table::KeyTable;
+use hashbrown::HashTable;
+
+use super::entry::StoredRow;
 
 /// Ends a list; no row has this number.
 pub const NONE: u32 = u32::MAX;
@@ -11,38 +13,50 @@ pub const NONE: u32 = u32::MAX;
 pub struct RowFacts {
     /// How often the row is there; 0 for a row that is gone.
     pub count: i64,
-    /// How many rows of the other side it fits, each counted as often as it is there.
+    /// How many rows of the other side it fits, each counted as often as it is there. Only counted on a side whose rows
+    /// may stand alone.
     pub matches: i64,
     /// Wall time of the last change.
     pub used_at_ms: i64,
+    /// Of the bucket; equal rows are in the same.
+    hash: u64,
     /// Slot of the join key.
-    pub key: u32,
+    key: u32,
     next: u32,
     previous: u32,
-    /// State has an entry of it.
-    pub is_stored: bool,
+    /// State has the row.
+    is_stored: bool,
     /// State does not say the same.
     is_dirty: bool,
 }
 
-/// First and last row of a key.
+/// The rows of a key.
 #[derive(Debug, Clone, Copy)]
-pub struct RowList {
+struct RowList {
     first: u32,
     last: u32,
+    bytes: usize,
 }
 
-impl Default for RowList {
-    fn default() -> Self {
-        Self { first: NONE, last: NONE }
-    }
+const EMPTY: RowList = RowList { first: NONE, last: NONE, bytes: 0 };
+
+/// Rows that state keeps in one entry, with some change that state does not have.
+pub struct DirtyBucket {
+    /// Slot of the join key.
+    pub key: u32,
+    pub hash: u64,
+    /// State has an entry.
+    pub was_stored: bool,
 }
 
 #[derive(Default)]
 pub struct SideRows {
-    /// Row bytes to numbers. A row holds its key columns, so equal rows have equal keys.
-    rows: KeyTable,
+    /// Numbers of rows by the hash of their bucket.
+    index: HashTable<u32>,
     facts: Vec<RowFacts>,
+    /// Where each row ends in `bytes`; it starts where the one before ends.
+    ends: Vec<usize>,
+    bytes: Vec<u8>,
     /// By slot of the join key.
     lists: Vec<RowList>,
     dirty: Vec<u32>,
@@ -51,15 +65,24 @@ pub struct SideRows {
 
 impl SideRows {
     pub fn resize_keys(&mut self, keys: usize) {
-        self.lists.resize(keys, RowList::default());
+        self.lists.resize(keys, EMPTY);
     }
 
     pub fn bytes(&self, row: u32) -> &[u8] {
-        self.rows.key(row)
+        bytes_at(&self.ends, &self.bytes, row)
     }
 
     pub fn facts(&self, row: u32) -> &RowFacts {
         &self.facts[row as usize]
+    }
+
+    /// Rows that have a number; some may be gone.
+    pub fn len(&self) -> usize {
+        self.facts.len()
+    }
+
+    pub fn is_empty(&self) -> bool {
+        self.facts.is_empty()
     }
 
     /// The first row of a key, or [`NONE`].
@@ -73,46 +96,72 @@ impl SideRows {
     }
 
     /// A row that is there.
-    pub fn find(&self, bytes: &[u8]) -> Option<u32> {
-        self.rows.find(hash_key(bytes), bytes).filter(|row| self.facts[*row as usize].count > 0)
+    pub fn find(&self, key: u32, hash: u64, bytes: &[u8]) -> Option<u32> {
+        self.number_of(key, hash, bytes).filter(|row| self.facts[*row as usize].count > 0)
+    }
+
+    fn number_of(&self, key: u32, hash: u64, bytes: &[u8]) -> Option<u32> {
+        let same = |row: &u32| self.is_of(*row, key, hash) && self.bytes(*row) == bytes;
+        self.index.find(hash, same).copied()
+    }
+
+    fn is_of(&self, row: u32, key: u32, hash: u64) -> bool {
+        let facts = &self.facts[row as usize];
+        facts.hash == hash && facts.key == key
+    }
+
+    /// All rows of a bucket, with those that are gone.
+    pub fn bucket(&self, key: u32, hash: u64) -> impl Iterator<Item = u32> {
+        self.index.iter_hash(hash).copied().filter(move |row| self.is_of(*row, key, hash))
+    }
+
+    /// True where memory knows of a row of the bucket, be it gone.
+    pub fn knows_bucket(&self, key: u32, hash: u64) -> bool {
+        self.bucket(key, hash).next().is_some()
     }
 
     /// Sets what is known of a row, which is added where it is new.
-    pub fn set(&mut self, key: u32, bytes: &[u8], count: i64, matches: i64, now_ms: i64) -> u32 {
-        assert!(count > 0, "a row that is kept is there");
-        let row = self.intern(key, bytes);
-        let facts = &mut self.facts[row as usize];
-        debug_assert_eq!(facts.key, key, "equal rows have equal keys");
+    pub fn set(&mut self, key: u32, hash: u64, row: StoredRow<'_>) -> u32 {
+        assert!(row.count > 0, "a row that is kept is there");
+        let number = self.number_of(key, hash, row.bytes).unwrap_or_else(|| self.push(key, hash, row.bytes));
+        let facts = &mut self.facts[number as usize];
         let is_new = facts.count == 0;
-        (facts.count, facts.matches, facts.used_at_ms) = (count, matches, now_ms);
+        (facts.count, facts.matches, facts.used_at_ms) = (row.count, row.matches, row.used_at_ms);
         if is_new {
             self.gone -= 1;
-            self.link(row);
+            self.link(number);
         }
-        row
+        number
     }
 
-    fn intern(&mut self, key: u32, bytes: &[u8]) -> u32 {
-        let row = self.rows.intern(hash_key(bytes), bytes);
-        if row as usize == self.facts.len() {
-            self.gone += 1;
-            self.facts.push(RowFacts {
-                count: 0,
-                matches: 0,
-                used_at_ms: 0,
-                key,
-                next: NONE,
-                previous: NONE,
-                is_stored: false,
-                is_dirty: false,
-            });
-        }
+    /// A number for a new row, which is gone as yet.
+    fn push(&mut self, key: u32, hash: u64, bytes: &[u8]) -> u32 {
+        let row = u32::try_from(self.facts.len()).expect("memory ends before four billion rows");
+        let facts = RowFacts {
+            count: 0,
+            matches: 0,
+            used_at_ms: 0,
+            hash,
+            key,
+            next: NONE,
+            previous: NONE,
+            is_stored: false,
+            is_dirty: false,
+        };
+        self.facts.push(facts);
+        self.bytes.extend_from_slice(bytes);
+        self.ends.push(self.bytes.len());
+        let Self { index, facts, .. } = self;
+        index.insert_unique(hash, row, |row| facts[*row as usize].hash);
+        self.gone += 1;
         row
     }
 
     /// Puts a row behind the others of its key.
     fn link(&mut self, row: u32) {
+        let bytes = self.bytes(row).len();
         let list = &mut self.lists[self.facts[row as usize].key as usize];
+        list.bytes += bytes;
         let last = std::mem::replace(&mut list.last, row);
         match last {
             NONE => list.first = row,
@@ -134,11 +183,13 @@ impl SideRows {
 
     /// Takes a row out of the list of its key. Its number stays known until memory is tidied up.
     pub fn remove(&mut self, row: u32) {
+        let bytes = self.bytes(row).len();
         let facts = &mut self.facts[row as usize];
         assert!(facts.count > 0, "a row goes once");
         facts.count = 0;
         let RowFacts { key, next, previous, .. } = *facts;
         let list = &mut self.lists[key as usize];
+        list.bytes -= bytes;
         match previous {
             NONE => list.first = next,
             _ => self.facts[previous as usize].next = next,
@@ -150,6 +201,23 @@ impl SideRows {
         self.gone += 1;
     }
 
+    /// Forgets the rows from this number on, as if they had never come; none of them has changed.
+    pub fn truncate(&mut self, rows: usize) {
+        while self.facts.len() > rows {
+            let row = (self.facts.len() - 1) as u32;
+            if self.facts[row as usize].count > 0 {
+                self.remove(row);
+            }
+            let facts = self.facts.pop().expect("the loop runs while there are rows");
+            debug_assert!(!facts.is_dirty, "what is not written must not be dropped");
+            self.gone -= 1;
+            self.ends.pop();
+            self.bytes.truncate(self.ends.last().copied().unwrap_or(0));
+            let entry = self.index.find_entry(facts.hash, |other| *other == row);
+            entry.expect("every row is in the index").remove();
+        }
+    }
+
     /// Changes the number of fitting rows; gives the numbers before and after.
     pub fn shift_matches(&mut self, row: u32, delta: i64, now_ms: i64) -> (i64, i64) {
         let facts = &mut self.facts[row as usize];
@@ -158,6 +226,10 @@ impl SideRows {
         facts.matches = (before + delta).max(0);
         facts.used_at_ms = now_ms;
         (before, facts.matches)
+    }
+
+    pub fn set_matches(&mut self, row: u32, matches: i64) {
+        self.facts[row as usize].matches = matches;
     }
 
     pub fn mark_dirty(&mut self, row: u32) {
@@ -172,15 +244,27 @@ impl SideRows {
         self.facts[row as usize].is_stored = true;
     }
 
-    /// The rows that differ from state, each with whether state has it; they count as written from now on.
-    pub fn take_dirty(&mut self) -> Vec<(u32, bool)> {
-        let dirty = std::mem::take(&mut self.dirty);
-        let written = dirty.into_iter().map(|row| {
-            let facts = &mut self.facts[row as usize];
-            facts.is_dirty = false;
-            (row, std::mem::replace(&mut facts.is_stored, facts.count > 0))
-        });
-        written.collect()
+    /// A bucket that differs from state, if there is one, with the rows in it that are there; it counts as written from now
+    /// on.
+    pub fn take_dirty(&mut self, rows: &mut Vec<u32>) -> Option<DirtyBucket> {
+        loop {
+            let row = self.dirty.pop()?;
+            let RowFacts { key, hash, is_dirty, .. } = *self.facts(row);
+            // Another row of the bucket may have come first.
+            if !is_dirty {
+                continue;
+            }
+            rows.clear();
+            rows.extend(self.bucket(key, hash));
+            let mut was_stored = false;
+            for row in rows.iter() {
+                let facts = &mut self.facts[*row as usize];
+                was_stored |= facts.is_stored;
+                (facts.is_dirty, facts.is_stored) = (false, facts.count > 0);
+            }
+            rows.retain(|row| self.facts[*row as usize].count > 0);
+            return Some(DirtyBucket { key, hash, was_stored });
+        }
     }
 
     pub fn is_clean(&self) -> bool {
@@ -197,60 +281,137 @@ impl SideRows {
         self.gone
     }
 
+    /// Bytes of the rows of a key.
+    pub fn key_bytes(&self, key: u32) -> usize {
+        self.lists[key as usize].bytes
+    }
+
+    /// The rows of a key, in order of arrival.
+    pub fn rows_of(&self, key: u32) -> impl Iterator<Item = u32> {
+        let some = |row: u32| (row != NONE).then_some(row);
+        std::iter::successors(some(self.first(key)), move |row| some(self.next(*row)))
+    }
+
+    /// Puts the rows of a key in the order of their bytes, whatever the order in which state has them.
+    pub fn sort_key(&mut self, key: u32) {
+        let list = self.lists[key as usize];
+        if list.first == list.last {
+            return;
+        }
+        let mut rows: Vec<u32> = self.rows_of(key).collect();
+        rows.sort_unstable_by(|one, other| self.bytes(*one).cmp(self.bytes(*other)));
+        self.lists[key as usize] = EMPTY;
+        rows.into_iter().for_each(|row| self.link(row));
+    }
+
+    /// What state is to say of a row.
+    pub fn stored(&self, row: u32) -> StoredRow<'_> {
+        let RowFacts { count, matches, used_at_ms, .. } = *self.facts(row);
+        StoredRow { count, matches, used_at_ms, bytes: self.bytes(row) }
+    }
+
     /// Copies the rows of a key to another key of `to`.
     pub fn copy_key(&self, key: u32, to: &mut SideRows, to_key: u32) {
-        let mut row = self.first(key);
-        while row != NONE {
+        for row in self.rows_of(key) {
             let facts = self.facts(row);
             debug_assert!(!facts.is_dirty, "what is not written must not be dropped");
-            let copy = to.set(to_key, self.bytes(row), facts.count, facts.matches, facts.used_at_ms);
+            let copy = to.set(to_key, facts.hash, self.stored(row));
             to.facts[copy as usize].is_stored = facts.is_stored;
-            row = facts.next;
         }
     }
 
     /// Memory held, in bytes.
     pub fn size_bytes(&self) -> usize {
-        self.rows.size_bytes()
+        self.index.allocation_size()
             + self.facts.capacity() * size_of::<RowFacts>()
+            + self.ends.capacity() * size_of::<usize>()
+            + self.bytes.capacity()
             + self.lists.capacity() * size_of::<RowList>()
             + self.dirty.capacity() * size_of::<u32>()
     }
+}
+
+fn bytes_at<'a>(ends: &[usize], bytes: &'a [u8], row: u32) -> &'a [u8] {
+    let row = row as usize;
+    let start = if row == 0 { 0 } else { ends[row - 1] };
+    &bytes[start..ends[row]]
 }
 
 #[cfg(test)]
 mod tests {
     use super::*;
 
+    fn once(bytes: &[u8]) -> StoredRow<'_> {
+        StoredRow { count: 1, matches: 0, used_at_ms: 0, bytes }
+    }
+
     fn rows_of(side: &SideRows, key: u32) -> Vec<&[u8]> {
-        let mut rows = Vec::new();
-        let mut row = side.first(key);
-        while row != NONE {
-            rows.push(side.bytes(row));
-            row = side.next(row);
-        }
-        rows
+        side.rows_of(key).map(|row| side.bytes(row)).collect()
     }
 
     #[test]
     fn rows_stand_in_order_of_arrival_and_can_go_from_anywhere() {
         let mut side = SideRows::default();
         side.resize_keys(2);
-        let numbers: Vec<u32> = [b"a", b"b", b"c"].iter().map(|row| side.set(0, *row, 1, 0, 0)).collect();
-        side.set(1, b"x", 1, 0, 0);
+        let numbers: Vec<u32> = [b"a", b"b", b"c"].iter().map(|row| side.set(0, 9, once(*row))).collect();
+        side.set(1, 9, once(b"x"));
         side.remove(numbers[1]);
         assert_eq!(rows_of(&side, 0), [b"a", b"c"]);
-        assert_eq!((side.find(b"b"), side.find(b"c")), (None, Some(numbers[2])));
-        side.set(0, b"b", 2, 0, 0);
+        assert_eq!((side.find(0, 9, b"b"), side.find(0, 9, b"c")), (None, Some(numbers[2])));
+        assert_eq!((side.find(1, 9, b"c"), side.find(0, 8, b"c")), (None, None));
+        side.set(0, 9, once(b"b"));
         side.remove(numbers[0]);
         assert_eq!(rows_of(&side, 0), [b"c", b"b"]);
+        side.sort_key(0);
+        assert_eq!((rows_of(&side, 0), side.key_bytes(0)), (vec![&b"b"[..], b"c"], 2));
         assert_eq!((side.live_count(), side.gone_count()), (3, 1));
         side.remove(numbers[1]);
         side.remove(numbers[2]);
         assert!(rows_of(&side, 0).is_empty());
+        assert_eq!((side.key_bytes(0), side.key_bytes(1)), (0, 1));
         let mut copy = SideRows::default();
         copy.resize_keys(1);
         side.copy_key(1, &mut copy, 0);
         assert_eq!((rows_of(&copy, 0), copy.live_count(), copy.gone_count()), (vec![&b"x"[..]], 1, 0));
+    }
+
+    #[test]
+    fn a_bucket_is_written_whole_and_deleted_when_its_last_row_goes() {
+        let mut side = SideRows::default();
+        side.resize_keys(2);
+        let [a, b] = [b"a", b"b"].map(|row| side.set(0, 7, once(row)));
+        let other = side.set(1, 7, once(b"a"));
+        [a, b, other].iter().for_each(|row| side.mark_dirty(*row));
+        let take = |side: &mut SideRows| {
+            let mut rows = Vec::new();
+            let bucket = side.take_dirty(&mut rows)?;
+            rows.sort_unstable();
+            Some((bucket.key, bucket.was_stored, rows))
+        };
+        let mut buckets: Vec<_> = std::iter::from_fn(|| take(&mut side)).collect();
+        buckets.sort();
+        assert_eq!(buckets, [(0, false, vec![a, b]), (1, false, vec![other])]);
+        assert!(side.is_clean());
+        for (row, left) in [(a, vec![b]), (b, vec![])] {
+            side.remove(row);
+            side.mark_dirty(row);
+            assert_eq!(take(&mut side), Some((0, true, left)));
+        }
+        assert!(side.knows_bucket(0, 7) && !side.knows_bucket(0, 8));
+    }
+
+    #[test]
+    fn what_is_cut_off_was_never_there() {
+        let mut side = SideRows::default();
+        side.resize_keys(1);
+        side.set(0, 1, once(b"first"));
+        for row in [b"b", b"c"] {
+            side.set(0, 1, once(row));
+        }
+        side.truncate(1);
+        assert_eq!((rows_of(&side, 0), side.len(), side.gone_count()), (vec![&b"first"[..]], 1, 0));
+        assert_eq!(side.find(0, 1, b"b"), None);
+        side.set(0, 1, once(b"d"));
+        assert_eq!(rows_of(&side, 0), [&b"first"[..], b"d"]);
     }
 }

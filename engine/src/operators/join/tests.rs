@@ -50,9 +50,29 @@ impl Kind {
 #[derive(Debug, Clone, Copy)]
 struct Case {
     kind: Kind,
+    /// Of both sides; the random tables keep to none, so that rows meet in buckets.
+    unique: Unique,
     keyed: bool,
     null_fits_null: bool,
     conditioned: bool,
+}
+
+/// What is said to be unique.
+#[derive(Debug, Clone, Copy)]
+enum Unique {
+    Nothing,
+    Key,
+    KeyAndValue,
+}
+
+impl Unique {
+    fn row_key(self) -> RowKey {
+        match self {
+            Self::Nothing => RowKey::WholeRow,
+            Self::Key => RowKey::JoinKey,
+            Self::KeyAndValue => RowKey::Columns(vec![0, 1]),
+        }
+    }
 }
 
 fn input_schema() -> SchemaRef {
@@ -65,7 +85,9 @@ impl Case {
         let input = input_schema();
         let keys: Vec<usize> = if self.keyed { vec![0] } else { vec![] };
         let alone = self.kind.alone();
-        let inputs = alone.map(|alone| JoinInput { keys: keys.clone(), schema: input.clone(), alone });
+        let row_key = self.unique.row_key();
+        let inputs =
+            alone.map(|alone| JoinInput { keys: keys.clone(), schema: input.clone(), row_key: row_key.clone(), alone });
         let sides = if self.kind.pairs() { 2 } else { 1 };
         let fields: Vec<_> = (0..sides).flat_map(|_| input.fields().iter().cloned()).collect();
         let column = |index| Arc::new(Column::new("v", index)) as Arc<dyn PhysicalExpr>;
@@ -201,9 +223,10 @@ fn check_random(case: Case, seed: u64) {
 #[test]
 fn every_join_agrees_with_the_twin_over_random_changelogs() {
     for kind in KINDS {
-        for seed in 0..36 {
+        for seed in 0..54 {
             let flags = [seed & 1 == 0, seed & 2 == 0, seed % 5 != 0];
-            let case = Case { kind, conditioned: flags[0], null_fits_null: flags[1], keyed: flags[2] };
+            let unique = [Unique::Nothing, Unique::Key, Unique::KeyAndValue][seed as usize / 3 % 3];
+            let case = Case { kind, unique, conditioned: flags[0], null_fits_null: flags[1], keyed: flags[2] };
             check_random(case, seed);
         }
     }
@@ -222,7 +245,8 @@ fn text_of(world: &mut World) -> Vec<String> {
     world.take_output().iter().flat_map(|(_, batch)| line(batch)).collect()
 }
 
-const PLAIN: Case = Case { kind: Kind::Left, keyed: true, null_fits_null: false, conditioned: false };
+const PLAIN: Case =
+    Case { kind: Kind::Left, unique: Unique::Nothing, keyed: true, null_fits_null: false, conditioned: false };
 
 #[test]
 fn a_row_stands_alone_until_it_is_matched_and_again_afterwards() {
@@ -314,4 +338,81 @@ fn keys_beyond_the_budget_are_read_back_when_they_are_met() {
     let rows = text_of(&mut world);
     assert_eq!(rows.iter().filter(|row| row.starts_with("+I")).count(), 4000_usize.div_ceil(7));
     assert_eq!(rows.iter().filter(|row| row.starts_with("-D")).count(), 4000_usize.div_ceil(7));
+}
+
+/// One key whose rows take many times the budget.
+#[test]
+fn a_key_with_very_many_rows_is_joined_page_by_page() {
+    const BUDGET_BYTES: usize = 64 << 10;
+    for (number, kind) in KINDS.into_iter().enumerate() {
+        let conditioned = number % 2 == 0;
+        let unique = [Unique::Nothing, Unique::KeyAndValue][number % 2];
+        let case = Case { kind, unique, conditioned, ..PLAIN };
+        let plan = case.plan(None);
+        let mut world = world(&plan, BUDGET_BYTES, 1);
+        let (mut tables, mut joined) = ([Vec::new(), Vec::new()], BTreeMap::new());
+        let mut change = |world: &mut World, tables: &mut [Vec<Row>; 2], side: usize, rows: &[(RowKind, Row)]| {
+            world.batch_to(side, &batch_of(rows));
+            assert!(world.cache_bytes() <= BUDGET_BYTES, "{case:?}: {} bytes", world.cache_bytes());
+            fold(&mut joined, world);
+            for (kind, row) in rows {
+                match kind.is_retraction() {
+                    true => drop(tables[side].remove(tables[side].iter().position(|one| one == row).unwrap())),
+                    false => tables[side].push(*row),
+                }
+            }
+            assert_eq!(listed(&joined).len(), case.twin(tables).len(), "{case:?}");
+        };
+        let many = |from: i64, count: i64| -> Vec<(RowKind, Row)> {
+            (from..from + count).map(|value| (Insert, (Some(1), value, TEXTS[1]))).collect()
+        };
+        for part in many(0, 3000).chunks(500) {
+            change(&mut world, &mut tables, 0, part);
+        }
+        assert_eq!(world.spilled_total(), 0, "the key is still in use");
+        let some = [(Insert, (Some(1), 2000, "r")), (Insert, (Some(2), 1, "r")), (Insert, (Some(1), 2500, "s"))];
+        change(&mut world, &mut tables, 1, &some);
+        (0..3).for_each(|restart| world.restart(1 + restart % 2));
+        // Rows of the key change on its long side, and rows of other keys beside them.
+        let mut changes = many(3000, 10);
+        for (_, row) in many(7, 10) {
+            changes.extend([(RowKind::UpdateBefore, row), (RowKind::UpdateAfter, (row.0, row.1, "new"))]);
+        }
+        changes.push((Insert, (Some(2), 0, "l")));
+        changes.push((Delete, (Some(1), 2999, TEXTS[1])));
+        change(&mut world, &mut tables, 0, &changes);
+        change(&mut world, &mut tables, 1, &[(Delete, some[0].1), (RowKind::UpdateBefore, some[2].1)]);
+        change(&mut world, &mut tables, 1, &[(RowKind::UpdateAfter, (Some(1), 100, "s"))]);
+        assert_eq!(listed(&joined), case.twin(&tables), "{case:?}");
+        for side in [1, 0] {
+            let gone: Vec<_> = tables[side].drain(..).map(|row| (Delete, row)).collect();
+            gone.chunks(1000).for_each(|part| world.batch_to(side, &batch_of(part)));
+            fold(&mut joined, &mut world);
+        }
+        assert_eq!(listed(&joined), Vec::<String>::new(), "{case:?}");
+        world.barrier();
+        assert_eq!(world.state_entries(), 0, "{case:?}");
+    }
+}
+
+#[test]
+fn inner_and_semi_joins_hand_on_the_kinds_of_updates() {
+    let changed = |kind| {
+        let plan = Case { kind, ..PLAIN }.plan(None);
+        let mut world = world(&plan, usize::MAX, 1);
+        world.batch_to(0, &batch_of(&[(Insert, (Some(1), 1, "l"))]));
+        world.batch_to(1, &batch_of(&[(Insert, (Some(1), 1, "r"))]));
+        world.take_output();
+        world.batch_to(
+            0,
+            &batch_of(&[(RowKind::UpdateBefore, (Some(1), 1, "l")), (RowKind::UpdateAfter, (Some(1), 2, "l"))]),
+        );
+        world.batch_to(1, &batch_of(&[(RowKind::UpdateBefore, (Some(1), 1, "r"))]));
+        text_of(&mut world)
+    };
+    assert_eq!(changed(Kind::Inner), ["-U|1|1|l|1|1|r", "+U|1|2|l|1|1|r", "-U|1|2|l|1|1|r"]);
+    let of_left = ["-D|1|1|l|1|1|r", "+I|1|2|l|1|1|r", "-D|1|2|l|1|1|r", "+I|1|2|l|NULL|NULL|NULL"];
+    assert_eq!(changed(Kind::Left), of_left);
+    assert_eq!(changed(Kind::Semi), ["-U|1|1|l", "+U|1|2|l", "-U|1|2|l"]);
+    assert_eq!(changed(Kind::Anti), ["+I|1|2|l"]);
 }

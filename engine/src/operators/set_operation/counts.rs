@@ -1,11 +1,12 @@
 //! How often each side has a row: a write-back cache over durable state, one entry per distinct row.
 
 use crate::Result;
-use crate::keys::{KeyGroup, hash_key};
+use crate::keys::hash_key;
 use crate::operator::OperatorContext;
 use crate::operators::expiry::ExpirySearch;
 use crate::operators::key_table::{BatchKeys, KeyTable, SlotSet};
 use crate::operators::note::{NoteReader, NoteWriter};
+use crate::operators::recent_use::{RecentUse, is_state_empty};
 use crate::state::Writes;
 
 #[derive(Clone, Copy, Default)]
@@ -13,7 +14,6 @@ struct Counts {
     sides: [i64; 2],
     /// Wall time when the row came last.
     used_at_ms: i64,
-    used_in_batch: u64,
 }
 
 /// The rows of a batch.
@@ -32,7 +32,7 @@ pub struct RowCounts {
     expiry: ExpirySearch,
     /// Memory has every row that state has.
     is_complete: bool,
-    batches: u64,
+    recent_use: RecentUse,
 }
 
 impl RowCounts {
@@ -43,19 +43,12 @@ impl RowCounts {
             dirty: SlotSet::default(),
             expiry: ExpirySearch::new(ttl_ms),
             is_complete: false,
-            batches: 0,
+            recent_use: RecentUse::default(),
         }
     }
 
     pub fn open(&mut self, ctx: &OperatorContext) -> Result<()> {
-        let mut is_empty = true;
-        for group in ctx.key_groups.groups() {
-            ctx.state.scan(KeyGroup(group), &[], &mut |_, _| {
-                is_empty = false;
-                Ok(false)
-            })?;
-        }
-        self.is_complete = is_empty;
+        self.is_complete = is_state_empty(ctx)?;
         Ok(())
     }
 
@@ -70,7 +63,7 @@ impl RowCounts {
 
     /// Numbers for the rows of a batch, read from state where memory does not have them.
     pub fn touch(&mut self, keys: &BatchKeys, rows: usize, ctx: &OperatorContext) -> Result<Touched> {
-        self.batches += 1;
+        self.recent_use.next_batch();
         let known = self.counts.len();
         let of_row: Vec<u32> = (0..rows).map(|row| self.rows.intern(keys.hash(row), keys.key(row))).collect();
         self.counts.resize(self.rows.len(), Counts::default());
@@ -79,12 +72,12 @@ impl RowCounts {
         }
         let mut distinct = Vec::new();
         for number in &of_row {
-            let counts = &mut self.counts[*number as usize];
-            if counts.used_in_batch != self.batches {
+            if self.recent_use.touch(*number) {
+                let counts = &mut self.counts[*number as usize];
                 if self.expiry.is_expired(counts.used_at_ms, ctx.now.0) {
                     counts.sides = [0, 0];
                 }
-                (counts.used_in_batch, counts.used_at_ms) = (self.batches, ctx.now.0);
+                counts.used_at_ms = ctx.now.0;
                 distinct.push(*number);
                 self.dirty.insert(*number);
             }
@@ -130,37 +123,30 @@ impl RowCounts {
 
     /// Drops rows from memory where it holds more than the budget; those used last stay.
     pub fn keep_to_budget(&mut self, ctx: &mut OperatorContext) -> Result<()> {
-        let size_bytes = self.size_bytes();
-        ctx.metrics.cache_bytes.set(size_bytes as i64);
-        if size_bytes <= ctx.cache_budget_bytes || self.rows.is_empty() {
+        if !self.recent_use.is_beyond_budget(self.size_bytes(), ctx) {
             return Ok(());
         }
         self.write_back(ctx)?;
-        let keep = ctx.cache_budget_bytes / 2 / (size_bytes / self.rows.len() + 1);
-        let mut by_use: Vec<(u64, u32)> =
-            self.counts.iter().zip(0u32..).map(|(counts, number)| (counts.used_in_batch, number)).collect();
-        by_use.sort_unstable_by(|one, other| other.cmp(one));
-        by_use.truncate(keep);
-        ctx.metrics.spilled.add(self.rows.len() - by_use.len());
-        self.retain(&by_use);
+        self.retain(&self.recent_use.to_keep(self.size_bytes(), ctx));
         ctx.metrics.cache_bytes.set(self.size_bytes() as i64);
         Ok(())
     }
 
     /// Keeps only some rows; all must be written.
-    fn retain(&mut self, kept: &[(u64, u32)]) {
+    fn retain(&mut self, kept: &[u32]) {
         assert!(self.dirty.is_empty(), "write_back comes first");
         let mut rows = KeyTable::default();
         let mut counts = Vec::with_capacity(kept.len());
-        for (_, number) in kept {
+        for number in kept {
             rows.intern(self.rows.hash(*number), self.rows.key(*number));
             counts.push(self.counts[*number as usize]);
         }
+        self.recent_use = self.recent_use.of_kept(kept);
         (self.rows, self.counts, self.is_complete) = (rows, counts, false);
     }
 
     fn size_bytes(&self) -> usize {
-        self.rows.size_bytes() + self.counts.capacity() * size_of::<Counts>()
+        self.rows.size_bytes() + self.counts.capacity() * size_of::<Counts>() + self.recent_use.size_bytes()
     }
 
     /// Removes expired rows of one key group, now and then.
@@ -195,5 +181,5 @@ fn encode(counts: &Counts) -> Vec<u8> {
 fn decode(entry: &[u8]) -> Result<Counts> {
     let mut reader = NoteReader::new(entry);
     let sides = [reader.read()?, reader.read()?];
-    Ok(Counts { sides, used_at_ms: reader.read()?, used_in_batch: 0 })
+    Ok(Counts { sides, used_at_ms: reader.read()? })
 }

@@ -7,14 +7,19 @@ use arrow::datatypes::Schema;
 use super::kit::*;
 use crate::graph::{Exchange, NodeId, NodeKind};
 use crate::operator::MAIN_PORT;
-use crate::operators::join::{JoinInput, RegularJoin};
+use crate::operators::join::{JoinInput, RegularJoin, RowKey};
 use crate::operators::row_error::RowErrorPolicy;
 use crate::runtime::JobOptions;
 use crate::runtime::testing::CollectSink;
 
 /// Joins rows with the counts of their key per window.
 fn join(graph: &mut Graph, rows: NodeId, counts: NodeId) -> NodeId {
-    let input = |schema: &arrow::datatypes::SchemaRef| JoinInput { keys: vec![0], schema: schema.clone(), alone: None };
+    let input = |schema: &arrow::datatypes::SchemaRef| JoinInput {
+        keys: vec![0],
+        schema: schema.clone(),
+        row_key: RowKey::WholeRow,
+        alone: None,
+    };
     let (left, right) = (row_schema(), toy_schema());
     let schema = Arc::new(Schema::new(left.fields().iter().chain(right.fields()).cloned().collect::<Vec<_>>()));
     let plan = RegularJoin {

@@ -641,3 +641,19 @@ fn orders_become_operators_by_what_they_need() {
     "#]],
     );
 }
+
+#[test]
+fn a_join_keeps_its_rows_by_their_unique_keys() {
+    let state = |joined: &str| {
+        let graph = Fixture::new().graph(joined);
+        let line = graph.lines().find(|line| line.contains("state: left")).unwrap_or("no unique key").trim();
+        line.split(';').next().unwrap_or_default().to_string()
+    };
+    let totals = "(SELECT bidder, auction, SUM(price) AS total FROM bid GROUP BY bidder, auction)";
+    let counts = "(SELECT bidder, COUNT(*) AS n FROM bid GROUP BY bidder)";
+    let both = format!("SELECT t.auction, t.total, c.n FROM {totals} AS t JOIN {counts} AS c ON t.bidder = c.bidder");
+    assert_eq!(state(&both), "state: left rows per key by bidder, auction, right one row per key");
+    let more = format!("SELECT c.n FROM {counts} AS c JOIN bid ON c.bidder = bid.bidder AND c.n = bid.auction");
+    assert_eq!(state(&more), "state: left one row per key, right rows per key");
+    assert_eq!(state("SELECT a.price FROM bid AS a JOIN bid AS b ON a.bidder = b.bidder"), "no unique key");
+}

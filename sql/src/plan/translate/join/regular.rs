@@ -3,17 +3,18 @@
 use std::sync::Arc;
 
 use arrow::datatypes::{Field, Fields, Schema, SchemaRef};
-use datafusion_common::{DFSchema, Result};
+use datafusion_common::Result;
 use datafusion_expr::expr::Case;
-use datafusion_expr::{Expr, Join, JoinType, lit};
+use datafusion_expr::{Expr, Join, JoinType, LogicalPlan, lit};
 use tidemill_engine::graph::{ChangelogMode, NodeKind, Parallelism};
-use tidemill_engine::operators::join::{Alone, JoinInput, RegularJoin};
+use tidemill_engine::operators::join::{Alone, JoinInput, RegularJoin, RowKey};
 
 use super::condition::{JoinCondition, JoinKey, reads_only};
 use crate::diagnostic::Diagnostic;
 use crate::plan::context::external;
 use crate::plan::display::display;
 use crate::plan::graph_builder::{NodeDraft, detail};
+use crate::plan::keys;
 use crate::plan::nodes::window::describe_ms;
 use crate::plan::physical::{self, Physical, column, column_index, substitute};
 use crate::plan::stream::Stream;
@@ -95,10 +96,12 @@ struct Side {
     keys: Vec<usize>,
     /// Columns that the logical plan knows.
     width: usize,
+    row_key: RowKey,
 }
 
 impl Side {
-    fn of(translator: &mut Translator<'_>, input: Stream, keys: &[&Expr], schema: &DFSchema) -> Result<Self> {
+    fn of(translator: &mut Translator<'_>, plan: &LogicalPlan, keys: &[&Expr]) -> Result<Self> {
+        let (input, schema) = (translator.translate(plan)?, plan.schema());
         let width = input.schema.fields().len();
         let mut columns = physical::identity(&input.schema);
         let mut fields: Vec<Arc<Field>> = input.schema.fields().iter().cloned().collect();
@@ -117,7 +120,8 @@ impl Side {
         let input = if input.repeats_work(&columns) { translator.settle(input)? } else { input };
         let schema = Arc::new(Schema::new(fields));
         let stream = translator.settle(Stream { whole_row: None, ..input }.project(columns, schema)?)?;
-        Ok(Self { stream, keys: places, width })
+        let row_key = row_key(plan, &places);
+        Ok(Self { stream, keys: places, width, row_key })
     }
 
     fn base(&self) -> &SchemaRef {
@@ -125,14 +129,20 @@ impl Side {
     }
 }
 
+/// What tells the rows of an input with the same join key apart.
+fn row_key(plan: &LogicalPlan, joined_by: &[usize]) -> RowKey {
+    let unique = keys::of_plan(plan);
+    if unique.iter().any(|key| key.iter().all(|column| joined_by.contains(column))) {
+        return RowKey::JoinKey;
+    }
+    let smallest = unique.into_iter().next();
+    smallest.map_or(RowKey::WholeRow, |key| RowKey::Columns(key.into_iter().collect()))
+}
+
 fn regular(translator: &mut Translator<'_>, join: &Join, condition: &JoinCondition, shape: Shape) -> Result<Stream> {
-    let (left, right) = (translator.translate(&join.left)?, translator.translate(&join.right)?);
     let left_keys: Vec<&Expr> = condition.keys.iter().map(|key| &key.left).collect();
     let right_keys: Vec<&Expr> = condition.keys.iter().map(|key| &key.right).collect();
-    let sides = [
-        Side::of(translator, left, &left_keys, join.left.schema())?,
-        Side::of(translator, right, &right_keys, join.right.schema())?,
-    ];
+    let sides = [Side::of(translator, &join.left, &left_keys)?, Side::of(translator, &join.right, &right_keys)?];
     let is_bounded = sides.iter().all(|side| side.stream.bounded);
     translator.note_endless_join(join, is_bounded)?;
     let rest = rest_of(translator, join, condition, &sides)?;
@@ -181,6 +191,7 @@ fn add_node(
     let input = |number: usize| JoinInput {
         keys: sides[number].keys.clone(),
         schema: Arc::clone(sides[number].base()),
+        row_key: sides[number].row_key.clone(),
         alone: shape.alone[number],
     };
     let operator = RegularJoin {
@@ -252,14 +263,32 @@ fn details(shape: &Shape, sides: &[Side; 2], condition: Option<&Physical>, ttl_m
         Some(ttl) => format!("a row is forgotten {} after its last change", describe_ms(ttl)),
         None => "it is never freed: set table.exec.state.ttl to bound it".into(),
     };
-    details.push(detail("state", format!("the rows of both inputs by key; {freed}")));
+    let kept = match [left, right].map(|side| &side.row_key) {
+        [RowKey::WholeRow, RowKey::WholeRow] => "the rows of both inputs by key".into(),
+        _ => format!("left {}, right {}", kept_rows(left), kept_rows(right)),
+    };
+    details.push(detail("state", format!("{kept}; {freed}")));
     details
+}
+
+fn kept_rows(side: &Side) -> String {
+    match &side.row_key {
+        RowKey::JoinKey => "one row per key".into(),
+        RowKey::Columns(columns) => format!("rows per key by {}", names(side.base(), columns)),
+        RowKey::WholeRow => "rows per key".into(),
+    }
 }
 
 fn signature(shape: &Shape, sides: &[Side; 2], null_fits_null: &[bool], condition: Option<&Physical>) -> String {
     let side = |side: &Side| {
         let all: Vec<usize> = (0..side.base().fields().len()).collect();
-        format!("rows of {}; keys [{}]", typed_names(side.base(), &all), names(side.base(), &side.keys))
+        let (rows, keys) = (typed_names(side.base(), &all), names(side.base(), &side.keys));
+        let kept_by = match &side.row_key {
+            RowKey::JoinKey => "the join key".into(),
+            RowKey::Columns(columns) => names(side.base(), columns),
+            RowKey::WholeRow => "a hash of all columns".into(),
+        };
+        format!("rows of {rows}; keys [{keys}]; kept by {kept_by}")
     };
     let condition = condition.map(display).unwrap_or_default();
     let [left, right] = sides;

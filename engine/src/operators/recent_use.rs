@@ -1,0 +1,71 @@
+//! Which entries of a write-back cache were used last, and so stay when it has to shrink; and whether there is any state
+//! beyond the cache.
+
+use crate::Result;
+use crate::keys::KeyGroup;
+use crate::operator::OperatorContext;
+
+/// The last batch that used each slot of a cache.
+#[derive(Default)]
+pub struct RecentUse {
+    by_slot: Vec<u64>,
+    batch: u64,
+}
+
+impl RecentUse {
+    /// All uses from now on are of a new batch.
+    pub fn next_batch(&mut self) {
+        self.batch += 1;
+    }
+
+    /// True at the first use of a slot in this batch.
+    pub fn touch(&mut self, slot: u32) -> bool {
+        let slot = slot as usize;
+        if slot >= self.by_slot.len() {
+            self.by_slot.resize(slot + 1, 0);
+        }
+        std::mem::replace(&mut self.by_slot[slot], self.batch) != self.batch
+    }
+
+    /// Tells how much memory the cache takes; true where that is beyond the budget.
+    pub fn is_beyond_budget(&self, size_bytes: usize, ctx: &OperatorContext) -> bool {
+        ctx.metrics.cache_bytes.set(size_bytes as i64);
+        size_bytes > ctx.cache_budget_bytes && !self.by_slot.is_empty()
+    }
+
+    /// The slots to keep so that half of the budget is free: those used last, the last one first.
+    pub fn to_keep(&self, size_bytes: usize, ctx: &OperatorContext) -> Vec<u32> {
+        let bytes_per_slot = size_bytes / self.by_slot.len().max(1) + 1;
+        let mut by_use: Vec<(u64, u32)> = self.by_slot.iter().copied().zip(0u32..).collect();
+        by_use.sort_unstable_by(|one, other| other.cmp(one));
+        by_use.truncate(ctx.cache_budget_bytes / 2 / bytes_per_slot);
+        ctx.metrics.spilled.add(self.by_slot.len() - by_use.len());
+        by_use.into_iter().map(|(_, slot)| slot).collect()
+    }
+
+    /// Of a cache that keeps only these slots, and gives them new numbers in this order.
+    pub fn of_kept(&self, slots: &[u32]) -> Self {
+        let by_slot = slots.iter().map(|slot| self.by_slot[*slot as usize]).collect();
+        Self { by_slot, batch: self.batch }
+    }
+
+    /// Memory held, in bytes.
+    pub fn size_bytes(&self) -> usize {
+        self.by_slot.capacity() * size_of::<u64>()
+    }
+}
+
+/// True where state has no entry: a cache that begins empty is complete then.
+pub fn is_state_empty(ctx: &OperatorContext) -> Result<bool> {
+    let mut is_empty = true;
+    for group in ctx.key_groups.groups().map(KeyGroup) {
+        ctx.state.scan(group, &[], &mut |_, _| {
+            is_empty = false;
+            Ok(false)
+        })?;
+        if !is_empty {
+            break;
+        }
+    }
+    Ok(is_empty)
+}
