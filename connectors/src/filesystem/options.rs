@@ -25,7 +25,16 @@ const PATH: OptionDef = OptionDef::new(
 .required();
 const FORMAT: OptionDef = OptionDef::new(
     "format",
-    OptionType::Choice(&["json", "csv", "raw", "debezium-json", "changelog-json", "parquet"]),
+    OptionType::Choice(&[
+        "json",
+        "csv",
+        "raw",
+        "debezium-json",
+        "changelog-json",
+        "canal-json",
+        "maxwell-json",
+        "parquet",
+    ]),
     "how records are written",
 )
 .required();

@@ -50,6 +50,16 @@ pub const FORMATS: &[FormatDefinition] = &[
         description: "changes as rows with their row kind, one JSON object per line: data, op",
         options: changes::CHANGELOG_OPTIONS,
     },
+    FormatDefinition {
+        name: "canal-json",
+        description: "changes as Canal tells them, one JSON object per line: data, old, type",
+        options: changes::CANAL_OPTIONS,
+    },
+    FormatDefinition {
+        name: "maxwell-json",
+        description: "changes as Maxwell tells them, one JSON object per line: data, old, type",
+        options: changes::MAXWELL_OPTIONS,
+    },
     FormatDefinition { name: "parquet", description: "Apache Parquet files", options: parquet::OPTIONS },
 ];
 
@@ -63,6 +73,8 @@ impl Format {
             "raw" => Self::Raw(RawOptions::read(&mut reader)),
             "debezium-json" => Self::Changes(ChangeOptions::debezium(&mut reader)),
             "changelog-json" => Self::Changes(ChangeOptions::changelog(&mut reader)),
+            "canal-json" => Self::Changes(ChangeOptions::canal(&mut reader)),
+            "maxwell-json" => Self::Changes(ChangeOptions::maxwell(&mut reader)),
             "parquet" => Self::Parquet(ParquetOptions::read(&mut reader)),
             _ => return Err(vec![unknown_format(name)]),
         };
@@ -80,7 +92,9 @@ impl Format {
             Self::Raw(_) => 2,
             Self::Changes(ChangeOptions { envelope: Envelope::Debezium { .. }, .. }) => 3,
             Self::Changes(ChangeOptions { envelope: Envelope::Changelog, .. }) => 4,
-            Self::Parquet(_) => 5,
+            Self::Changes(ChangeOptions { envelope: Envelope::Canal, .. }) => 5,
+            Self::Changes(ChangeOptions { envelope: Envelope::Maxwell, .. }) => 6,
+            Self::Parquet(_) => 7,
         };
         &FORMATS[index]
     }

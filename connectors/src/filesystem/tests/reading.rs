@@ -226,7 +226,7 @@ fn tables_that_cannot_be_read_say_why() {
     let with = |options: &[(&str, &str)]| table(path, COLUMNS, options);
     expect!["'filesystem' needs the option 'format' (add 'format' = '...' to WITH: how records are written)"]
         .assert_eq(&problems(&with(&[]), Usage::Source));
-    expect!["option 'format' takes one of 'json', 'csv', 'raw', 'debezium-json', 'changelog-json', 'parquet', not 'jsn' (did you mean 'json'?)"]
+    expect!["option 'format' takes one of 'json', 'csv', 'raw', 'debezium-json', 'changelog-json', 'canal-json', 'maxwell-json', 'parquet', not 'jsn' (did you mean 'json'?)"]
         .assert_eq(&problems(&with(&[("format", "jsn")]), Usage::Source));
     expect!["'filesystem' has no option 'csv.header' (`tidemill connectors filesystem` lists the options)"]
         .assert_eq(&problems(&with(&[("format", "json"), ("csv.header", "true")]), Usage::Source));

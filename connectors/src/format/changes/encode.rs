@@ -49,6 +49,10 @@ fn around(envelope: Envelope, kind: RowKind) -> (&'static [u8], &'static [u8]) {
         (Envelope::Debezium { .. }, RowKind::UpdateBefore | RowKind::Delete) => {
             (br#"{"before":"#, b",\"after\":null,\"op\":\"d\"}\n")
         }
+        (Envelope::Canal, RowKind::Insert | RowKind::UpdateAfter) => (br#"{"data":["#, b"],\"type\":\"INSERT\"}\n"),
+        (Envelope::Canal, RowKind::UpdateBefore | RowKind::Delete) => (br#"{"data":["#, b"],\"type\":\"DELETE\"}\n"),
+        (Envelope::Maxwell, RowKind::Insert | RowKind::UpdateAfter) => (br#"{"data":"#, b",\"type\":\"insert\"}\n"),
+        (Envelope::Maxwell, RowKind::UpdateBefore | RowKind::Delete) => (br#"{"data":"#, b",\"type\":\"delete\"}\n"),
         (Envelope::Changelog, RowKind::Insert) => (br#"{"data":"#, b",\"op\":\"+I\"}\n"),
         (Envelope::Changelog, RowKind::UpdateBefore) => (br#"{"data":"#, b",\"op\":\"-U\"}\n"),
         (Envelope::Changelog, RowKind::UpdateAfter) => (br#"{"data":"#, b",\"op\":\"+U\"}\n"),

@@ -3,18 +3,27 @@
 //! `debezium-json`: `{"before": {...}, "after": {...}, "op": "u"}`; an update is both rows, and is written as a delete
 //! and an insert, as Flink does. `changelog-json`: `{"data": {...}, "op": "-U"}`; each row says its kind. The rows inside
 //! are read and written as in the [`json`](super::json) format.
+//!
+//! `canal-json`: `{"data": [{...}], "old": [{...}], "type": "UPDATE"}`; `maxwell-json`: `{"data": {...}, "old": {...}, "type":
+//! "update"}`. Both tell of an old row only what changed.
 
 use std::sync::Arc;
 
 use arrow::datatypes::{DataType, Field, Fields, Schema, SchemaRef};
+use regex::Regex;
 use tidemill_engine::Result;
 
+use self::records::Included;
 use super::json::{JsonKeys, JsonOptions};
 use super::option::OptionReader;
 use super::{FormatOption, RowDecoder, RowEncoder};
 
 mod decode;
 mod encode;
+mod old_values;
+#[cfg(test)]
+mod partial_tests;
+mod records;
 #[cfg(test)]
 mod tests;
 
@@ -26,14 +35,20 @@ pub enum Envelope {
         schema_include: bool,
     },
     Changelog,
+    Canal,
+    Maxwell,
 }
 
 #[derive(Debug, Clone, PartialEq)]
 pub struct ChangeOptions {
     pub envelope: Envelope,
     pub json: JsonOptions,
+    /// Patterns of the names of databases and of tables whose records are read.
+    include: [Option<String>; 2],
 }
 
+const CANAL_DATABASE: &str = "canal-json.database.include";
+const CANAL_TABLE: &str = "canal-json.table.include";
 const SCHEMA_INCLUDE: &str = "debezium-json.schema-include";
 
 const DEBEZIUM_KEYS: JsonKeys = JsonKeys {
@@ -54,6 +69,26 @@ const CHANGELOG_KEYS: JsonKeys = JsonKeys {
     map_null_key_literal: "changelog-json.map-null-key.literal",
     plain_decimals: "changelog-json.encode.decimal-as-plain-number",
     ignore_null_fields: "changelog-json.encode.ignore-null-fields",
+};
+
+const CANAL_KEYS: JsonKeys = JsonKeys {
+    fail_on_missing_field: None,
+    ignore_parse_errors: "canal-json.ignore-parse-errors",
+    timestamps: "canal-json.timestamp-format.standard",
+    map_null_key_mode: "canal-json.map-null-key.mode",
+    map_null_key_literal: "canal-json.map-null-key.literal",
+    plain_decimals: "canal-json.encode.decimal-as-plain-number",
+    ignore_null_fields: "canal-json.encode.ignore-null-fields",
+};
+
+const MAXWELL_KEYS: JsonKeys = JsonKeys {
+    fail_on_missing_field: None,
+    ignore_parse_errors: "maxwell-json.ignore-parse-errors",
+    timestamps: "maxwell-json.timestamp-format.standard",
+    map_null_key_mode: "maxwell-json.map-null-key.mode",
+    map_null_key_literal: "maxwell-json.map-null-key.literal",
+    plain_decimals: "maxwell-json.encode.decimal-as-plain-number",
+    ignore_null_fields: "maxwell-json.encode.ignore-null-fields",
 };
 
 pub const DEBEZIUM_OPTIONS: &[FormatOption] = &[
@@ -79,6 +114,30 @@ pub const CHANGELOG_OPTIONS: &[FormatOption] = &[
     plain_decimals(&CHANGELOG_KEYS),
     ignore_null_fields(&CHANGELOG_KEYS),
 ];
+
+pub const CANAL_OPTIONS: &[FormatOption] = &[
+    include(CANAL_DATABASE, "read only records whose \"database\" is wholly of this regular expression"),
+    include(CANAL_TABLE, "read only records whose \"table\" is wholly of this regular expression"),
+    ignore_parse_errors(&CANAL_KEYS),
+    timestamps(&CANAL_KEYS),
+    map_null_key_mode(&CANAL_KEYS),
+    map_null_key_literal(&CANAL_KEYS),
+    plain_decimals(&CANAL_KEYS),
+    ignore_null_fields(&CANAL_KEYS),
+];
+
+pub const MAXWELL_OPTIONS: &[FormatOption] = &[
+    ignore_parse_errors(&MAXWELL_KEYS),
+    timestamps(&MAXWELL_KEYS),
+    map_null_key_mode(&MAXWELL_KEYS),
+    map_null_key_literal(&MAXWELL_KEYS),
+    plain_decimals(&MAXWELL_KEYS),
+    ignore_null_fields(&MAXWELL_KEYS),
+];
+
+const fn include(key: &'static str, description: &'static str) -> FormatOption {
+    FormatOption { key, value_type: "String", default: None, description }
+}
 
 const fn option(
     key: &'static str,
@@ -117,12 +176,40 @@ const fn ignore_null_fields(keys: &JsonKeys) -> FormatOption {
 impl ChangeOptions {
     pub(super) fn debezium(reader: &mut OptionReader<'_>) -> Self {
         let schema_include = reader.boolean(SCHEMA_INCLUDE, false);
-        Self { envelope: Envelope::Debezium { schema_include }, json: JsonOptions::read(reader, &DEBEZIUM_KEYS) }
+        Self::of(Envelope::Debezium { schema_include }, reader, &DEBEZIUM_KEYS)
     }
 
     pub(super) fn changelog(reader: &mut OptionReader<'_>) -> Self {
-        Self { envelope: Envelope::Changelog, json: JsonOptions::read(reader, &CHANGELOG_KEYS) }
+        Self::of(Envelope::Changelog, reader, &CHANGELOG_KEYS)
     }
+
+    pub(super) fn canal(reader: &mut OptionReader<'_>) -> Self {
+        let include = [CANAL_DATABASE, CANAL_TABLE].map(|key| reader.parsed(key, |value| whole(value).map(Some)));
+        let texts = include.map(|pattern| pattern.map(|pattern| pattern.as_str().to_owned()));
+        Self { include: texts, ..Self::of(Envelope::Canal, reader, &CANAL_KEYS) }
+    }
+
+    pub(super) fn maxwell(reader: &mut OptionReader<'_>) -> Self {
+        Self::of(Envelope::Maxwell, reader, &MAXWELL_KEYS)
+    }
+
+    fn of(envelope: Envelope, reader: &mut OptionReader<'_>, keys: &'static JsonKeys) -> Self {
+        Self { envelope, json: JsonOptions::read(reader, keys), include: [None, None] }
+    }
+
+    /// The patterns, which were tried when the options were read.
+    fn included(&self) -> Included {
+        let pattern = |text: &Option<String>| text.as_ref().and_then(|text| Regex::new(text).ok());
+        let [database, table] = &self.include;
+        Included { database: pattern(database), table: pattern(table) }
+    }
+}
+
+/// A pattern that matches whole names.
+fn whole(pattern: &str) -> Result<Regex, String> {
+    // Alone first, so that no parenthesis of it closes the one around it.
+    let bad = |_| "write a regular expression, such as 'orders_.*'".to_string();
+    Regex::new(pattern).and_then(|_| Regex::new(&format!("^(?:{pattern})$"))).map_err(bad)
 }
 
 impl Envelope {
@@ -131,8 +218,15 @@ impl Envelope {
     fn schema(self, row: &Schema) -> SchemaRef {
         let fields = row.fields().iter().map(|field| field.as_ref().clone().with_nullable(true));
         let row = DataType::Struct(fields.collect::<Fields>());
-        let op = Field::new("op", DataType::Utf8, true);
+        let text = |name: &str| Field::new(name, DataType::Utf8, true);
+        let list = |name: &str, of: DataType| Field::new_list(name, Field::new_list_field(of, true), true);
+        let op = text(if matches!(self, Self::Canal | Self::Maxwell) { "type" } else { "op" });
         let columns = match self {
+            // What an update tells of its old row is read once its new row is known.
+            Self::Canal => {
+                vec![list("data", row), list("old", DataType::Utf8), text("database"), text("table"), op]
+            }
+            Self::Maxwell => vec![Field::new("data", row, true), text("old"), op],
             Self::Debezium { .. } => {
                 vec![Field::new("before", row.clone(), true), Field::new("after", row, true), op]
             }

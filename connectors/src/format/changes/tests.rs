@@ -18,12 +18,17 @@ fn schema() -> SchemaRef {
     Arc::new(Schema::new(vec![Field::new("id", DataType::Int64, false), Field::new("name", DataType::Utf8, true)]))
 }
 
-fn format(name: &str, options: &[(&str, &str)]) -> Format {
+pub(super) fn format(name: &str, options: &[(&str, &str)]) -> Format {
     let options: BTreeMap<_, _> = options.iter().map(|(k, v)| (k.to_string(), v.to_string())).collect();
     Format::parse(name, &options).expect("good options")
 }
 
-fn decode(format: &Format, projection: &[usize], text: &str, rows_max: usize) -> tidemill_engine::Result<Vec<Decoded>> {
+pub(super) fn decode(
+    format: &Format,
+    projection: &[usize],
+    text: &str,
+    rows_max: usize,
+) -> tidemill_engine::Result<Vec<Decoded>> {
     let mut decoder = format.decoder(&schema(), projection, Path::new("f.json"))?;
     let (mut at, mut all) = (0, Vec::new());
     while at < text.len() {
@@ -35,7 +40,7 @@ fn decode(format: &Format, projection: &[usize], text: &str, rows_max: usize) ->
     Ok(all)
 }
 
-fn shown(decoded: Vec<Decoded>) -> String {
+pub(super) fn shown(decoded: Vec<Decoded>) -> String {
     let mut text = String::new();
     for decoded in decoded {
         let (batch, rejected) = decoded.into_batch();
@@ -58,11 +63,12 @@ fn show_rows(batch: &Batch, text: &mut String) {
     }
 }
 
-fn check(format: &Format, text: &str, expected: Expect) {
+pub(super) fn check(format: &Format, text: &str, expected: Expect) {
     let whole = shown(decode(format, &[0, 1], text, 100).expect("good records"));
     for rows_max in [1, 2, 3] {
         let cut = decode(format, &[0, 1], text, rows_max).expect("good records");
-        assert!(cut.iter().all(|decoded| decoded.rows.num_rows() <= rows_max.max(2)));
+        // A record gives two rows for each that it updates, and comes whole.
+        assert!(cut.iter().all(|decoded| decoded.rows.num_rows() <= rows_max.max(4)));
         assert_eq!(rejected_last(&shown(cut)), whole, "{rows_max} rows at a time");
     }
     expected.assert_eq(&whole);
@@ -228,7 +234,9 @@ fn what_is_written_reads_back() {
     for _ in 0..20 {
         let rows = rng.random_range(0..50);
         let batch = changes(&mut rng, rows);
-        for (name, halves_are_whole) in [("changelog-json", false), ("debezium-json", true)] {
+        let formats =
+            [("changelog-json", false), ("debezium-json", true), ("canal-json", true), ("maxwell-json", true)];
+        for (name, halves_are_whole) in formats {
             let format = format(name, &[]);
             let mut expected = String::new();
             show_rows(&batch, &mut expected);
@@ -253,7 +261,10 @@ fn envelopes_look_as_flink_writes_them() {
     let kinds = [RowKind::Insert, RowKind::UpdateBefore, RowKind::UpdateAfter, RowKind::Delete].map(|kind| kind as i8);
     let batch = Batch::with_kinds(rows.expect("rows"), Int8Array::from(kinds.to_vec()));
     let nulls = format("debezium-json", &[("debezium-json.encode.ignore-null-fields", "true")]);
-    let text = encode(&nulls, &batch) + &encode(&format("changelog-json", &[]), &batch);
+    let text = encode(&nulls, &batch)
+        + &encode(&format("changelog-json", &[]), &batch)
+        + &encode(&format("canal-json", &[]), &batch)
+        + &encode(&format("maxwell-json", &[]), &batch);
     expect![[r#"
         {"before":null,"after":{"id":1,"name":"a"},"op":"c"}
         {"before":{"id":1,"name":"a"},"after":null,"op":"d"}
@@ -263,6 +274,14 @@ fn envelopes_look_as_flink_writes_them() {
         {"data":{"id":1,"name":"a"},"op":"-U"}
         {"data":{"id":1,"name":null},"op":"+U"}
         {"data":{"id":1,"name":null},"op":"-D"}
+        {"data":[{"id":1,"name":"a"}],"type":"INSERT"}
+        {"data":[{"id":1,"name":"a"}],"type":"DELETE"}
+        {"data":[{"id":1,"name":null}],"type":"INSERT"}
+        {"data":[{"id":1,"name":null}],"type":"DELETE"}
+        {"data":{"id":1,"name":"a"},"type":"insert"}
+        {"data":{"id":1,"name":"a"},"type":"delete"}
+        {"data":{"id":1,"name":null},"type":"insert"}
+        {"data":{"id":1,"name":null},"type":"delete"}
     "#]]
     .assert_eq(&text);
 }

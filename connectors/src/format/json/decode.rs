@@ -3,6 +3,7 @@
 
 use std::ops::Range;
 
+use arrow::array::RecordBatch;
 use arrow::datatypes::SchemaRef;
 use tidemill_engine::Result;
 
@@ -72,6 +73,20 @@ impl JsonDecoder {
     /// Per row of the last batch: where its record stands in the block that was decoded.
     pub(in crate::format) fn lines(&self) -> &[Range<usize>] {
         self.lines.as_deref().unwrap_or_default()
+    }
+
+    /// Reads an object that is no line of a block as row `row`; rows are taken by [`JsonDecoder::finish_appended`].
+    pub(in crate::format) fn append(&mut self, object: &[u8], row: usize) -> Parsed<()> {
+        self.read(object, row)
+    }
+
+    /// True for a column that the object had which was appended last.
+    pub(in crate::format) fn appended(&self, column: usize) -> bool {
+        self.seen[column] == self.record
+    }
+
+    pub(in crate::format) fn finish_appended(&mut self, rows: usize) -> Result<RecordBatch> {
+        finish(&self.schema, &mut self.columns, rows)
     }
 
     /// Reads one record into the columns; on an error they are as before.
