@@ -83,6 +83,10 @@ pub fn apply(values: &mut AggregateSet, slots: &[u32], batch: &Batch, columns: &
         let numbers = 0..batch.num_rows() as u32;
         let numbers = numbers.filter(|row| batch.kind(*row as usize).is_retraction() == retractions);
         let numbers: arrow::array::UInt32Array = numbers.collect::<Vec<u32>>().into();
+        // A stream that only adds may say so row by row; its aggregates need not know how to take back.
+        if numbers.is_empty() {
+            continue;
+        }
         let slots: Vec<u32> = numbers.values().iter().map(|row| slots[*row as usize]).collect();
         let part = match columns.num_columns() {
             0 => columns.slice(0, slots.len()),
