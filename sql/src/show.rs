@@ -182,11 +182,21 @@ pub(crate) fn create_table(table: &TableDefinition) -> String {
         let _ = write!(out, "\nPARTITIONED BY ({})", identifiers(&table.partitioned_by));
     }
     if !table.options.is_empty() {
-        let option = |(key, value): (&String, &String)| format!("{} = {}", quote_string(key), quote_string(value));
+        let shown = |key: &str, value: &str| quote_string(if is_secret(key) { HIDDEN } else { value });
+        let option = |(key, value): (&String, &String)| format!("{} = {}", quote_string(key), shown(key, value));
         let options: Vec<String> = table.options.iter().map(option).collect();
         let _ = write!(out, "\nWITH (\n{}\n)", indented(&options));
     }
     out
+}
+
+/// What stands for a value that nobody should read over a shoulder.
+const HIDDEN: &str = "******";
+
+/// Options whose values are passwords and the like, by their names, as Flink tells them.
+fn is_secret(key: &str) -> bool {
+    let key = key.to_ascii_lowercase();
+    ["password", "secret", "token", "http.headers."].iter().any(|part| key.contains(part))
 }
 
 fn indented(parts: &[String]) -> String {
