@@ -205,17 +205,26 @@ pub fn compare_rows(lines: &[String], name: &str, columns: &str, theirs: &BTreeM
     let Some(rows) = answer["rows"].as_array() else {
         return Some(format!("{name}: DuckDB refuses it: {}", answer["error"]));
     };
+    if rows.is_empty() {
+        return Some(format!("{name}: an empty answer proves nothing"));
+    }
+    difference_from(lines, columns, rows).map(|text| format!("{name}: {text}"))
+}
+
+/// What is wrong with lines of changes, if anything, against an answer of `oracle.py`, which may be empty.
+pub fn rows_differ(lines: Vec<String>, columns: &str, answer: &Value) -> Option<String> {
+    let rows = answer["rows"].as_array().expect("DuckDB gave an answer");
+    difference_from(&table_of(lines), columns, rows)
+}
+
+fn difference_from(lines: &[String], columns: &str, theirs: &[Value]) -> Option<String> {
     let floats = float_columns(columns);
     let cells = |row: &Value| {
         let values = row.as_array().expect("a row").iter();
         values.zip(&floats).map(|(value, float)| Cell::from_oracle(value, *float)).collect::<Vec<Cell>>()
     };
-    let theirs: Vec<Vec<Cell>> = rows.iter().map(cells).collect();
-    if theirs.is_empty() {
-        return Some(format!("{name}: an empty answer proves nothing"));
-    }
     let ours = lines.iter().map(|line| output_row(line, &floats)).collect();
-    difference(ours, theirs).map(|text| format!("{name}: {text}"))
+    difference(ours, theirs.iter().map(cells).collect())
 }
 
 fn output_row(line: &str, floats: &[bool]) -> Vec<Cell> {

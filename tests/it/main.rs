@@ -13,6 +13,7 @@ mod giving_up;
 mod lookups;
 mod nexmark;
 mod process;
+mod random_queries;
 mod temperature;
 mod tidy;
 mod warnings;
