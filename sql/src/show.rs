@@ -41,8 +41,9 @@ fn list(column: &'static str, names: Vec<String>, like: Option<&Text>) -> Outcom
     Outcome::Rows(Rows { columns: vec![column], rows: kept.map(|name| vec![name]).collect() })
 }
 
-/// SQL's LIKE without an escape character: `%` is any text, `_` any character.
+/// SQL's LIKE without an escape character: `%` is any text, `_` any character. Who looks for a name may not know its case.
 fn matches_like(text: &str, pattern: &str) -> bool {
+    let (text, pattern) = (text.to_lowercase(), pattern.to_lowercase());
     let text: Vec<char> = text.chars().collect();
     let mut reached = vec![false; text.len() + 1];
     reached[0] = true;
@@ -252,6 +253,8 @@ mod tests {
             ("bids", "bid", false),
             ("", "%", true),
             ("", "_", false),
+            ("UPPER", "upp%", true),
+            ("Bids", "bIDS", true),
             ("a%b", "a%b", true),
             ("aab", "a%a%b", true),
             ("ab", "a%a%b", false),

@@ -45,11 +45,26 @@ const UNSUPPORTED: &[(&str, &str)] = &[
     ("ROLLBACK", "results are committed with each checkpoint"),
 ];
 
+/// Words of other dialects, and of Flink's, that may stand where a query should end, and what to write instead.
+const UNKNOWN_CLAUSES: [(&str, &str); 4] = [
+    ("MATCH_RECOGNIZE", "compare rows with those before: LAG(...) OVER (...), or a join of the table with itself"),
+    ("EXCLUDE", "SELECT * gives all columns: list those that are wanted"),
+    ("REPLACE", "SELECT * gives all columns as they are: list them, and what replaces one of them"),
+    ("RENAME", "list the columns, each with its name: column AS name"),
+];
+
 impl Commands<'_> {
     /// The one statement that all tokens make.
     pub(super) fn statement(&mut self) -> Parsed<Statement> {
         let statement = self.any_statement()?;
-        if at_end(&self.parser) { Ok(statement) } else { Err(unexpected(&self.parser, "the end of the statement")) }
+        if at_end(&self.parser) {
+            return Ok(statement);
+        }
+        let error = unexpected(&self.parser, "the end of the statement");
+        let known = UNKNOWN_CLAUSES.iter().find(|(word, _)| at_words(&self.parser, &[word]));
+        Err(known.map_or(error.clone(), |(word, hint)| {
+            Diagnostic { message: format!("{word} is not supported here"), ..error }.with_hint(*hint)
+        }))
     }
 
     fn any_statement(&mut self) -> Parsed<Statement> {

@@ -36,6 +36,7 @@ mod named_window;
 mod normalize;
 mod operators;
 mod query_parts;
+mod row_in;
 mod script;
 mod select_names;
 mod source;
@@ -52,6 +53,12 @@ pub use statement::{
     CreateTable, CreateView, DropKind, ExplainDetail, InsertQuery, LikeClause, LikeFeature, LikeRule, Merging, Show,
     Statement, StatementKind,
 };
+
+/// `SELECT * FROM` a table.
+pub(crate) fn select_all_of(table: ast::TableFactor) -> ast::Query {
+    let from = ast::TableWithJoins { relation: table, joins: vec![] };
+    *query_parts::query(query_parts::select(vec![query_parts::wildcard()], vec![from]))
+}
 
 #[cfg(test)]
 pub(crate) mod tests;

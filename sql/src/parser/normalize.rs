@@ -14,7 +14,9 @@ use sqlparser::tokenizer::Span;
 use super::expression::{bare_function, cast_to, string_literal};
 use super::tokens::{Parsed, strip_path};
 use super::window_kind::Shape;
-use super::{data_type, group_window, like, named_window, operators, select_names, system_time, unnest, window_table};
+use super::{
+    data_type, group_window, like, named_window, operators, row_in, select_names, system_time, unnest, window_table,
+};
 use crate::diagnostic::Diagnostic;
 use crate::types::{SqlType, TypeKind};
 
@@ -258,6 +260,7 @@ fn normalize_expression(expr: &mut Expr) -> Parsed<()> {
             }
             Ok(())
         }
+        Expr::InSubquery { .. } | Expr::InList { .. } => row_in::rewrite(expr),
         _ => operators::rewrite(expr),
     }
 }

@@ -19,6 +19,7 @@ use super::PlanContext;
 use super::aggregates;
 use super::column_names;
 use super::functions::Functions;
+use super::using;
 use super::window_functions;
 use crate::catalog::{Relation, TableDefinition, ViewDefinition};
 use crate::diagnostic::Diagnostic;
@@ -85,6 +86,13 @@ impl<'a> NameResolver<'a> {
 
     /// The query as DataFusion reads it: names and types resolved, nothing coerced or optimized.
     pub fn query(&self, query: &Query) -> Result<LogicalPlan> {
+        let mut query = query.clone();
+        using::apply(&mut query, self).map_err(external)?;
+        self.query_without_commons(&query)
+    }
+
+    /// The same for a query in which no join has common columns left to find.
+    pub fn query_without_commons(&self, query: &Query) -> Result<LogicalPlan> {
         let mut query = Box::new(query.clone());
         column_names::apply(&mut query);
         let statement = Statement::Query(query);

@@ -241,6 +241,31 @@ static REWRITES: LazyLock<Vec<(Regex, &str, &str)>> = LazyLock::new(|| {
             "a field cannot be taken here",
             "give the expression a name in a subquery first",
         ),
+        (
+            r"(?s)Correlated scalar subquery must be aggregated to return at most one row.*",
+            "this subquery stands for one value, but may give more rows than one for a row around it",
+            "aggregate it: MAX(x), or choose one: ORDER BY ... LIMIT 1",
+        ),
+        (
+            r"(?s)Too many columns! The subquery should only return one column: (.+)",
+            "a subquery in this place gives one column, not several: $1",
+            "select one column; several are compared as (a, b) IN (SELECT x, y ...)",
+        ),
+        (
+            r"(?s)Source table contains (\d+) columns but only (\d+) names given as column alias.*",
+            "this table has $1 columns, but its alias names $2",
+            "name all of its columns, or none: FROM t AS x",
+        ),
+        (
+            r"(?s)(ANY|ALL) in I?LIKE expression.*",
+            "LIKE takes one pattern, and not $1 of several",
+            "write EXISTS (SELECT 1 FROM ... WHERE x LIKE pattern)",
+        ),
+        (
+            r"(?s)In/Exist/SetComparison subquery can only be used in .* but was used in \[Sort.*",
+            "IN, EXISTS, ANY and ALL cannot stand in ORDER BY",
+            "give the value a name in an inner query and order by that",
+        ),
         (r"(?s)Unsupported ast node.*?: (.+)$", "this is not supported: $1", "write it in another way"),
     ];
     rewrites.into_iter().map(|(regex, text, hint)| (pattern(regex), text, hint)).collect()

@@ -1,5 +1,5 @@
-//! What joins and subqueries need before they can be translated, with or without the optimizer: subqueries in
-//! conditions and SELECT lists become joins, and conditions between two relations move to where these meet.
+//! What joins and subqueries need before they can be translated, with or without the optimizer: subqueries become
+//! joins, and conditions between two relations move to where these meet.
 
 use std::sync::Arc;
 
@@ -8,12 +8,11 @@ use datafusion_common::tree_node::{Transformed, TreeNode};
 use datafusion_common::{JoinType, Result};
 use datafusion_expr::utils::{conjunction, split_conjunction_owned};
 use datafusion_expr::{Expr, Filter, Join, LogicalPlan};
-use datafusion_optimizer::decorrelate_predicate_subquery::DecorrelatePredicateSubquery;
 use datafusion_optimizer::extract_equijoin_predicate::ExtractEquijoinPredicate;
-use datafusion_optimizer::scalar_subquery_to_join::ScalarSubqueryToJoin;
-use datafusion_optimizer::{Optimizer, OptimizerContext, OptimizerRule};
+use datafusion_optimizer::{Optimizer, OptimizerContext};
 
-use super::{set_operations, subqueries};
+use super::set_operations;
+use super::subqueries::{self, Subqueries};
 
 /// Rewrites a plan whose types are settled.
 pub(crate) fn prepare(plan: LogicalPlan, options: &Arc<ConfigOptions>) -> Result<LogicalPlan> {
@@ -22,21 +21,15 @@ pub(crate) fn prepare(plan: LogicalPlan, options: &Arc<ConfigOptions>) -> Result
     if !has_joins {
         return Ok(plan);
     }
-    let plan = plan.transform_up_with_subqueries(subqueries::resolve)?.data;
-    let mut options = options.as_ref().clone();
-    // A scalar subquery over a stream is a table of one changing row, not a constant.
-    options.optimizer.enable_physical_uncorrelated_scalar_subquery = false;
-    let context = OptimizerContext::new_with_config_options(Arc::new(options)).without_query_execution_start_time();
-    let rules: Vec<Arc<dyn OptimizerRule + Send + Sync>> =
-        vec![Arc::new(DecorrelatePredicateSubquery::new()), Arc::new(ScalarSubqueryToJoin::new())];
-    let plan = Optimizer::with_rules(rules).optimize(plan, &context, |_, _| {})?;
+    let subqueries = Subqueries::new(options);
+    let plan = plan.transform_up_with_subqueries(|node| subqueries.resolve(node))?.data;
     let plan = plan.transform_down(conditions_to_joins)?.data;
+    let context = OptimizerContext::new_with_config_options(Arc::clone(options)).without_query_execution_start_time();
     Optimizer::with_rules(vec![Arc::new(ExtractEquijoinPredicate::new())]).optimize(plan, &context, |_, _| {})
 }
 
 fn has_subquery(node: &LogicalPlan) -> bool {
-    let is_subquery = |part: &Expr| Ok(matches!(part, Expr::InSubquery(_) | Expr::Exists(_) | Expr::ScalarSubquery(_)));
-    node.expressions().iter().any(|expr| expr.exists(is_subquery).unwrap_or(true))
+    node.expressions().iter().any(subqueries::has_subquery)
 }
 
 /// `FROM a, b WHERE a.x = b.x`: what reads both sides of a join becomes its condition.

@@ -215,7 +215,7 @@ fn of_join(join: &Join) -> Vec<Key> {
         pairs.collect::<Vec<Key>>()
     };
     match join.join_type {
-        JoinType::LeftSemi | JoinType::LeftAnti => left.keys,
+        JoinType::LeftSemi | JoinType::LeftAnti | JoinType::LeftMark => left.keys,
         JoinType::RightSemi | JoinType::RightAnti => right.keys,
         JoinType::Inner => {
             let of_left = left.keys.iter().filter(|_| right.is_unique).cloned();

@@ -21,7 +21,8 @@ use datafusion_optimizer::{Optimizer, OptimizerContext, OptimizerRule};
 
 use super::context::NameResolver;
 use super::{
-    casts, event_time, exact, joins, literals, over_window, plain_types, set_operations, temporal, unnest, windows,
+    casts, event_time, exact, joins, literals, outer_types, over_window, plain_types, set_operations, temporal, unnest,
+    windows,
 };
 
 /// Makes a plan of SQL's nodes and ours, with every type coerced. What must always run.
@@ -30,6 +31,7 @@ pub(crate) fn analyze(plan: LogicalPlan, resolver: &NameResolver<'_>) -> Result<
     let plan = plan.transform_down_with_subqueries(unnest::resolve)?.data;
     let plan = plan.transform_up_with_subqueries(set_operations::resolve)?.data;
     let plan = plan.transform_up_with_subqueries(|node| resolve_node(node, resolver))?.data;
+    let plan = outer_types::refresh(plan)?;
     let coerced = Analyzer::new().execute_and_check(plan, &resolver.options, |_, _| {})?;
     let plain = plain_types::apply(coerced)?;
     let plain = match plain.transformed {

@@ -1,6 +1,8 @@
 //! Output rows of a join: noted one by one, made all at once.
 
-use arrow::array::{ArrayRef, Int8Array, RecordBatch, UInt32Array};
+use std::sync::Arc;
+
+use arrow::array::{ArrayRef, BooleanArray, Int8Array, RecordBatch, UInt32Array};
 use arrow::compute::take;
 use arrow::datatypes::SchemaRef;
 use hashbrown::HashMap;
@@ -43,12 +45,16 @@ pub struct Change {
     pub kind: RowKind,
     pub own: u32,
     pub other: u32,
+    /// Whether a row that stands alone fits others.
+    pub mark: bool,
 }
 
 /// How output rows are put together.
 pub struct Layout {
     /// Columns of which sides are given.
     pub gives: [bool; 2],
+    /// The mark stands behind them.
+    pub marks: bool,
     pub schema: SchemaRef,
 }
 
@@ -66,6 +72,9 @@ impl Layout {
                 let data_type = self.schema.field(columns.len()).data_type();
                 columns.push(cast_to(take(column, numbers, None)?, data_type)?);
             }
+        }
+        if self.marks {
+            columns.push(Arc::new(changes.iter().map(|change| Some(change.mark)).collect::<BooleanArray>()));
         }
         let rows = with_schema(&self.schema, columns, changes.len())?;
         if changes.iter().all(|change| change.kind == RowKind::Insert) {

@@ -192,38 +192,41 @@ impl<'a> Meeting<'a> {
         let count = self.other_rows().facts(other).count;
         self.matches[row] += count;
         let copies = |change: Change| (0..count).map(move |_| change);
-        let alone = self.other_alone(other, kind).map(|kind| Change { kind, own: NONE, other });
+        let [was, is] = self.other_alone(other, kind);
         let kind = if self.join.is_outer() { plain(kind) } else { kind };
-        let pair = self.join.gives_pairs.then_some(Change { kind, own: row as u32, other });
+        let pair = self.join.gives_pairs.then_some(Change { kind, own: row as u32, other, mark: true });
         // A row stops standing alone before it is paired, and starts behind.
-        let in_order = if kind.is_retraction() { [pair, alone] } else { [alone, pair] };
+        let in_order = if kind.is_retraction() { [pair, was, is] } else { [was, is, pair] };
         changes.extend(in_order.into_iter().flatten().flat_map(copies));
     }
 
-    /// Counts a match of a row of the other side; gives the kind of change where that changes whether it is given alone.
-    fn other_alone(&mut self, other: u32, kind: RowKind) -> Option<RowKind> {
-        let alone = self.join.alone[1 - self.side]?;
+    /// Counts a match of a row of the other side; the changes of how it is given alone: what was, and what is.
+    fn other_alone(&mut self, other: u32, kind: RowKind) -> [Option<Change>; 2] {
+        let Some(alone) = self.join.alone[1 - self.side] else { return [None; 2] };
         let rows = self.join.store.rows_mut(1 - self.side, self.in_page);
         let delta = if kind.is_retraction() { -1 } else { 1 };
         let (before, after) = rows.shift_matches(other, delta, self.ctx.now.0);
         rows.mark_dirty(other);
-        match (alone.applies(before), alone.applies(after)) {
-            (true, true) | (false, false) => None,
-            // It comes with the row that it is matched by, and goes with it.
-            _ if alone == Alone::Matched => Some(kind),
-            (true, false) => Some(RowKind::Delete),
-            (false, true) => Some(RowKind::Insert),
+        let (before, after) = (alone.mark(before), alone.mark(after));
+        if before == after {
+            return [None; 2];
         }
+        let change = |kind| move |mark| Change { kind, own: NONE, other, mark };
+        // It comes with the row that it is matched by, and goes with it.
+        let by_match = alone == Alone::Matched;
+        let gone = if by_match { kind } else { RowKind::Delete };
+        let come = if by_match { kind } else { RowKind::Insert };
+        [before.map(change(gone)), after.map(change(come))]
     }
 
     /// All pairs of a row are applied: it may stand alone.
     fn finish(&mut self, row: usize, changes: &mut Vec<Change>) {
         let own = self.own[row];
         let Some(alone) = self.join.alone[self.side].filter(|_| !own.is_ignored) else { return };
-        if alone.applies(self.matches[row]) {
+        if let Some(mark) = alone.mark(self.matches[row]) {
             let kind = self.batch.kind(row);
-            let kind = if self.join.gives_pairs { plain(kind) } else { kind };
-            changes.push(Change { kind, own: row as u32, other: NONE });
+            let kind = if self.join.gives_pairs || alone == Alone::Marked { plain(kind) } else { kind };
+            changes.push(Change { kind, own: row as u32, other: NONE, mark });
         }
         if own.number != NONE {
             let paged = self.join.store.is_paged(self.side, self.slots[row]);

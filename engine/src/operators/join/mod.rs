@@ -1,6 +1,6 @@
 //! Regular joins: every row of one input with every row of the other that it fits, for as long as both are there.
 //!
-//! Inner, outer, semi and anti joins are one operator. Each side keeps its rows by join key with the number of times
+//! Inner, outer, semi, anti and mark joins are one operator. Each side keeps its rows by join key with the number of times
 //! that they were given and, where it matters, the number of rows of the other side that each fits: from the changes of
 //! that number between zero and more follows when a row stands alone.
 
@@ -27,7 +27,7 @@ use crate::operators::row_error::RowErrorPolicy;
 use crate::state::KeyShape;
 
 /// Output: the columns of the left input, then those of the right one; without `pairs`, only of the side that may
-/// stand alone. Inner and semi joins, and rows that anti joins let through, hand on the kinds of the rows that they read;
+/// stand alone, and behind them the mark, where there is one. Inner and semi joins, and rows that anti joins let through, hand on the kinds of the rows that they read;
 /// all else is `+I` and `-D`.
 #[derive(Clone)]
 pub struct RegularJoin {
@@ -73,15 +73,19 @@ pub enum Alone {
     Unmatched,
     /// Once, while it fits at least one row: semi joins.
     Matched,
+    /// Always, with a BOOLEAN behind it that says whether it fits a row: mark joins.
+    Marked,
 }
 
 impl Alone {
-    /// True when a row that fits so many others is given alone.
-    fn applies(self, matches: i64) -> bool {
+    /// The mark of a row that fits so many others, if it is given alone.
+    fn mark(self, matches: i64) -> Option<bool> {
         debug_assert!(matches >= 0, "rows are counted, not owed");
+        let fits = matches > 0;
         match self {
-            Self::Unmatched => matches == 0,
-            Self::Matched => matches > 0,
+            Self::Unmatched => (!fits).then_some(false),
+            Self::Matched => fits.then_some(true),
+            Self::Marked => Some(fits),
         }
     }
 }

@@ -100,7 +100,7 @@ impl JoinOperator {
             condition,
             alone,
             gives_pairs: plan.pairs,
-            layout: Layout { gives, schema: Arc::clone(&plan.schema) },
+            layout: Layout { gives, marks: alone.contains(&Some(Alone::Marked)), schema: Arc::clone(&plan.schema) },
             left_width: left.schema.fields().len(),
             store: JoinStore::new(buckets, plan.ttl_ms),
         })

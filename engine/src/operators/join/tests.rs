@@ -27,9 +27,10 @@ enum Kind {
     Full,
     Semi,
     Anti,
+    Mark,
 }
 
-const KINDS: [Kind; 6] = [Kind::Inner, Kind::Left, Kind::Right, Kind::Full, Kind::Semi, Kind::Anti];
+const KINDS: [Kind; 7] = [Kind::Inner, Kind::Left, Kind::Right, Kind::Full, Kind::Semi, Kind::Anti, Kind::Mark];
 
 impl Kind {
     fn alone(self) -> [Option<Alone>; 2] {
@@ -39,11 +40,12 @@ impl Kind {
             Self::Right => [None, Some(Alone::Unmatched)],
             Self::Full => [Some(Alone::Unmatched); 2],
             Self::Semi => [Some(Alone::Matched), None],
+            Self::Mark => [Some(Alone::Marked), None],
         }
     }
 
     fn pairs(self) -> bool {
-        !matches!(self, Self::Semi | Self::Anti)
+        !matches!(self, Self::Semi | Self::Anti | Self::Mark)
     }
 }
 
@@ -89,7 +91,10 @@ impl Case {
         let inputs =
             alone.map(|alone| JoinInput { keys: keys.clone(), schema: input.clone(), row_key: row_key.clone(), alone });
         let sides = if self.kind.pairs() { 2 } else { 1 };
-        let fields: Vec<_> = (0..sides).flat_map(|_| input.fields().iter().cloned()).collect();
+        let mut fields: Vec<_> = (0..sides).flat_map(|_| input.fields().iter().cloned()).collect();
+        if self.kind == Kind::Mark {
+            fields.push(Arc::new(Field::new("mark", DataType::Boolean, false)));
+        }
         let column = |index| Arc::new(Column::new("v", index)) as Arc<dyn PhysicalExpr>;
         let less = || Arc::new(BinaryExpr::new(column(1), Sign::LtEq, column(4))) as Arc<dyn PhysicalExpr>;
         RegularJoin {
@@ -120,8 +125,12 @@ impl Case {
             if self.kind.pairs() {
                 joined.extend(fitting.iter().map(|other| format!("{}|{}", text(one), text(other))));
             }
-            if alone[0].is_some_and(|alone| alone.applies(fitting.len() as i64)) {
-                joined.push(if self.kind.pairs() { format!("{}|{nulls}", text(one)) } else { text(one) });
+            match self.kind {
+                Kind::Left | Kind::Full if fitting.is_empty() => joined.push(format!("{}|{nulls}", text(one))),
+                Kind::Semi if !fitting.is_empty() => joined.push(text(one)),
+                Kind::Anti if fitting.is_empty() => joined.push(text(one)),
+                Kind::Mark => joined.push(format!("{}|{}", text(one), !fitting.is_empty())),
+                _ => {}
             }
         }
         for other in right.iter().filter(|_| alone[1].is_some()) {

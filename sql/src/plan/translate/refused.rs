@@ -8,8 +8,7 @@ use std::ops::ControlFlow;
 use datafusion_common::Result;
 use datafusion_expr::{Expr, LogicalPlan};
 use sqlparser::ast::{
-    Distinct, GroupByExpr, JoinConstraint, JoinOperator, Query, Select, SetExpr, SetOperator, SetQuantifier, Spanned,
-    TableFactor, Visit, Visitor,
+    Distinct, GroupByExpr, JoinOperator, Query, Select, SetExpr, SetOperator, SetQuantifier, Spanned, Visit, Visitor,
 };
 use sqlparser::tokenizer::Span;
 
@@ -18,7 +17,6 @@ use super::calc::any;
 use crate::diagnostic::Diagnostic;
 use crate::plan::context::external;
 use crate::plan::stream::Stream;
-use crate::window_call::UNNEST_MARKER;
 
 /// Why a query cannot run over a stream, if its text shows it.
 pub(crate) fn check_query(query: &Query) -> Result<(), Diagnostic> {
@@ -86,39 +84,11 @@ fn check_select(select: &Select) -> Option<Diagnostic> {
         );
     }
     let mut joins = select.from.iter().flat_map(|from| &from.joins);
-    if let Some(join) = joins.clone().find(|join| matches!(join.join_operator, JoinOperator::AsOf { .. })) {
+    if let Some(join) = joins.find(|join| matches!(join.join_operator, JoinOperator::AsOf { .. })) {
         let hint = "write JOIN t FOR SYSTEM_TIME AS OF the time column of the left table";
         return Some(refuse("ASOF JOIN", hint, join.relation.span()));
     }
-    if let Some(join) = joins.find(|join| is_coalescing(&join.join_operator)) {
-        let hint = "write ON a.k = b.k, and COALESCE(a.k, b.k) for the column";
-        return Some(refuse("USING or NATURAL in a RIGHT or FULL JOIN", hint, join.relation.span()));
-    }
-    let joined = select.from.iter().flat_map(|from| from.joins.iter().map(|join| &join.relation));
-    let relations = select.from.iter().map(|from| &from.relation).chain(joined);
-    let lateral = relations.filter(|relation| is_lateral(relation)).find(|relation| !is_unnest(relation))?;
-    Some(refuse("a lateral subquery", LATERAL_HINT, lateral.span()))
-}
-
-/// The common column is that of whichever side has a row; planning would take the left one's.
-fn is_coalescing(operator: &JoinOperator) -> bool {
-    match operator {
-        JoinOperator::Right(constraint)
-        | JoinOperator::RightOuter(constraint)
-        | JoinOperator::FullOuter(constraint) => {
-            matches!(constraint, JoinConstraint::Using(_) | JoinConstraint::Natural)
-        }
-        _ => false,
-    }
-}
-
-fn is_lateral(relation: &TableFactor) -> bool {
-    matches!(relation, TableFactor::Derived { lateral: true, .. } | TableFactor::Function { lateral: true, .. })
-}
-
-/// `LATERAL (SELECT markers)`, which the parser makes of UNNEST.
-fn is_unnest(relation: &TableFactor) -> bool {
-    matches!(relation, TableFactor::Derived { lateral: true, subquery, .. } if subquery.to_string().contains(UNNEST_MARKER))
+    None
 }
 
 /// The last of the translations: every node that none of the others took.

@@ -2,7 +2,7 @@
 
 use std::sync::Arc;
 
-use arrow::datatypes::{Field, Fields, Schema, SchemaRef};
+use arrow::datatypes::{DataType, Field, Fields, Schema, SchemaRef};
 use datafusion_common::Result;
 use datafusion_expr::expr::Case;
 use datafusion_expr::{Expr, Join, JoinType, LogicalPlan, lit};
@@ -10,8 +10,6 @@ use tidemill_engine::graph::{ChangelogMode, NodeKind, Parallelism};
 use tidemill_engine::operators::join::{Alone, JoinInput, RegularJoin, RowKey};
 
 use super::condition::{JoinCondition, JoinKey, reads_only};
-use crate::diagnostic::Diagnostic;
-use crate::plan::context::external;
 use crate::plan::display::display;
 use crate::plan::graph_builder::{NodeDraft, detail};
 use crate::plan::keys;
@@ -27,7 +25,7 @@ pub(super) fn translate(
     condition: &JoinCondition,
 ) -> Option<Result<Stream>> {
     let condition = one_sided_as_keys(condition, join);
-    Some(Shape::of(join.join_type).and_then(|shape| regular(translator, join, &condition, shape)))
+    Some(regular(translator, join, &condition, Shape::of(join.join_type)))
 }
 
 /// What one side alone decides becomes a key that is NULL where it does not hold: such rows fit nothing, and need
@@ -58,9 +56,9 @@ struct Shape {
 }
 
 impl Shape {
-    fn of(join_type: JoinType) -> Result<Self> {
-        let shape = |name, left, right, pairs| Ok(Self { name, alone: [left, right], pairs });
-        let (unmatched, matched) = (Some(Alone::Unmatched), Some(Alone::Matched));
+    fn of(join_type: JoinType) -> Self {
+        let shape = |name, left, right, pairs| Self { name, alone: [left, right], pairs };
+        let (unmatched, matched, marked) = (Some(Alone::Unmatched), Some(Alone::Matched), Some(Alone::Marked));
         match join_type {
             JoinType::Inner => shape("inner", None, None, true),
             JoinType::Left => shape("left", unmatched, None, true),
@@ -70,11 +68,8 @@ impl Shape {
             JoinType::LeftAnti => shape("anti", unmatched, None, false),
             JoinType::RightSemi => shape("right semi", None, matched, false),
             JoinType::RightAnti => shape("right anti", None, unmatched, false),
-            JoinType::LeftMark | JoinType::RightMark => {
-                let message = "IN (SELECT ...) and EXISTS can only be parts of a WHERE that are joined by AND";
-                let hint = "write the alternatives as queries of their own and put UNION ALL between them";
-                Err(external(Diagnostic::new(message).with_hint(hint)))
-            }
+            JoinType::LeftMark => shape("mark", marked, None, false),
+            JoinType::RightMark => shape("right mark", None, marked, false),
         }
     }
 
@@ -83,9 +78,14 @@ impl Shape {
         self.alone.map(|alone| self.pairs || alone.is_some())
     }
 
+    /// A column behind the others says which rows fit.
+    fn marks(&self) -> bool {
+        self.alone.contains(&Some(Alone::Marked))
+    }
+
     fn changelog(&self, inputs: &[Side; 2]) -> ChangelogMode {
         let appends = inputs.iter().all(|side| side.stream.changelog == ChangelogMode::Append);
-        let adds_only = !self.alone.contains(&Some(Alone::Unmatched));
+        let adds_only = self.alone.iter().flatten().all(|alone| *alone == Alone::Matched);
         if appends && adds_only { ChangelogMode::Append } else { ChangelogMode::Retract }
     }
 }
@@ -217,7 +217,7 @@ fn add_node(
     Ok(output(node, schema, &shape, sides, parallelism, changelog))
 }
 
-/// The columns of the sides that are given; those of a side that may be missing can be NULL.
+/// The columns of the sides that are given, and the mark; those of a side that may be missing can be NULL.
 fn output_schema(shape: &Shape, sides: &[Side; 2]) -> SchemaRef {
     let mut fields = Vec::new();
     for number in (0..2).filter(|number| shape.gives()[*number]) {
@@ -225,6 +225,7 @@ fn output_schema(shape: &Shape, sides: &[Side; 2]) -> SchemaRef {
         let own = sides[number].base().fields().iter();
         fields.extend(own.map(|field| field.as_ref().clone().with_nullable(field.is_nullable() || may_miss)));
     }
+    fields.extend(shape.marks().then(|| Field::new("mark", DataType::Boolean, false)));
     Arc::new(Schema::new(Fields::from(fields)))
 }
 
@@ -243,6 +244,7 @@ fn output(
         columns.extend((first..first + sides[number].width).map(|index| column(schema.field(index).name(), index)));
         first += sides[number].base().fields().len();
     }
+    columns.extend(shape.marks().then(|| column("mark", first)));
     let bounded = sides.iter().all(|side| side.stream.bounded);
     let steady = sides.iter().all(|side| side.stream.steady);
     Stream { columns, steady, ..Stream::of(node, schema, parallelism, changelog, bounded) }
