@@ -10,7 +10,7 @@ use tidemill_engine::graph::ChangelogMode;
 
 use super::partition_commit::{PartitionCommit, TimeExtractor, Trigger};
 use crate::compression::Compression;
-use crate::format::{FORMATS, Format, FormatOption, FormatProblem};
+use crate::format::{FORMATS, Format, FormatProblem};
 use crate::options::{OptionDef, OptionProblem, OptionType};
 use crate::table::TableSpec;
 
@@ -169,7 +169,7 @@ const OPTIONS: &[OptionDef] = &[
 pub fn list(spec: Option<&TableSpec>) -> Vec<OptionDef> {
     let chosen = spec.and_then(|spec| spec.text(&FORMAT));
     let formats = FORMATS.iter().filter(|format| chosen.is_none_or(|chosen| chosen == format.name));
-    let of_formats = formats.flat_map(|format| format.options.iter().map(describe));
+    let of_formats = formats.flat_map(|format| format.options.iter().map(OptionDef::from));
     OPTIONS.iter().copied().chain(of_formats).collect()
 }
 
@@ -182,12 +182,6 @@ pub fn accepts(spec: &TableSpec) -> ChangelogMode {
 pub fn changelog(spec: &TableSpec) -> ChangelogMode {
     let format = spec.text(&FORMAT).and_then(|name| Format::parse(name, &spec.options).ok());
     format.map_or(ChangelogMode::Append, |format| format.changelog())
-}
-
-fn describe(option: &FormatOption) -> OptionDef {
-    let mut def = OptionDef::new(option.key, OptionType::Described(option.value_type), option.description);
-    def.default = option.default;
-    def
 }
 
 /// What reading and writing have in common.
@@ -230,7 +224,7 @@ impl FileTable {
         let required = |option| spec.required_text(option).map_err(|problem| vec![problem]);
         let path = local_path(required(&PATH)?).map_err(|problem| vec![problem])?;
         let file_schema = file_schema(spec);
-        let problems = |problems: Vec<FormatProblem>| problems.into_iter().map(from_format).collect::<Vec<_>>();
+        let problems = |problems: Vec<FormatProblem>| problems.into_iter().map(OptionProblem::from).collect::<Vec<_>>();
         let format = Format::parse(required(&FORMAT)?, &spec.options).map_err(problems)?;
         let unfit = problems(format.check(&file_schema));
         if !unfit.is_empty() {
@@ -251,10 +245,6 @@ impl FileTable {
 fn file_schema(spec: &TableSpec) -> SchemaRef {
     let inside = spec.columns.fields().iter().filter(|field| !spec.partition_keys.contains(field.name()));
     Arc::new(Schema::new(inside.cloned().collect::<Vec<_>>()))
-}
-
-fn from_format(problem: FormatProblem) -> OptionProblem {
-    OptionProblem { option: problem.option, message: problem.message, hint: Some(problem.hint) }
 }
 
 impl SourceOptions {

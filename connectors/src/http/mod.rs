@@ -64,11 +64,7 @@ impl Connector for Http {
         let own = [URL, FORMAT, HEADERS, RESULT_PATH, TIMEOUT, CONNECT_TIMEOUT].into_iter().map(OptionDef::source);
         let json = FORMATS.iter().filter(|format| format.name == "json").flat_map(|format| format.options);
         let json = json.filter(|option| READ_OPTIONS.contains(&option.key));
-        let json = json.map(|option| {
-            let kind = OptionType::Described(option.value_type);
-            let found = OptionDef::new(option.key, kind, option.description).source();
-            option.default.map_or(found, |default| found.default(default))
-        });
+        let json = json.map(|option| OptionDef::from(option).source());
         own.chain(lookup::OPTIONS).chain(json).collect()
     }
 
@@ -137,7 +133,7 @@ fn json_format(spec: &TableSpec) -> Result<Format, OptionProblem> {
     });
     found.map_err(|problems| {
         let problem = problems.into_iter().next().expect("refused for a reason");
-        OptionProblem { option: problem.option, message: problem.message, hint: Some(problem.hint) }
+        OptionProblem::from(problem)
     })
 }
 

@@ -9,6 +9,8 @@ use std::fmt;
 use serde::Serialize;
 use tidemill_engine::suggestion::closest;
 
+use crate::format::{FormatOption, FormatProblem};
+
 pub mod values;
 
 /// What an option takes.
@@ -93,6 +95,13 @@ impl OptionDef {
     }
 }
 
+impl From<&FormatOption> for OptionDef {
+    fn from(option: &FormatOption) -> Self {
+        let def = Self::new(option.key, OptionType::Described(option.value_type), option.description);
+        Self { default: option.default, ..def }
+    }
+}
+
 /// Why a table cannot be used as declared.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct OptionProblem {
@@ -101,6 +110,12 @@ pub struct OptionProblem {
     pub message: String,
     /// What to write instead.
     pub hint: Option<String>,
+}
+
+impl From<FormatProblem> for OptionProblem {
+    fn from(problem: FormatProblem) -> Self {
+        Self { option: problem.option, message: problem.message, hint: Some(problem.hint) }
+    }
 }
 
 impl OptionProblem {
