@@ -7,6 +7,8 @@ use std::fmt;
 use sqlparser::tokenizer::{Location, Span};
 use tidemill_engine::suggestion::closest;
 
+use crate::secret::without_secrets;
+
 /// One finding in a source text. Lines and columns count from 1, columns in characters; line 0 means "no place".
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Diagnostic {
@@ -76,7 +78,7 @@ impl Diagnostic {
         text.push_str(&format!(" --> {file}:{}:{}\n", self.line, self.column));
         let Some(line) = source.split('\n').nth(self.line as usize - 1) else { return };
         let line = line.trim_end_matches('\r');
-        let (shown, start, end) = excerpt(line, self.column, self.end_column);
+        let (shown, start, end) = excerpt(&without_secrets(line), self.column, self.end_column);
         let number = self.line.to_string();
         let margin = " ".repeat(number.len());
         let shown_text: String = shown.chars().map(|c| if c.is_control() { ' ' } else { c }).collect();

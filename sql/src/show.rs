@@ -9,6 +9,7 @@ use crate::catalog::{Column, ColumnKind, Entry, Relation, TableDefinition, ViewD
 use crate::diagnostic::Diagnostic;
 use crate::parser::statement::{Show, Text};
 use crate::plan::{PlanContext, function_names, query_schema};
+use crate::secret::is_secret;
 use crate::session::{Outcome, Rows};
 use crate::settings::Settings;
 use crate::types::{SqlType, quote_identifier, quote_string};
@@ -193,12 +194,6 @@ pub(crate) fn create_table(table: &TableDefinition) -> String {
 
 /// What stands for a value that nobody should read over a shoulder.
 const HIDDEN: &str = "******";
-
-/// Options whose values are passwords and the like, by their names, as Flink tells them.
-fn is_secret(key: &str) -> bool {
-    let key = key.to_ascii_lowercase();
-    ["password", "secret", "token", "http.headers."].iter().any(|part| key.contains(part))
-}
 
 fn indented(parts: &[String]) -> String {
     parts.iter().map(|part| format!("  {part}")).collect::<Vec<_>>().join(",\n")
