@@ -7,8 +7,8 @@ use std::path::Path;
 use std::sync::Arc;
 
 use rocksdb::{
-    BlockBasedOptions, Cache, DB, DBCompressionType, InfoLogger, LogLevel, Options, SliceTransform, WriteBufferManager,
-    WriteOptions,
+    BlockBasedIndexType, BlockBasedOptions, Cache, DB, DBCompressionType, InfoLogger, LogLevel, Options,
+    SliceTransform, WriteBufferManager, WriteOptions,
 };
 
 use super::KeyShape;
@@ -184,6 +184,12 @@ fn table_options(cache: &Cache) -> BlockBasedOptions {
     table.set_block_cache(cache);
     table.set_block_size(BLOCK_BYTES);
     table.set_bloom_filter(BLOOM_BITS_PER_KEY, false);
+    // Small keys compress so well that the filter of one file can be larger than a shard of the cache: in parts, only
+    // those that are asked are read and kept.
+    table.set_index_type(BlockBasedIndexType::TwoLevelIndexSearch);
+    table.set_partition_filters(true);
+    table.set_metadata_block_size(BLOCK_BYTES);
+    table.set_pin_top_level_index_and_filter(true);
     // Index and filter blocks count against the budget as well, but go last.
     table.set_cache_index_and_filter_blocks(true);
     table.set_cache_index_and_filter_blocks_with_high_priority(true);
