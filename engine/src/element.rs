@@ -8,7 +8,7 @@ use crate::Batch;
 use crate::time::EventTime;
 
 /// Number of a checkpoint within a job; starts at 1 and never goes back.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
 pub struct Epoch(pub u64);
 
 impl Epoch {

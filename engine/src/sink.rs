@@ -81,6 +81,19 @@ pub trait Committer: Send {
     fn finish(&mut self) -> Result<()> {
         Ok(())
     }
+
+    /// The target itself keeps the record of what was committed, in the same transaction as the output, because a restarted
+    /// process can neither go on with that transaction nor repeat it. Such sinks commit before all others.
+    fn keeps_record(&self) -> bool {
+        false
+    }
+
+    /// For a sink that keeps such a record: the newest epoch of this job whose output is visible, [`Epoch::ZERO`] where there
+    /// is none. Asked once at every start, before a checkpoint is chosen; whatever an earlier attempt left open is given up
+    /// first, so that the answer stays true.
+    fn committed_epoch(&mut self) -> Result<Epoch> {
+        Ok(Epoch::ZERO)
+    }
 }
 
 pub trait Sink: Send + Sync + Debug {

@@ -6,7 +6,7 @@ use std::sync::Arc;
 
 use super::job::{self, JobRecord};
 use super::manifest::{MANIFEST_NAME, Manifest, SHARED_FOLDER};
-use super::recovery::{Condition, Facts, Found, RestoreRequest};
+use super::recovery::{Condition, Facts, Found, Recorded, RestoreRequest};
 use super::{files, retention};
 use crate::{EngineError, Epoch, Result};
 
@@ -53,12 +53,18 @@ impl Index {
     }
 
     /// What a decision about `request` needs to know.
-    pub fn facts(&self, request: &RestoreRequest) -> Facts {
-        let sound = self.sound.keys().map(|epoch| Found { epoch: *epoch, condition: Condition::Unknown });
-        let damaged = self
-            .damaged
-            .iter()
-            .map(|(epoch, damage)| Found { epoch: *epoch, condition: Condition::Damaged(damage.reason.clone()) });
+    pub fn facts(&self, request: &RestoreRequest, recorded: &Recorded) -> Facts {
+        let sound = self.sound.iter().map(|(epoch, manifest)| Found {
+            epoch: *epoch,
+            condition: Condition::Unknown,
+            recorded: recorded.names_sink_of(manifest),
+        });
+        let damaged = self.damaged.iter().map(|(epoch, damage)| Found {
+            epoch: *epoch,
+            condition: Condition::Damaged(damage.reason.clone()),
+            // What cannot be read may have been output of such a sink.
+            recorded: damage.manifest.as_ref().map_or(!recorded.sinks.is_empty(), |one| recorded.names_sink_of(one)),
+        });
         let mut found: Vec<Found> = sound.chain(damaged).collect();
         found.sort_unstable_by_key(|one| std::cmp::Reverse(one.epoch));
         Facts {
@@ -67,6 +73,7 @@ impl Index {
             history_start: self.record.history_start,
             base: self.record.base.clone(),
             has_checkpoint: self.record.has_checkpoint,
+            committed: recorded.committed,
         }
     }
 

@@ -36,6 +36,6 @@ pub use manifest::{
     ContentHash, FileEntry, InstanceEntry, Manifest, NodeCounts, NodeFingerprint, Note, SinkEntry, SourceState,
     SplitCounts, SplitState,
 };
-pub use recovery::{PlanNode, RestoreRequest, check_fit};
+pub use recovery::{PlanNode, Recorded, RestoreRequest, check_fit};
 pub use savepoint::Checkpoint;
 pub use store::{CheckpointStore, Latest, Recovery, Skipped, Start, Written};

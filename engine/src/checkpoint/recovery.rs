@@ -30,6 +30,23 @@ pub enum Condition {
 pub struct Found {
     pub epoch: Epoch,
     pub condition: Condition,
+    /// It holds output of a sink whose target keeps the record of commits: it can only be gone on from if that record names it.
+    pub recorded: bool,
+}
+
+/// What the targets that keep the record of commits say: with them, to commit again after a crash is not possible.
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+pub struct Recorded {
+    /// Uids of their sinks.
+    pub sinks: Vec<String>,
+    /// The newest epoch whose output is visible; [`Epoch::ZERO`]: none.
+    pub committed: Epoch,
+}
+
+impl Recorded {
+    pub(super) fn names_sink_of(&self, manifest: &Manifest) -> bool {
+        manifest.sinks.iter().any(|entry| self.sinks.contains(&entry.uid))
+    }
 }
 
 /// All that a decision needs.
@@ -44,6 +61,8 @@ pub struct Facts {
     pub base: Option<PathBuf>,
     /// A checkpoint of this history was once completed.
     pub has_checkpoint: bool,
+    /// [`Recorded::committed`].
+    pub committed: Epoch,
 }
 
 /// What to do.
@@ -82,8 +101,16 @@ pub fn decide_recovery(facts: &Facts) -> Plan {
 fn decide_latest(facts: &Facts) -> Plan {
     let mut skipped = Vec::new();
     let mut reasons = Vec::new();
+    let mut never_visible = false;
     let of_this_history = facts.found.iter().enumerate().filter(|(_, one)| one.epoch >= facts.history_start);
     for (index, one) in of_this_history {
+        if one.recorded && one.epoch > facts.committed {
+            never_visible = true;
+            continue;
+        }
+        if one.epoch < facts.committed {
+            break;
+        }
         match &one.condition {
             Condition::Unknown => return Plan::Examine { index },
             Condition::Sound => return Plan::RestoreCheckpoint { index, skipped },
@@ -93,10 +120,16 @@ fn decide_latest(facts: &Facts) -> Plan {
             }
         }
     }
+    if facts.committed >= facts.history_start && facts.committed > Epoch::ZERO {
+        reasons.push(format!(
+            "the output of epoch {} is visible, but its checkpoint cannot be used: going on from an older one would repeat rows",
+            facts.committed
+        ));
+    }
     if !reasons.is_empty() {
         return Plan::Refuse { reasons };
     }
-    if facts.has_checkpoint {
+    if facts.has_checkpoint && !never_visible {
         return Plan::Refuse { reasons: vec!["checkpoints were completed here, and none is left".into()] };
     }
     facts.base.clone().map_or(Plan::StartEmpty, |path| Plan::RestoreSavepoint { path })

@@ -17,14 +17,15 @@ fn all_facts() -> Vec<Facts> {
     let mut all = Vec::new();
     for number in 0..conditions.len().pow(3) {
         let of_epoch = |epoch: u32| conditions[number / 4usize.pow(epoch - 1) % 4].clone();
-        let found = |epoch: u32| of_epoch(epoch).map(|condition| Found { epoch: Epoch(u64::from(epoch)), condition });
+        let found = |epoch: u32| of_epoch(epoch).map(|condition| Found { epoch: Epoch(u64::from(epoch)), condition, recorded: false });
         let found: Vec<Found> = [3, 2, 1].into_iter().filter_map(found).collect();
         for request in &requests {
             for history_start in 1..=4 {
                 for (has_checkpoint, base) in [(false, None), (true, None), (false, Some(base())), (true, Some(base()))]
                 {
-                    let (request, found) = (request.clone(), found.clone());
-                    all.push(Facts { request, found, history_start: Epoch(history_start), base, has_checkpoint });
+                    let (request, found, history_start) = (request.clone(), found.clone(), Epoch(history_start));
+                    let committed = Epoch::ZERO;
+                    all.push(Facts { request, found, history_start, base, has_checkpoint, committed });
                 }
             }
         }
@@ -62,6 +63,71 @@ fn every_combination_of_facts_keeps_the_rules() {
         let next = next_epoch(&facts, restored);
         assert!(next > restored && next >= facts.history_start && facts.found.iter().all(|one| next > one.epoch));
     }
+}
+
+/// As [`all_facts`], each checkpoint with and without output of a sink that keeps the record of commits.
+fn all_recorded_facts() -> Vec<Facts> {
+    let mut all = Vec::new();
+    for facts in all_facts().into_iter().filter(|facts| facts.request == RestoreRequest::Latest) {
+        for recorded in 0..1 << facts.found.len() {
+            for committed in (0..=4).map(Epoch) {
+                let mut facts = Facts { committed, ..facts.clone() };
+                facts.found.iter_mut().enumerate().for_each(|(index, one)| one.recorded = recorded >> index & 1 == 1);
+                all.push(facts);
+            }
+        }
+    }
+    all
+}
+
+#[test]
+fn what_is_visible_is_never_repeated_and_what_is_not_is_never_skipped() {
+    for facts in all_recorded_facts() {
+        let in_history = facts.committed >= facts.history_start;
+        let fits = |one: &Found| {
+            let visible = !one.recorded || one.epoch == facts.committed;
+            visible && one.epoch >= facts.committed || !one.recorded && !in_history && one.epoch > facts.committed
+        };
+        let usable = |one: &Found| {
+            one.epoch >= facts.history_start && fits(one) && !matches!(one.condition, Condition::Damaged(_))
+        };
+        let expected = facts.found.iter().position(usable);
+        let plan = decide_recovery(&facts);
+        match (&plan, expected) {
+            (Plan::Examine { index } | Plan::RestoreCheckpoint { index, .. }, Some(expected)) => {
+                assert_eq!(*index, expected, "{facts:?}");
+            }
+            (Plan::RestoreCheckpoint { .. } | Plan::Examine { .. }, None) => panic!("{plan:?}: {facts:?}"),
+            (Plan::StartEmpty | Plan::RestoreSavepoint { .. }, None) => {
+                assert!(!in_history, "rows that are visible would come again: {facts:?}");
+            }
+            (Plan::Refuse { reasons }, None) => assert!(!reasons.is_empty()),
+            (_, Some(_)) => panic!("{plan:?} although there is a usable checkpoint: {facts:?}"),
+        }
+    }
+}
+
+#[test]
+fn an_epoch_whose_transaction_was_lost_is_run_again() {
+    let found = |epoch, recorded| Found { epoch: Epoch(epoch), condition: Condition::Sound, recorded };
+    let decide = |found: &[Found], committed| {
+        decide_recovery(&Facts {
+            request: RestoreRequest::Latest,
+            found: found.to_vec(),
+            history_start: Epoch(1),
+            base: None,
+            has_checkpoint: true,
+            committed: Epoch(committed),
+        })
+    };
+    let at = |index| Plan::RestoreCheckpoint { index, skipped: Vec::new() };
+    let both = [found(8, true), found(7, true)];
+    assert_eq!(decide(&both, 8), at(0), "the record stands at N");
+    assert_eq!(decide(&both, 7), at(1), "the record stands at N - 1");
+    assert_eq!(decide(&both[..1], 0), Plan::StartEmpty, "the first transaction was lost");
+    assert!(matches!(decide(&both, 9), Plan::Refuse { .. }), "the checkpoint of what is visible is gone");
+    assert!(matches!(decide(&both, 6), Plan::Refuse { .. }));
+    assert_eq!(decide(&[found(8, true), found(7, false)], 0), at(1), "the sink is new in the plan");
 }
 
 fn planned(uid: &str, signature: Option<&str>, parallelism: usize) -> PlanNode {

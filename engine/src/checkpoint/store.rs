@@ -14,7 +14,7 @@ use super::index::{self, CHECKPOINTS_FOLDER, Damage, Index, WORK_FOLDER};
 use super::lock::StateLock;
 use super::manifest::{MANIFEST_NAME, Manifest, PACK_NAME, SHARED_FOLDER, damaged};
 use super::place::Placing;
-use super::recovery::{self, Condition, Facts, Found, Plan, RestoreRequest};
+use super::recovery::{self, Condition, Facts, Found, Plan, Recorded, RestoreRequest};
 use super::savepoint::{self, Checkpoint};
 use super::verify::Verified;
 use super::{files, retention};
@@ -97,12 +97,17 @@ impl CheckpointStore {
         &self.state_dir
     }
 
-    /// What to go on from. Reads every file of the checkpoint that it chooses; changes nothing on disk.
+    /// The job's id, the same as long as the directory stands.
+    pub fn job_id(&self) -> String {
+        self.index.lock().record.job_id.clone()
+    }
+
+    /// What to go on from. `recorded`: what the targets of its output say of the past. Reads every file of the checkpoint that it chooses; changes nothing on disk.
     ///
     /// Errors: [`EngineError::DamagedCheckpoint`] where there should be a checkpoint and none can be used (I6).
-    pub fn recover(&self, request: &RestoreRequest) -> Result<Recovery> {
+    pub fn recover(&self, request: &RestoreRequest, recorded: &Recorded) -> Result<Recovery> {
         let mut index = self.index.lock();
-        let mut facts = index.facts(request);
+        let mut facts = index.facts(request, recorded);
         loop {
             match recovery::decide_recovery(&facts) {
                 Plan::Examine { index: position } => {
@@ -127,7 +132,7 @@ impl CheckpointStore {
 
     /// The newest sound checkpoint; `None` where a job would start from nothing.
     pub fn latest(&self) -> Result<Option<Latest>> {
-        let recovery = self.recover(&RestoreRequest::Latest)?;
+        let recovery = self.recover(&RestoreRequest::Latest, &Recorded::default())?;
         Ok(recovery.checkpoint.map(|checkpoint| Latest { checkpoint, skipped: recovery.skipped }))
     }
 

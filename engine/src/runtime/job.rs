@@ -110,7 +110,8 @@ impl Job {
     /// One attempt from recovery to its end. Once it has begun, later ones go on from what it leaves.
     fn attempt(&self, backend: &StateBackend, course: &mut Course) -> Result<AttemptOutcome> {
         self.monitor.set_state(JobState::Starting);
-        let recovery = self.store.recover(&course.request)?;
+        let mut publishers = Publishers::open(&self.graph, &self.store.job_id())?;
+        let recovery = self.store.recover(&course.request, &publishers.recorded()?)?;
         self.tell_skipped(&recovery);
         let max_parallelism = self.check_fit(&recovery)?;
         let start = self.store.begin(&recovery)?;
@@ -119,7 +120,7 @@ impl Job {
         let restored = recovery.checkpoint.as_ref().map_or(Epoch::ZERO, |one| one.manifest.epoch);
         self.monitor.attempt_starts(&start.job_id, recovery.checkpoint.as_ref().map(|one| one.manifest.as_ref()));
         tracing::info!(job = self.options.job_name, attempt = start.attempt, epoch = restored.0, "attempt starts");
-        let mut publishers = self.publish_again(&recovery, &start.job_id)?;
+        publish_again(&mut publishers, &recovery)?;
         if recovery.checkpoint.as_ref().is_some_and(|one| one.manifest.finished) {
             publishers.finish()?;
             return Ok(AttemptOutcome::AlreadyComplete);
@@ -172,20 +173,6 @@ impl Job {
         }
     }
 
-    /// The restored epoch is durable but perhaps not yet visible; what came after it must never be.
-    fn publish_again(&self, recovery: &Recovery, job_id: &str) -> Result<Publishers> {
-        let mut publishers = Publishers::open(&self.graph, job_id)?;
-        let (epoch, prepared) = match &recovery.checkpoint {
-            Some(checkpoint) => (checkpoint.manifest.epoch, checkpoint.manifest.sinks.as_slice()),
-            None => (Epoch::ZERO, [].as_slice()),
-        };
-        if epoch > Epoch::ZERO {
-            publishers.commit(epoch, prepared)?;
-        }
-        publishers.discard_unknown(epoch, prepared)?;
-        Ok(publishers)
-    }
-
     fn tell_skipped(&self, recovery: &Recovery) {
         for skipped in &recovery.skipped {
             let (path, reason) = (skipped.path.display(), &skipped.reason);
@@ -224,6 +211,18 @@ impl Job {
             }
         }
     }
+}
+
+/// The restored epoch is durable but perhaps not yet visible; what came after it must never be.
+fn publish_again(publishers: &mut Publishers, recovery: &Recovery) -> Result<()> {
+    let (epoch, prepared) = match &recovery.checkpoint {
+        Some(checkpoint) => (checkpoint.manifest.epoch, checkpoint.manifest.sinks.as_slice()),
+        None => (Epoch::ZERO, [].as_slice()),
+    };
+    if epoch > Epoch::ZERO {
+        publishers.commit(epoch, prepared)?;
+    }
+    publishers.discard_unknown(epoch, prepared)
 }
 
 fn not_running(error: &EngineError) -> EngineError {

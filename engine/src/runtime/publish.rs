@@ -1,11 +1,12 @@
 //! The committers of a job's sinks: what makes the output of a durable epoch visible.
 
-use crate::checkpoint::SinkEntry;
+use crate::checkpoint::{Recorded, SinkEntry};
 use crate::graph::{JobGraph, NodeKind};
 use crate::sink::{Committable, Committer, owner_id};
-use crate::{Epoch, Result};
+use crate::{EngineError, Epoch, Result};
 
-/// One committer per sink that has one, in the order of the graph.
+/// One committer per sink that has one, in the order of the graph but for those whose target keeps the record of commits: these
+/// come first. Once they have committed, the others can be made to follow after any crash; if they cannot, the others must not.
 pub struct Publishers {
     sinks: Vec<Publisher>,
 }
@@ -26,7 +27,26 @@ impl Publishers {
                 sinks.push(Publisher { uid: node.uid.clone(), owner, committer });
             }
         }
+        sinks.sort_by_key(|sink| !sink.committer.keeps_record());
         Ok(Self { sinks })
+    }
+
+    /// What the targets themselves say of the job's past.
+    pub fn recorded(&mut self) -> Result<Recorded> {
+        let mut recorded = Recorded::default();
+        for sink in self.sinks.iter_mut().filter(|sink| sink.committer.keeps_record()) {
+            let epoch = sink.committer.committed_epoch()?;
+            if !recorded.sinks.is_empty() && epoch != recorded.committed {
+                let reason = format!(
+                    "the output of epoch {epoch} is visible in {}, but that of epoch {} in {}",
+                    sink.uid, recorded.committed, recorded.sinks[0]
+                );
+                return Err(EngineError::StateMismatch { reasons: vec![reason] });
+            }
+            recorded.committed = epoch;
+            recorded.sinks.push(sink.uid.clone());
+        }
+        Ok(recorded)
     }
 
     /// Makes visible what the writers prepared for `epoch`. Doing it again changes nothing.

@@ -89,7 +89,7 @@ impl Job {
         self.views.clear();
         self.instances.clear();
         let store = self.store.as_ref().unwrap();
-        let recovery = store.recover(request)?;
+        let recovery = store.recover(request, &Recorded::default())?;
         let start = store.begin(&recovery)?;
         for index in 0..parallelism {
             let key_groups = KeyGroupRange::of_subtask(index, parallelism, MAX_PARALLELISM);

@@ -7,6 +7,7 @@ use std::os::unix::fs::MetadataExt;
 
 use super::damage::HOOK_IN_USE;
 use super::*;
+use crate::checkpoint::Recorded;
 use crate::checkpoint::files::{FileStep, set_fault_hook};
 
 /// An entry of a folder when the folder was synced.
@@ -111,7 +112,7 @@ impl Disk {
 
     fn check_image(&self, image: &Path, what: &str) {
         let store = CheckpointStore::open(image).unwrap_or_else(|error| panic!("{what}: {error}"));
-        let recovery = store.recover(&RestoreRequest::Latest).unwrap_or_else(|error| panic!("{what}: {error}"));
+        let recovery = store.recover(&RestoreRequest::Latest, &Recorded::default()).unwrap_or_else(|error| panic!("{what}: {error}"));
         let restored = recovery.checkpoint.map_or(0, |checkpoint| checkpoint.manifest.epoch.0);
         assert!((self.acknowledged..=self.begun).contains(&restored), "I3, I5: {what}: epoch {restored}");
         assert_eq!(recovery.skipped, [], "I6: {what}: no step leaves a damaged checkpoint");
