@@ -88,11 +88,12 @@ pub trait Committer: Send {
         false
     }
 
-    /// For a sink that keeps such a record: the newest epoch of this job whose output is visible, [`Epoch::ZERO`] where there
-    /// is none. Asked once at every start, before a checkpoint is chosen; whatever an earlier attempt left open is given up
-    /// first, so that the answer stays true.
-    fn committed_epoch(&mut self) -> Result<Epoch> {
-        Ok(Epoch::ZERO)
+    /// For a sink that keeps such a record: the newest epoch of this job whose output is visible, [`Epoch::ZERO`] where that is
+    /// none, and `None` where the target knows nothing of the job. Asked once at every start, before a checkpoint is chosen;
+    /// whatever an earlier attempt left open is given up first, so that the answer stays true. The record exists from
+    /// [`Committer::discard_unknown`] on.
+    fn committed_epoch(&mut self) -> Result<Option<Epoch>> {
+        Ok(None)
     }
 }
 

@@ -39,8 +39,8 @@ pub struct Found {
 pub struct Recorded {
     /// Uids of their sinks.
     pub sinks: Vec<String>,
-    /// The newest epoch whose output is visible; [`Epoch::ZERO`]: none.
-    pub committed: Epoch,
+    /// The newest epoch whose output is visible; [`Epoch::ZERO`]: none yet; `None`: there is no record of this job.
+    pub committed: Option<Epoch>,
 }
 
 impl Recorded {
@@ -62,7 +62,7 @@ pub struct Facts {
     /// A checkpoint of this history was once completed.
     pub has_checkpoint: bool,
     /// [`Recorded::committed`].
-    pub committed: Epoch,
+    pub committed: Option<Epoch>,
 }
 
 /// What to do.
@@ -102,13 +102,18 @@ fn decide_latest(facts: &Facts) -> Plan {
     let mut skipped = Vec::new();
     let mut reasons = Vec::new();
     let mut never_visible = false;
+    let committed = facts.committed.unwrap_or(Epoch::ZERO);
     let of_this_history = facts.found.iter().enumerate().filter(|(_, one)| one.epoch >= facts.history_start);
     for (index, one) in of_this_history {
-        if one.recorded && one.epoch > facts.committed {
+        if one.recorded && facts.committed.is_none() {
+            reasons.push(format!("checkpoint {}: the record of what this job made visible is gone from the target", one.epoch));
+            break;
+        }
+        if one.recorded && one.epoch > committed {
             never_visible = true;
             continue;
         }
-        if one.epoch < facts.committed {
+        if one.epoch < committed {
             break;
         }
         match &one.condition {
@@ -120,10 +125,9 @@ fn decide_latest(facts: &Facts) -> Plan {
             }
         }
     }
-    if facts.committed >= facts.history_start && facts.committed > Epoch::ZERO {
+    if committed >= facts.history_start {
         reasons.push(format!(
-            "the output of epoch {} is visible, but its checkpoint cannot be used: going on from an older one would repeat rows",
-            facts.committed
+            "the output of epoch {committed} is visible, but its checkpoint cannot be used: going on from an older one would repeat rows"
         ));
     }
     if !reasons.is_empty() {

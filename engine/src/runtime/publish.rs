@@ -37,9 +37,13 @@ impl Publishers {
         for sink in self.sinks.iter_mut().filter(|sink| sink.committer.keeps_record()) {
             let epoch = sink.committer.committed_epoch()?;
             if !recorded.sinks.is_empty() && epoch != recorded.committed {
+                let name = |epoch: Option<Epoch>| epoch.map_or("none".to_string(), |epoch| epoch.to_string());
                 let reason = format!(
-                    "the output of epoch {epoch} is visible in {}, but that of epoch {} in {}",
-                    sink.uid, recorded.committed, recorded.sinks[0]
+                    "visible is, of {}, the output up to epoch {}, but of {} up to epoch {}",
+                    sink.uid,
+                    name(epoch),
+                    recorded.sinks[0],
+                    name(recorded.committed)
                 );
                 return Err(EngineError::StateMismatch { reasons: vec![reason] });
             }
