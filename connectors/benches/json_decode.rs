@@ -54,7 +54,7 @@ fn decode(text: &str, projection: &[usize]) -> usize {
     let mut decoder = format.decoder(&schema(), projection, Path::new("bench")).expect("decoder");
     let (mut at, mut rows) = (0, 0);
     while at < text.len() {
-        let block = Block { bytes: &text.as_bytes()[at..], offset: at as u64, last: true };
+        let block = Block::lines(&text.as_bytes()[at..], at as u64, true);
         let decoded = decoder.decode(block, BATCH_ROWS).expect("good records");
         at += decoded.consumed;
         rows += black_box(decoded.rows).num_rows();

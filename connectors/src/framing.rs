@@ -108,7 +108,7 @@ impl RecordReader {
                 return Ok(None);
             }
             let length = bytes.len();
-            let block = Block { bytes: &self.buffer[bytes], offset: self.offset, last };
+            let block = Block::lines(&self.buffer[bytes], self.offset, last);
             let decoded = self.decoder.decode(block, rows_max)?;
             assert!(decoded.consumed <= length, "a decoder takes no more than it was given");
             self.consume(decoded.consumed);
@@ -134,7 +134,7 @@ impl RecordReader {
 
     fn begin(&mut self) -> Result<()> {
         loop {
-            let block = Block { bytes: &self.buffer[self.filled.clone()], offset: self.offset, last: self.exhausted };
+            let block = Block::lines(&self.buffer[self.filled.clone()], self.offset, self.exhausted);
             if let Some(length) = self.decoder.begin(block)? {
                 self.consume(length);
                 return Ok(());

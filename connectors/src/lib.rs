@@ -11,6 +11,7 @@ pub mod format;
 pub mod framing;
 pub mod http;
 pub mod jdbc;
+mod kafka;
 pub mod lookup;
 pub mod nexmark;
 pub mod options;

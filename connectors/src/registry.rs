@@ -18,6 +18,7 @@ use crate::datagen::Datagen;
 use crate::filesystem::Filesystem;
 use crate::http::Http;
 use crate::jdbc::Jdbc;
+use crate::kafka::Kafka;
 use crate::nexmark::Nexmark;
 use crate::options::{self, OptionDef, OptionProblem, OptionType, Side};
 use crate::print::{Console, Print, PrintSink, PrintStyle};
@@ -160,6 +161,7 @@ impl Registry {
         let connectors: Vec<Box<dyn Connector>> = vec![
             Box::new(Filesystem),
             Box::new(Datagen),
+            Box::new(Kafka::default()),
             Box::new(Nexmark),
             Box::new(Print::new(console.clone())),
             Box::new(Blackhole),

@@ -53,6 +53,11 @@ pub enum EngineError {
     /// Whoever read the output is gone (a closed pipe, as after `| head`): a reason to stop, not a failure.
     #[error("nobody reads {output} any more")]
     OutputClosed { output: String },
+    /// Another copy of this job writes the same output: this one must never write again.
+    #[error(
+        "another copy of this job has taken over {output}: this one ends, and nothing that it has not published will show\n  hint: run one copy of a job only; a restart of this copy would take the output back"
+    )]
+    Superseded { output: String },
     /// The job was stopped while this task was still working: never the cause of a failure.
     #[error("the job was cancelled")]
     Cancelled,
@@ -144,6 +149,7 @@ impl EngineError {
                 hint: text(hint),
             },
             Self::OutputClosed { output } => Self::OutputClosed { output: text(output) },
+            Self::Superseded { output } => Self::Superseded { output: text(output) },
             Self::Cancelled => Self::Cancelled,
             Self::Internal { place, reason } => Self::Internal { place: text(place), reason: text(reason) },
         }

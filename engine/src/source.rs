@@ -87,6 +87,11 @@ pub trait Source: Send + Sync + Debug {
     /// All splits that exist now, in the order in which they are best read.
     fn discover(&self) -> Result<Vec<Split>>;
 
+    /// As [`Source::discover`], after the first: what was not there then is new.
+    fn discover_new(&self) -> Result<Vec<Split>> {
+        self.discover()
+    }
+
     /// What a split is a part of, such as a file that is read in ranges. The parts of one whole are those of its first
     /// discovery: where it has grown since, other parts of it are not read.
     fn whole(&self, split: &Split) -> String {

@@ -266,7 +266,7 @@ impl LineDecoder {
         let name = if text.trim_start().starts_with('{') { "json" } else { "csv" };
         let text = if name == "csv" { trim_fields(text) } else { text.to_string() };
         let mut decoder = self.decoder(name)?;
-        let block = Block { bytes: text.as_bytes(), offset: 0, last: true };
+        let block = Block::lines(text.as_bytes(), 0, true);
         let decoded = decoder.decode(block, 1).map_err(|error| error.to_string())?;
         match decoded.rows.num_rows() {
             1 => RecordBatch::try_new(self.schema.clone(), decoded.rows.columns().to_vec()).map_err(|e| e.to_string()),
@@ -279,7 +279,7 @@ impl LineDecoder {
         let format = Format::parse(name, &options).map_err(|problems| format!("{problems:?}"))?;
         let decoder = format.decoder(&self.table, &self.projection, Path::new("test file"));
         let mut decoder = decoder.map_err(|error| error.to_string())?;
-        let start = Block { bytes: b"", offset: 0, last: true };
+        let start = Block::lines(b"", 0, true);
         decoder.begin(start).map_err(|error| error.to_string())?;
         Ok(decoder)
     }

@@ -1,10 +1,14 @@
 //! What the bytes of a record mean: decoders from bytes to Arrow columns and encoders back. Where a record ends in a
 //! stream is [`crate::framing`]; where bytes come from and go to is not known here.
 
+use std::ops::Range;
+
 use arrow::array::{Int8Array, RecordBatch};
 use arrow::datatypes::SchemaRef;
 use tidemill_engine::source::Rejected;
 use tidemill_engine::{Batch, Result};
+
+use crate::framing::next_line;
 
 pub mod changes;
 mod charset;
@@ -28,7 +32,7 @@ mod utf8;
 pub use option::{FormatOption, FormatProblem};
 pub use registry::{FORMATS, Format, FormatDefinition};
 
-/// Bytes of a file, beginning at a record.
+/// Bytes of a file, beginning at a record; or messages, each of which is a record, one behind the other.
 #[derive(Debug, Clone, Copy)]
 pub struct Block<'a> {
     pub bytes: &'a [u8],
@@ -36,6 +40,29 @@ pub struct Block<'a> {
     pub offset: u64,
     /// Nothing follows: the last record may lack its newline.
     pub last: bool,
+    /// Where each message ends; `None`: a file, where the format itself says so.
+    pub ends: Option<&'a [usize]>,
+}
+
+impl<'a> Block<'a> {
+    /// Of a file.
+    pub fn lines(bytes: &'a [u8], offset: u64, last: bool) -> Self {
+        Self { bytes, offset, last, ends: None }
+    }
+
+    pub fn messages(bytes: &'a [u8], ends: &'a [usize]) -> Self {
+        Self { bytes, offset: 0, last: true, ends: Some(ends) }
+    }
+
+    /// The record at `at`, which is the `number`-th of the block, and where the next one begins. For formats whose records in
+    /// files are lines.
+    #[inline]
+    fn record(&self, at: usize, number: usize) -> Option<(Range<usize>, usize)> {
+        match self.ends {
+            None => next_line(self.bytes, at, self.last),
+            Some(ends) => ends.get(number).map(|end| (at..*end, *end)),
+        }
+    }
 }
 
 /// What a block gave.
@@ -50,6 +77,8 @@ pub struct Decoded {
     pub kinds: Option<Int8Array>,
     /// Records left out because the options say so, in the order of the file.
     pub rejected: Vec<Rejected>,
+    /// Of messages: from which one each row is.
+    pub messages: Vec<u32>,
 }
 
 impl Decoded {
@@ -76,18 +105,76 @@ pub trait RowDecoder: Send {
     fn decode(&mut self, block: Block<'_>, rows_max: usize) -> Result<Decoded>;
 }
 
-/// Encodes rows as records that can be appended to a file (json, csv, raw).
+/// Encodes rows as records (json, csv, raw): those of a file follow one another, each closed by a newline; a carrier of messages
+/// keeps them apart by itself.
 pub trait RowEncoder: Send {
     /// What a new file begins with.
     fn header(&self, out: &mut Vec<u8>);
 
-    /// Appends one record per row.
-    fn encode(&mut self, rows: &RecordBatch, out: &mut Vec<u8>) -> Result<()>;
+    /// Appends one record per row, closed as `ends` says. `kinds`: of each row; only formats that carry changes take others
+    /// than inserts.
+    fn write_records(
+        &mut self,
+        rows: &RecordBatch,
+        kinds: Option<&Int8Array>,
+        ends: &mut Ends<'_>,
+        out: &mut Vec<u8>,
+    ) -> Result<()>;
 
-    /// As [`RowEncoder::encode`], with the kind of each row; only formats that carry changes take others than inserts.
+    /// Appends one line per row.
+    fn encode(&mut self, rows: &RecordBatch, out: &mut Vec<u8>) -> Result<()> {
+        self.write_records(rows, None, &mut Ends::Newline, out)
+    }
+
+    /// As [`RowEncoder::encode`], with the kind of each row.
     fn encode_changes(&mut self, rows: &RecordBatch, kinds: Option<&Int8Array>, out: &mut Vec<u8>) -> Result<()> {
-        assert!(kinds.is_none(), "a format of rows was given changes");
-        self.encode(rows, out)
+        self.write_records(rows, kinds, &mut Ends::Newline, out)
+    }
+
+    /// One message per row; those of an earlier batch are gone.
+    fn encode_messages(&mut self, rows: &RecordBatch, kinds: Option<&Int8Array>, out: &mut Messages) -> Result<()> {
+        let Messages { bytes, ends } = out;
+        bytes.clear();
+        ends.clear();
+        self.write_records(rows, kinds, &mut Ends::Noted(ends), bytes)?;
+        assert_eq!(ends.len(), rows.num_rows(), "one message per row");
+        Ok(())
+    }
+}
+
+/// How a record is closed.
+pub enum Ends<'a> {
+    Newline,
+    /// Its end is noted; `None`: the row has no record at all (a NULL in the raw format).
+    Noted(&'a mut Vec<Option<usize>>),
+}
+
+impl Ends<'_> {
+    fn close(&mut self, out: &mut Vec<u8>) {
+        match self {
+            Self::Newline => out.push(b'\n'),
+            Self::Noted(ends) => ends.push(Some(out.len())),
+        }
+    }
+}
+
+/// Encoded rows, each of which is a message of its own.
+#[derive(Debug, Default)]
+pub struct Messages {
+    bytes: Vec<u8>,
+    ends: Vec<Option<usize>>,
+}
+
+impl Messages {
+    /// In the order of the rows; `None`: a message without a value.
+    pub fn iter(&self) -> impl Iterator<Item = Option<&[u8]>> {
+        let mut start = 0;
+        self.ends.iter().map(move |end| {
+            let end = (*end)?;
+            let message = &self.bytes[start..end];
+            start = end;
+            Some(message)
+        })
     }
 }
 

@@ -1,10 +1,10 @@
 //! Each line is the value of the table's only column: text, bytes, or a number as its bytes.
 //!
-//! As in Flink a newline always ends a value, so values that hold one are refused when writing.
+//! In files, as in Flink, a newline always ends a value, so values that hold one are refused when writing there.
 
 use std::sync::Arc;
 
-use arrow::array::{Array, ArrayRef, AsArray, RecordBatch};
+use arrow::array::{Array, ArrayRef, AsArray, Int8Array, RecordBatch};
 use arrow::datatypes::{
     DataType, Float32Type, Float64Type, Int8Type, Int16Type, Int32Type, Int64Type, Schema, SchemaRef,
 };
@@ -16,8 +16,7 @@ use super::column::{Column, Values, finish};
 use super::flaw::{Flaw, Parsed};
 use super::option::OptionReader;
 use super::rejection::Rejection;
-use super::{BATCH_BYTES_MAX, Block, Decoded, FormatOption, FormatProblem, RowDecoder, RowEncoder};
-use crate::framing::next_line;
+use super::{BATCH_BYTES_MAX, Block, Decoded, Ends, FormatOption, FormatProblem, RowDecoder, RowEncoder};
 
 #[derive(Debug, Clone, PartialEq, Default)]
 pub struct RawOptions {
@@ -98,8 +97,9 @@ impl RowDecoder for RawDecoder {
     fn decode(&mut self, block: Block<'_>, rows_max: usize) -> Result<Decoded> {
         let (mut at, mut rows) = (0, 0);
         while rows < rows_max && at < BATCH_BYTES_MAX {
-            let Some((line, next)) = next_line(block.bytes, at, block.last) else { break };
-            let end = if block.bytes[next - 1] == b'\n' { next - 1 } else { next };
+            let Some((line, next)) = block.record(at, rows) else { break };
+            let newline = block.ends.is_none() && block.bytes[next - 1] == b'\n';
+            let end = if newline { next - 1 } else { next };
             for column in &mut self.columns {
                 let text = matches!(column.values, Values::Text(_));
                 let value = &block.bytes[at..if text { line.end } else { end }];
@@ -111,7 +111,9 @@ impl RowDecoder for RawDecoder {
             at = next;
         }
         let rows = finish(&self.schema, &mut self.columns, rows)?;
-        Ok(Decoded { consumed: at, rows, kinds: None, rejected: Vec::new() })
+        // A bad value fails the job, so that no message lacks its row.
+        let messages = block.ends.map_or_else(Vec::new, |_| (0..rows.num_rows() as u32).collect());
+        Ok(Decoded { consumed: at, rows, kinds: None, rejected: Vec::new(), messages })
     }
 }
 
@@ -150,18 +152,31 @@ struct RawEncoder {
 impl RowEncoder for RawEncoder {
     fn header(&self, _out: &mut Vec<u8>) {}
 
-    fn encode(&mut self, rows: &RecordBatch, out: &mut Vec<u8>) -> Result<()> {
+    fn write_records(
+        &mut self,
+        rows: &RecordBatch,
+        kinds: Option<&Int8Array>,
+        ends: &mut Ends<'_>,
+        out: &mut Vec<u8>,
+    ) -> Result<()> {
+        assert!(kinds.is_none(), "a format of rows was given changes");
         let column = rows.column(0);
         for row in 0..rows.num_rows() {
             let start = out.len();
-            if column.is_null(row) {
-                return Err(unwritable("NULL", "filter NULL out, or replace it with COALESCE"));
+            match ends {
+                Ends::Noted(ends) if column.is_null(row) => {
+                    ends.push(None);
+                    continue;
+                }
+                Ends::Newline if column.is_null(row) => {
+                    return Err(unwritable("NULL", "filter NULL out, or replace it with COALESCE"));
+                }
+                _ => write_value(column, row, &self.options, out)?,
             }
-            write_value(column, row, &self.options, out)?;
-            if memchr::memchr(b'\n', &out[start..]).is_some() {
+            if matches!(ends, Ends::Newline) && memchr::memchr(b'\n', &out[start..]).is_some() {
                 return Err(unwritable("a value with a newline in it", "use the json or csv format"));
             }
-            out.push(b'\n');
+            ends.close(out);
         }
         Ok(())
     }
@@ -209,7 +224,7 @@ mod tests {
 
     fn decode(options: &RawOptions, data_type: DataType, bytes: &[u8]) -> Result<Decoded> {
         let mut decoder = decoder(options, &schema(data_type), &[0], "in".into())?;
-        decoder.decode(Block { bytes, offset: 0, last: true }, usize::MAX)
+        decoder.decode(Block::lines(bytes, 0, true), usize::MAX)
     }
 
     #[test]

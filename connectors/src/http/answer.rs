@@ -59,7 +59,7 @@ impl AnswerReader {
     fn decode(&self, lines: &[u8]) -> tidemill_engine::Result<RecordBatch> {
         let all: Vec<usize> = (0..self.schema.fields().len()).collect();
         let mut decoder = self.format.decoder(&self.schema, &all, Path::new("the answer"))?;
-        let block = |offset: usize| Block { bytes: &lines[offset..], offset: offset as u64, last: true };
+        let block = |offset: usize| Block::lines(&lines[offset..], offset as u64, true);
         let mut offset = decoder.begin(block(0))?.unwrap_or(0);
         let mut batches = Vec::new();
         while offset < lines.len() {

@@ -106,7 +106,10 @@ fn decide_latest(facts: &Facts) -> Plan {
     let of_this_history = facts.found.iter().enumerate().filter(|(_, one)| one.epoch >= facts.history_start);
     for (index, one) in of_this_history {
         if one.recorded && facts.committed.is_none() {
-            reasons.push(format!("checkpoint {}: the record of what this job made visible is gone from the target", one.epoch));
+            reasons.push(format!(
+                "checkpoint {}: the record of what this job made visible is gone from the target",
+                one.epoch
+            ));
             break;
         }
         if one.recorded && one.epoch > committed {

@@ -17,7 +17,9 @@ fn all_facts() -> Vec<Facts> {
     let mut all = Vec::new();
     for number in 0..conditions.len().pow(3) {
         let of_epoch = |epoch: u32| conditions[number / 4usize.pow(epoch - 1) % 4].clone();
-        let found = |epoch: u32| of_epoch(epoch).map(|condition| Found { epoch: Epoch(u64::from(epoch)), condition, recorded: false });
+        let found = |epoch: u32| {
+            of_epoch(epoch).map(|condition| Found { epoch: Epoch(u64::from(epoch)), condition, recorded: false })
+        };
         let found: Vec<Found> = [3, 2, 1].into_iter().filter_map(found).collect();
         for request in &requests {
             for history_start in 1..=4 {
@@ -84,7 +86,8 @@ fn all_recorded_facts() -> Vec<Facts> {
 fn what_is_visible_is_never_repeated_and_what_is_not_is_never_skipped() {
     for facts in all_recorded_facts() {
         let in_history = facts.committed >= Some(facts.history_start);
-        let fits = |one: &Found| Some(one.epoch) >= facts.committed && (!one.recorded || Some(one.epoch) == facts.committed);
+        let fits =
+            |one: &Found| Some(one.epoch) >= facts.committed && (!one.recorded || Some(one.epoch) == facts.committed);
         let usable = |one: &Found| {
             one.epoch >= facts.history_start && fits(one) && !matches!(one.condition, Condition::Damaged(_))
         };

@@ -30,6 +30,8 @@ pub(super) struct ChangeDecoder {
 struct Chosen {
     rows: Vec<(Side, usize)>,
     kinds: Vec<i8>,
+    /// Which record each row is of.
+    records: Vec<usize>,
 }
 
 impl ChangeDecoder {
@@ -51,7 +53,7 @@ impl ChangeDecoder {
         for (record, line) in lines.iter().enumerate() {
             let parts = records.parts(record).and_then(|parts| self.checked(records, parts));
             match parts {
-                Ok(parts) => chosen.extend(&parts),
+                Ok(parts) => chosen.extend(record, &parts),
                 Err(flaw) => {
                     let offset = block.offset + line.start as u64;
                     self.rejection.reject(&flaw, &block.bytes[line.clone()], offset, rejected)?;
@@ -91,9 +93,10 @@ impl ChangeDecoder {
 }
 
 impl Chosen {
-    fn extend(&mut self, parts: &[Part]) {
+    fn extend(&mut self, record: usize, parts: &[Part]) {
         self.rows.extend(parts.iter().map(|(side, index, _)| (*side, *index)));
         self.kinds.extend(parts.iter().map(|(.., kind)| *kind as i8));
+        self.records.extend(parts.iter().map(|_| record));
     }
 }
 
@@ -108,10 +111,12 @@ impl RowDecoder for ChangeDecoder {
 
     /// A record may give two rows, so that half as many records are taken.
     fn decode(&mut self, block: Block<'_>, rows_max: usize) -> Result<Decoded> {
-        let Decoded { consumed, rows: envelopes, mut rejected, .. } = self.json.decode(block, (rows_max / 2).max(1))?;
+        let Decoded { consumed, rows: envelopes, mut rejected, messages, .. } =
+            self.json.decode(block, (rows_max / 2).max(1))?;
         let records = Records::of(self.envelope, &envelopes, self.old.as_mut(), &self.included)?;
         let chosen = self.choose(&records, &block, &mut rejected)?;
         let rows = self.rows_of(&records.rows, &chosen)?;
-        Ok(Decoded { consumed, rows, kinds: Some(Int8Array::from(chosen.kinds)), rejected })
+        let messages = chosen.records.iter().filter_map(|record| messages.get(*record).copied()).collect();
+        Ok(Decoded { consumed, rows, kinds: Some(Int8Array::from(chosen.kinds)), rejected, messages })
     }
 }

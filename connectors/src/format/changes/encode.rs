@@ -1,12 +1,12 @@
-//! From rows with kinds to envelopes, one line each.
+//! From rows with kinds to envelopes, one record each.
 
 use arrow::array::{Int8Array, RecordBatch};
 use arrow::datatypes::SchemaRef;
 use tidemill_engine::{Result, RowKind};
 
 use super::{ChangeOptions, Envelope};
-use crate::format::RowEncoder;
 use crate::format::json::encode::JsonEncoder;
+use crate::format::{Ends, RowEncoder};
 
 pub(super) struct ChangeEncoder {
     envelope: Envelope,
@@ -22,11 +22,13 @@ impl ChangeEncoder {
 impl RowEncoder for ChangeEncoder {
     fn header(&self, _out: &mut Vec<u8>) {}
 
-    fn encode(&mut self, rows: &RecordBatch, out: &mut Vec<u8>) -> Result<()> {
-        self.encode_changes(rows, None, out)
-    }
-
-    fn encode_changes(&mut self, rows: &RecordBatch, kinds: Option<&Int8Array>, out: &mut Vec<u8>) -> Result<()> {
+    fn write_records(
+        &mut self,
+        rows: &RecordBatch,
+        kinds: Option<&Int8Array>,
+        ends: &mut Ends<'_>,
+        out: &mut Vec<u8>,
+    ) -> Result<()> {
         let objects = self.rows.objects(rows)?;
         for row in 0..rows.num_rows() {
             let kind = kinds.map_or(RowKind::Insert, |kinds| RowKind::from_code(kinds.value(row)));
@@ -34,6 +36,7 @@ impl RowEncoder for ChangeEncoder {
             out.extend_from_slice(before);
             objects.write(row, out)?;
             out.extend_from_slice(behind);
+            ends.close(out);
         }
         Ok(())
     }
@@ -44,18 +47,18 @@ fn around(envelope: Envelope, kind: RowKind) -> (&'static [u8], &'static [u8]) {
     match (envelope, kind) {
         // Half of an update cannot be told: Flink writes it as a delete and an insert.
         (Envelope::Debezium { .. }, RowKind::Insert | RowKind::UpdateAfter) => {
-            (br#"{"before":null,"after":"#, b",\"op\":\"c\"}\n")
+            (br#"{"before":null,"after":"#, b",\"op\":\"c\"}")
         }
         (Envelope::Debezium { .. }, RowKind::UpdateBefore | RowKind::Delete) => {
-            (br#"{"before":"#, b",\"after\":null,\"op\":\"d\"}\n")
+            (br#"{"before":"#, b",\"after\":null,\"op\":\"d\"}")
         }
-        (Envelope::Canal, RowKind::Insert | RowKind::UpdateAfter) => (br#"{"data":["#, b"],\"type\":\"INSERT\"}\n"),
-        (Envelope::Canal, RowKind::UpdateBefore | RowKind::Delete) => (br#"{"data":["#, b"],\"type\":\"DELETE\"}\n"),
-        (Envelope::Maxwell, RowKind::Insert | RowKind::UpdateAfter) => (br#"{"data":"#, b",\"type\":\"insert\"}\n"),
-        (Envelope::Maxwell, RowKind::UpdateBefore | RowKind::Delete) => (br#"{"data":"#, b",\"type\":\"delete\"}\n"),
-        (Envelope::Changelog, RowKind::Insert) => (br#"{"data":"#, b",\"op\":\"+I\"}\n"),
-        (Envelope::Changelog, RowKind::UpdateBefore) => (br#"{"data":"#, b",\"op\":\"-U\"}\n"),
-        (Envelope::Changelog, RowKind::UpdateAfter) => (br#"{"data":"#, b",\"op\":\"+U\"}\n"),
-        (Envelope::Changelog, RowKind::Delete) => (br#"{"data":"#, b",\"op\":\"-D\"}\n"),
+        (Envelope::Canal, RowKind::Insert | RowKind::UpdateAfter) => (br#"{"data":["#, b"],\"type\":\"INSERT\"}"),
+        (Envelope::Canal, RowKind::UpdateBefore | RowKind::Delete) => (br#"{"data":["#, b"],\"type\":\"DELETE\"}"),
+        (Envelope::Maxwell, RowKind::Insert | RowKind::UpdateAfter) => (br#"{"data":"#, b",\"type\":\"insert\"}"),
+        (Envelope::Maxwell, RowKind::UpdateBefore | RowKind::Delete) => (br#"{"data":"#, b",\"type\":\"delete\"}"),
+        (Envelope::Changelog, RowKind::Insert) => (br#"{"data":"#, b",\"op\":\"+I\"}"),
+        (Envelope::Changelog, RowKind::UpdateBefore) => (br#"{"data":"#, b",\"op\":\"-U\"}"),
+        (Envelope::Changelog, RowKind::UpdateAfter) => (br#"{"data":"#, b",\"op\":\"+U\"}"),
+        (Envelope::Changelog, RowKind::Delete) => (br#"{"data":"#, b",\"op\":\"-D\"}"),
     }
 }

@@ -32,7 +32,7 @@ pub(super) fn decode(
     let mut decoder = format.decoder(&schema(), projection, Path::new("f.json"))?;
     let (mut at, mut all) = (0, Vec::new());
     while at < text.len() {
-        let block = Block { bytes: &text.as_bytes()[at..], offset: at as u64, last: true };
+        let block = Block::lines(&text.as_bytes()[at..], at as u64, true);
         let decoded = decoder.decode(block, rows_max)?;
         at += decoded.consumed;
         all.push(decoded);

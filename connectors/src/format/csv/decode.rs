@@ -227,12 +227,18 @@ impl RowDecoder for CsvDecoder {
 
     fn decode(&mut self, block: Block<'_>, rows_max: usize) -> Result<Decoded> {
         let (mut at, mut rows, mut rejected) = (0, 0, Vec::new());
+        let (mut number, mut messages) = (0, Vec::new());
         while rows + rejected.len() < rows_max && at < BATCH_BYTES_MAX {
-            let (end, next, read) = match self.scanner.scan(block.bytes, at, block.last, &mut self.spans) {
-                Scanned::Incomplete => break,
+            let Some(bytes) = own_part(&block, number) else { break };
+            let (end, next, read) = match self.scanner.scan(bytes, at, block.last, &mut self.spans) {
+                Scanned::Incomplete if block.ends.is_none() => break,
+                Scanned::Incomplete => (bytes.len(), bytes.len(), Err(Flaw::new("the message holds no record"))),
                 Scanned::Skipped { next } => {
                     at = next;
                     continue;
+                }
+                Scanned::Record { end, next } if block.ends.is_some() && next < bytes.len() => {
+                    (end, bytes.len(), Err(Flaw::new("the message holds more than one record")))
                 }
                 Scanned::Record { end, next } => match self.utf8.accepts(&block, at, end) {
                     true => (end, next, self.read(block.bytes, rows)),
@@ -241,15 +247,30 @@ impl RowDecoder for CsvDecoder {
                 Scanned::Bad { end, next, reason } => (end, next, Err(Flaw::new(reason))),
             };
             match read {
-                Ok(()) => rows += 1,
+                Ok(()) => {
+                    rows += 1;
+                    if block.ends.is_some() {
+                        messages.push(number as u32);
+                    }
+                }
                 Err(flaw) => {
                     let record = &block.bytes[at..end];
                     self.rejection.reject(&flaw, record, block.offset + at as u64, &mut rejected)?;
                 }
             }
-            at = next;
+            // Whatever a message holds behind its record or flaw goes with it.
+            at = if block.ends.is_some() { bytes.len() } else { next };
+            number += 1;
         }
         let rows = finish(&self.schema, &mut self.columns, rows)?;
-        Ok(Decoded { consumed: at, rows, kinds: None, rejected })
+        Ok(Decoded { consumed: at, rows, kinds: None, rejected, messages })
+    }
+}
+
+/// The bytes of a block up to the end of its `number`-th message, or all of a file's: so that a message never runs on into the next.
+fn own_part<'a>(block: &Block<'a>, number: usize) -> Option<&'a [u8]> {
+    match block.ends {
+        None => Some(block.bytes),
+        Some(ends) => ends.get(number).map(|end| &block.bytes[..*end]),
     }
 }

@@ -1,13 +1,13 @@
 //! From Arrow columns to CSV. A field is quoted only where it would be read as something else without quotes.
 
-use arrow::array::{Array, ArrayRef, AsArray, RecordBatch};
+use arrow::array::{Array, ArrayRef, AsArray, Int8Array, RecordBatch};
 use arrow::datatypes::{DataType, SchemaRef};
 use tidemill_engine::{EngineError, Result};
 
 use super::CsvOptions;
-use crate::format::RowEncoder;
 use crate::format::json::TimestampStandard;
 use crate::format::scalar::write_plain;
+use crate::format::{Ends, RowEncoder};
 
 pub(super) struct CsvEncoder {
     options: CsvOptions,
@@ -82,7 +82,14 @@ impl RowEncoder for CsvEncoder {
         out.push(b'\n');
     }
 
-    fn encode(&mut self, rows: &RecordBatch, out: &mut Vec<u8>) -> Result<()> {
+    fn write_records(
+        &mut self,
+        rows: &RecordBatch,
+        kinds: Option<&Int8Array>,
+        ends: &mut Ends<'_>,
+        out: &mut Vec<u8>,
+    ) -> Result<()> {
+        assert!(kinds.is_none(), "a format of rows was given changes");
         for row in 0..rows.num_rows() {
             let start = out.len();
             for (index, column) in rows.columns().iter().enumerate() {
@@ -94,7 +101,7 @@ impl RowEncoder for CsvEncoder {
             if self.options.allow_comments && out.get(start) == Some(&b'#') {
                 self.protect_comment(start, out)?;
             }
-            out.push(b'\n');
+            ends.close(out);
         }
         Ok(())
     }

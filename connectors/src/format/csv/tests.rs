@@ -32,9 +32,9 @@ fn abc() -> SchemaRef {
 
 fn decode(format: &Format, schema: &SchemaRef, projection: &[usize], text: &[u8]) -> tidemill_engine::Result<Decoded> {
     let mut decoder = format.decoder(schema, projection, Path::new("in.csv"))?;
-    let block = Block { bytes: text, offset: 0, last: true };
+    let block = Block::lines(text, 0, true);
     let begin = decoder.begin(block)?.expect("the file is whole");
-    decoder.decode(Block { bytes: &text[begin..], offset: begin as u64, last: true }, ALL)
+    decoder.decode(Block::lines(&text[begin..], begin as u64, true), ALL)
 }
 
 fn render(decoded: &Decoded) -> String {
@@ -292,15 +292,15 @@ fn block_cuts_and_row_limits_change_nothing() {
         for cut in 0..text.len() {
             let mut decoder = format.decoder(&schema, &all, Path::new("")).expect("decoder");
             let mut end = cut;
-            let begin = decoder.begin(Block { bytes: &text[..cut], offset: 0, last: false }).expect("good header");
+            let begin = decoder.begin(Block::lines(&text[..cut], 0, false)).expect("good header");
             let mut at = begin.unwrap_or_else(|| {
                 end = text.len();
-                let block = Block { bytes: &text, offset: 0, last: true };
+                let block = Block::lines(&text, 0, true);
                 decoder.begin(block).expect("good header").expect("the file is whole")
             });
             let (mut rows, mut rejected) = (Vec::new(), Vec::new());
             while at < text.len() {
-                let block = Block { bytes: &text[at..end], offset: at as u64, last: end == text.len() };
+                let block = Block::lines(&text[at..end], at as u64, end == text.len());
                 let decoded = decoder.decode(block, 1 + cut % 3).expect("lenient");
                 if decoded.consumed == 0 {
                     assert!(end < text.len(), "the last block is always taken");
@@ -311,7 +311,11 @@ fn block_cuts_and_row_limits_change_nothing() {
                 rejected.extend(decoded.rejected);
             }
             let rows = arrow::compute::concat_batches(&schema, &rows).expect("same schema");
-            assert_eq!(render(&Decoded { consumed: at, rows, kinds: None, rejected }), whole, "cut at {cut}");
+            assert_eq!(
+                render(&Decoded { consumed: at, rows, kinds: None, rejected, messages: Vec::new() }),
+                whole,
+                "cut at {cut}"
+            );
         }
     }
 }

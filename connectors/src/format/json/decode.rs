@@ -18,7 +18,6 @@ use crate::format::temporal::DayCache;
 use crate::format::text::TextRules;
 use crate::format::utf8::Utf8Check;
 use crate::format::{BATCH_BYTES_MAX, Block, Decoded, RowDecoder, skip_byte_order_mark};
-use crate::framing::next_line;
 
 pub(in crate::format) struct JsonDecoder {
     schema: SchemaRef,
@@ -169,11 +168,14 @@ impl RowDecoder for JsonDecoder {
 
     fn decode(&mut self, block: Block<'_>, rows_max: usize) -> Result<Decoded> {
         let (mut at, mut rows, mut rejected) = (0, 0, Vec::new());
+        let (mut number, mut messages) = (0, Vec::new());
         self.lines.iter_mut().for_each(Vec::clear);
         while rows + rejected.len() < rows_max && at < BATCH_BYTES_MAX {
-            let Some((line, next)) = next_line(block.bytes, at, block.last) else { break };
+            let Some((line, next)) = block.record(at, number) else { break };
             let record = &block.bytes[line.clone()];
-            if !record.trim_ascii_start().is_empty() {
+            // A blank line is no record, an empty message is a bad one; among changes it says that a key is gone, which they said before.
+            let counts = block.ends.is_some() && self.lines.is_none();
+            if counts || !record.trim_ascii_start().is_empty() {
                 let read = match self.utf8.accepts(&block, line.start, line.end) {
                     true => self.read(record, rows),
                     false => Err(Flaw::new("the record is not UTF-8")),
@@ -181,6 +183,9 @@ impl RowDecoder for JsonDecoder {
                 match read {
                     Ok(()) => {
                         rows += 1;
+                        if block.ends.is_some() {
+                            messages.push(number as u32);
+                        }
                         self.lines.iter_mut().for_each(|lines| lines.push(line.clone()));
                     }
                     Err(flaw) => {
@@ -189,8 +194,9 @@ impl RowDecoder for JsonDecoder {
                 }
             }
             at = next;
+            number += 1;
         }
         let rows = finish(&self.schema, &mut self.columns, rows)?;
-        Ok(Decoded { consumed: at, rows, kinds: None, rejected })
+        Ok(Decoded { consumed: at, rows, kinds: None, rejected, messages })
     }
 }

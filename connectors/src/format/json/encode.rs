@@ -2,13 +2,13 @@
 
 use std::io::Write;
 
-use arrow::array::{Array, ArrayRef, AsArray, MapArray, RecordBatch, StructArray};
+use arrow::array::{Array, ArrayRef, AsArray, Int8Array, MapArray, RecordBatch, StructArray};
 use arrow::datatypes::{DataType, Float32Type, Float64Type, SchemaRef};
 use tidemill_engine::{EngineError, Result};
 
 use super::{JsonOptions, MapNullKeyMode};
-use crate::format::RowEncoder;
 use crate::format::scalar::{is_scalar, write_plain};
+use crate::format::{Ends, RowEncoder};
 
 pub(in crate::format) struct JsonEncoder {
     options: JsonOptions,
@@ -51,11 +51,18 @@ impl Objects<'_> {
 impl RowEncoder for JsonEncoder {
     fn header(&self, _out: &mut Vec<u8>) {}
 
-    fn encode(&mut self, rows: &RecordBatch, out: &mut Vec<u8>) -> Result<()> {
+    fn write_records(
+        &mut self,
+        rows: &RecordBatch,
+        kinds: Option<&Int8Array>,
+        ends: &mut Ends<'_>,
+        out: &mut Vec<u8>,
+    ) -> Result<()> {
+        assert!(kinds.is_none(), "a format of rows was given changes");
         let objects = self.objects(rows)?;
         for row in 0..rows.num_rows() {
             objects.write(row, out)?;
-            out.push(b'\n');
+            ends.close(out);
         }
         Ok(())
     }

@@ -112,7 +112,9 @@ impl Disk {
 
     fn check_image(&self, image: &Path, what: &str) {
         let store = CheckpointStore::open(image).unwrap_or_else(|error| panic!("{what}: {error}"));
-        let recovery = store.recover(&RestoreRequest::Latest, &Recorded::default()).unwrap_or_else(|error| panic!("{what}: {error}"));
+        let recovery = store
+            .recover(&RestoreRequest::Latest, &Recorded::default())
+            .unwrap_or_else(|error| panic!("{what}: {error}"));
         let restored = recovery.checkpoint.map_or(0, |checkpoint| checkpoint.manifest.epoch.0);
         assert!((self.acknowledged..=self.begun).contains(&restored), "I3, I5: {what}: epoch {restored}");
         assert_eq!(recovery.skipped, [], "I6: {what}: no step leaves a damaged checkpoint");

@@ -10,7 +10,7 @@ use parking_lot::Mutex;
 
 use crate::Result;
 use crate::checkpoint::{SourceState, SplitCounts, SplitState};
-use crate::source::{Boundedness, Source};
+use crate::source::{Boundedness, Source, Split};
 use crate::time::EventTime;
 
 /// A split with its number; the order of the numbers is the order in which splits are best read.
@@ -55,9 +55,9 @@ impl SplitPool {
             Some(state) if interval.is_none() => pool.dealt.lock().deal(source.as_ref(), state.splits.clone()),
             Some(state) => {
                 pool.dealt.lock().deal(source.as_ref(), state.splits.clone());
-                pool.discover()?;
+                pool.deal_unknown(source.discover_new()?);
             }
-            None => pool.discover()?,
+            None => pool.deal_unknown(source.discover()?),
         }
         Ok(pool)
     }
@@ -73,11 +73,11 @@ impl SplitPool {
         if self.dealt.lock().discovered_at.elapsed() < interval {
             return Ok(());
         }
-        self.discover()
+        self.deal_unknown(self.source.discover_new()?);
+        Ok(())
     }
 
-    fn discover(&self) -> Result<()> {
-        let found = self.source.discover()?;
+    fn deal_unknown(&self, found: Vec<Split>) {
         let mut dealt = self.dealt.lock();
         dealt.discovered_at = Instant::now();
         let unread = |split| SplitState {
@@ -91,7 +91,6 @@ impl SplitPool {
         let new = found.into_iter().filter(|split| !dealt.wholes.contains(&source.whole(split)));
         let new = new.map(unread).collect();
         dealt.deal(source, new);
-        Ok(())
     }
 
     /// Takes the splits that were dealt to a subtask since it last asked.
@@ -122,7 +121,7 @@ mod tests {
     use arrow::datatypes::{Schema, SchemaRef};
 
     use super::*;
-    use crate::source::{Position, Split, SplitReader};
+    use crate::source::{Position, SplitReader};
 
     /// Two files: `a` grows range by range, `b` appears with the third look.
     #[derive(Debug)]

@@ -79,7 +79,7 @@ fn block_cuts_and_row_limits_change_nothing() {
         let mut decoder = decoder(&lenient(), &schema, &all, String::new()).expect("decoder");
         let (mut at, mut end, mut rows, mut rejected) = (0, cut, Vec::new(), Vec::new());
         while at < text.len() {
-            let block = Block { bytes: &text[at..end], offset: at as u64, last: end == text.len() };
+            let block = Block::lines(&text[at..end], at as u64, end == text.len());
             let decoded = decoder.decode(block, 1 + cut % 3).expect("lenient");
             if decoded.consumed == 0 {
                 assert!(end < text.len(), "the last block is always taken");
@@ -90,7 +90,11 @@ fn block_cuts_and_row_limits_change_nothing() {
             rejected.extend(decoded.rejected);
         }
         let rows = arrow::compute::concat_batches(&schema, &rows).expect("same schema");
-        assert_eq!(render(&Decoded { consumed: at, rows, kinds: None, rejected }), whole, "cut at {cut}");
+        assert_eq!(
+            render(&Decoded { consumed: at, rows, kinds: None, rejected, messages: Vec::new() }),
+            whole,
+            "cut at {cut}"
+        );
     }
 }
 
@@ -104,7 +108,7 @@ fn a_projection_gives_the_same_columns() {
         let mut projection: Vec<usize> = (0..schema.fields().len()).filter(|_| random.random_bool(0.3)).collect();
         projection.reverse();
         let mut decoder = decoder(&JsonOptions::default(), &schema, &projection, String::new()).expect("decoder");
-        let decoded = decoder.decode(Block { bytes: &text, offset: 0, last: true }, ALL).expect("own output");
+        let decoded = decoder.decode(Block::lines(&text, 0, true), ALL).expect("own output");
         assert_eq!(decoded.rows, rows.project(&projection).expect("in range"), "{projection:?}");
     }
 }

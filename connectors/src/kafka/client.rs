@@ -1,0 +1,139 @@
+//! How a table reaches its cluster: `properties.*` become librdkafka's settings, and secrets stay out of every message.
+
+use std::collections::BTreeMap;
+use std::fmt;
+
+use rdkafka::ClientConfig;
+use rdkafka::config::RDKafkaLogLevel;
+use rdkafka::error::{KafkaError, RDKafkaErrorCode};
+use tidemill_engine::EngineError;
+
+/// The setting that every table needs, without its prefix.
+pub const BOOTSTRAP: &str = "bootstrap.servers";
+
+/// Parts of a key whose value is nobody's business.
+const SECRET_PARTS: [&str; 6] = ["password", "secret", "token", "jaas", "key.pem", "private"];
+
+/// The settings of one cluster's clients, as a table gives them.
+#[derive(Clone, PartialEq, Eq)]
+pub struct ClientSettings {
+    properties: BTreeMap<String, String>,
+}
+
+impl ClientSettings {
+    /// `properties`: without the prefix `properties.`; [`BOOTSTRAP`] is among them. Flink's way to give a user and a password
+    /// (`sasl.jaas.config`) is taken as well as librdkafka's.
+    pub fn new(mut properties: BTreeMap<String, String>) -> Self {
+        if let Some(jaas) = properties.remove("sasl.jaas.config") {
+            for (parameter, key) in [("username", "sasl.username"), ("password", "sasl.password")] {
+                if let Some(value) = jaas_parameter(&jaas, parameter) {
+                    properties.entry(key.into()).or_insert(value);
+                }
+            }
+        }
+        Self { properties }
+    }
+
+    pub fn get(&self, key: &str) -> Option<&str> {
+        self.properties.get(key).map(String::as_str)
+    }
+
+    /// What tells one cluster from another: its addresses in order.
+    pub fn cluster(&self) -> String {
+        let servers = self.get(BOOTSTRAP).unwrap_or_default();
+        let mut servers: Vec<&str> = servers.split(',').map(str::trim).filter(|server| !server.is_empty()).collect();
+        servers.sort_unstable();
+        servers.join(",")
+    }
+
+    /// What a client begins with; the caller adds what its role asks for.
+    pub fn config(&self) -> ClientConfig {
+        let mut config = ClientConfig::new();
+        config.set_log_level(RDKafkaLogLevel::Warning);
+        for (key, value) in &self.properties {
+            config.set(key, value);
+        }
+        config
+    }
+}
+
+/// Values of secrets are not shown.
+impl fmt::Debug for ClientSettings {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let shown = self.properties.iter().map(|(key, value)| (key, if is_secret(key) { "***" } else { value }));
+        f.debug_map().entries(shown).finish()
+    }
+}
+
+fn is_secret(key: &str) -> bool {
+    SECRET_PARTS.iter().any(|part| key.contains(part))
+}
+
+/// The value of `name="..."` in a JAAS line.
+fn jaas_parameter(line: &str, name: &str) -> Option<String> {
+    let value = line.split_once(&format!("{name}=\""))?.1;
+    let mut text = String::new();
+    let mut characters = value.chars();
+    loop {
+        match characters.next()? {
+            '"' => return Some(text),
+            '\\' => text.push(characters.next()?),
+            other => text.push(other),
+        }
+    }
+}
+
+/// `doing`: what was tried, as in "read the partitions of topic 'a'".
+pub fn failed(doing: impl fmt::Display, error: &KafkaError) -> EngineError {
+    EngineError::Connector { connector: "kafka".into(), reason: format!("cannot {doing}: {}", reason(error)) }
+}
+
+/// librdkafka's own words.
+pub fn reason(error: &KafkaError) -> String {
+    match error {
+        KafkaError::Transaction(inner) => inner.string(),
+        KafkaError::ClientConfig(_, description, key, _) => format!("setting '{key}': {description}"),
+        other => match other.rdkafka_error_code() {
+            Some(code) => code.to_string(),
+            None => other.to_string(),
+        },
+    }
+}
+
+/// The broker, or the way to it, is not there now; trying again may help.
+pub fn is_outage(error: &KafkaError) -> bool {
+    use RDKafkaErrorCode::{AllBrokersDown, BrokerTransportFailure, OperationTimedOut, RequestTimedOut};
+    matches!(
+        error.rdkafka_error_code(),
+        Some(AllBrokersDown | BrokerTransportFailure | OperationTimedOut | RequestTimedOut)
+    )
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn settings(pairs: &[(&str, &str)]) -> ClientSettings {
+        ClientSettings::new(pairs.iter().map(|(key, value)| (key.to_string(), value.to_string())).collect())
+    }
+
+    #[test]
+    fn clusters_are_told_apart_by_their_addresses_in_any_order() {
+        let one = settings(&[(BOOTSTRAP, "b:1, a:1")]);
+        assert_eq!(one.cluster(), "a:1,b:1");
+        assert_eq!(one.cluster(), settings(&[(BOOTSTRAP, "a:1,b:1,")]).cluster());
+    }
+
+    #[test]
+    fn a_password_is_never_shown() {
+        let jaas =
+            r#"org.apache.kafka.common.security.scram.ScramLoginModule required username="ann" password="p\"w";"#;
+        let settings = settings(&[(BOOTSTRAP, "a:1"), ("sasl.jaas.config", jaas), ("ssl.key.password", "q")]);
+        assert_eq!((settings.get("sasl.username"), settings.get("sasl.password")), (Some("ann"), Some("p\"w")));
+        let shown = format!("{settings:?}");
+        assert_eq!(
+            shown,
+            r#"{"bootstrap.servers": "a:1", "sasl.password": "***", "sasl.username": "ann", "ssl.key.password": "***"}"#
+        );
+    }
+}

@@ -1,0 +1,181 @@
+//! One client of librdkafka for all partitions that a process reads of a table: threads and connections do not grow with them.
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use parking_lot::Mutex;
+use rdkafka::client::ClientContext;
+use rdkafka::consumer::base_consumer::PartitionQueue;
+use rdkafka::consumer::{BaseConsumer, CommitMode, Consumer, ConsumerContext};
+use rdkafka::error::{KafkaError, RDKafkaErrorCode};
+use rdkafka::{Offset, TopicPartitionList};
+use tidemill_engine::Result;
+
+use super::client::{ClientSettings, failed, is_outage, reason};
+use super::options::Topics;
+
+/// How long a request to the brokers may take.
+pub const REQUEST_TIMEOUT: Duration = Duration::from_secs(30);
+
+/// A consumer asks for a group even where it is told its partitions.
+const GROUP_UNUSED: &str = "tidemill";
+
+/// A consumer that is told its partitions, each with a queue of its own.
+pub struct SharedConsumer {
+    consumer: Arc<BaseConsumer<Outages>>,
+    /// Offsets go to the group, for tools that show how far it has come.
+    commits: bool,
+    earliest: bool,
+}
+
+/// Remembers what the client said of brokers that it cannot reach.
+#[derive(Default)]
+pub struct Outages(Mutex<Option<String>>);
+
+impl ClientContext for Outages {
+    fn error(&self, error: KafkaError, text: &str) {
+        if is_outage(&error) {
+            tracing::warn!(reason = text, "brokers cannot be reached; reading goes on when they are back");
+            *self.0.lock() = Some(text.to_string());
+        } else {
+            tracing::warn!(reason = reason(&error), text, "kafka");
+        }
+    }
+}
+
+impl ConsumerContext for Outages {}
+
+/// A queue of messages of one partition.
+pub type Queue = PartitionQueue<Outages>;
+
+impl SharedConsumer {
+    pub fn open(settings: &ClientSettings) -> Result<Self> {
+        let mut config = settings.config();
+        let commits = settings.get("group.id").is_some();
+        if !commits {
+            config.set("group.id", GROUP_UNUSED);
+        }
+        // Offsets that are gone are told, not passed over; positions are the checkpoint's.
+        config
+            .set("auto.offset.reset", "error")
+            .set("enable.auto.commit", "false")
+            .set("enable.auto.offset.store", "false");
+        config.set("enable.partition.eof", "true").set("allow.auto.create.topics", "false");
+        if settings.get("isolation.level").is_none() {
+            config.set("isolation.level", "read_committed");
+        }
+        let consumer =
+            config.create_with_context(Outages::default()).map_err(|error| failed("open a consumer", &error))?;
+        Ok(Self {
+            consumer: Arc::new(consumer),
+            commits,
+            earliest: settings.get("auto.offset.reset") == Some("earliest"),
+        })
+    }
+
+    /// Where a group that has no offset yet is to begin at the start.
+    pub fn resets_to_earliest(&self) -> bool {
+        self.earliest
+    }
+
+    /// All partitions of the topics, in their order.
+    pub fn partitions(&self, topics: &Topics) -> Result<Vec<(String, i32)>> {
+        let mut found = Vec::new();
+        match topics {
+            Topics::Named(names) => {
+                for name in names {
+                    found.extend(self.partitions_of(Some(name))?);
+                }
+            }
+            Topics::Matching(pattern) => {
+                found = self.partitions_of(None)?;
+                found.retain(|(topic, _)| pattern.is_match(topic));
+            }
+        }
+        found.sort();
+        found.dedup();
+        Ok(found)
+    }
+
+    fn partitions_of(&self, topic: Option<&str>) -> Result<Vec<(String, i32)>> {
+        let doing = || match topic {
+            Some(topic) => format!("find the partitions of topic '{topic}'"),
+            None => "list the topics".to_string(),
+        };
+        let metadata = self.consumer.fetch_metadata(topic, REQUEST_TIMEOUT).map_err(|error| failed(doing(), &error))?;
+        let mut found = Vec::new();
+        for one in metadata.topics() {
+            if let Some(error) = one.error().filter(|_| topic.is_some()) {
+                return Err(failed(doing(), &KafkaError::MetadataFetch(RDKafkaErrorCode::from(error))));
+            }
+            found.extend(one.partitions().iter().map(|partition| (one.name().to_string(), partition.id())));
+        }
+        Ok(found)
+    }
+
+    /// The first offset that is there, and the one behind the last that may be read.
+    pub fn bounds(&self, topic: &str, partition: i32) -> Result<(i64, i64)> {
+        let bounds = self.consumer.fetch_watermarks(topic, partition, REQUEST_TIMEOUT);
+        bounds.map_err(|error| failed(format!("find the ends of topic '{topic}', partition {partition}"), &error))
+    }
+
+    /// The group's offset, if it has one.
+    pub fn group_offset(&self, topic: &str, partition: i32) -> Result<Option<i64>> {
+        let doing = || format!("read the group's offset of topic '{topic}', partition {partition}");
+        let mut list = TopicPartitionList::new();
+        list.add_partition(topic, partition);
+        let found = self.consumer.committed_offsets(list, REQUEST_TIMEOUT).map_err(|error| failed(doing(), &error))?;
+        Ok(found.elements().first().and_then(|element| element.offset().to_raw()).filter(|offset| *offset >= 0))
+    }
+
+    /// The first offset at or behind a time in milliseconds since 1970; the end where there is none.
+    pub fn offset_at(&self, topic: &str, partition: i32, time_ms: i64) -> Result<i64> {
+        let fail = |error: &KafkaError| failed(format!("find a time in topic '{topic}', partition {partition}"), error);
+        let mut list = TopicPartitionList::new();
+        list.add_partition_offset(topic, partition, Offset::Offset(time_ms)).map_err(|error| fail(&error))?;
+        let found = self.consumer.offsets_for_times(list, REQUEST_TIMEOUT).map_err(|error| fail(&error))?;
+        match found.elements().first().map(|element| element.offset()) {
+            Some(Offset::Offset(offset)) if offset >= 0 => Ok(offset),
+            _ => Ok(self.bounds(topic, partition)?.1),
+        }
+    }
+
+    /// Begins to fetch a partition at an offset.
+    pub fn queue(&self, topic: &str, partition: i32, offset: i64) -> Result<Queue> {
+        let doing = || format!("read topic '{topic}', partition {partition}");
+        let queue = self.consumer.split_partition_queue(topic, partition);
+        let queue = queue.ok_or_else(|| failed(doing(), &KafkaError::NoMessageReceived))?;
+        let mut list = TopicPartitionList::new();
+        let added = list.add_partition_offset(topic, partition, Offset::Offset(offset));
+        added.and_then(|()| self.consumer.incremental_assign(&list)).map_err(|error| failed(doing(), &error))?;
+        Ok(queue)
+    }
+
+    /// Stops fetching it.
+    pub fn release(&self, topic: &str, partition: i32) {
+        let mut list = TopicPartitionList::new();
+        list.add_partition(topic, partition);
+        if let Err(error) = self.consumer.incremental_unassign(&list) {
+            tracing::debug!(topic, partition, reason = reason(&error), "a partition could not be given back");
+        }
+    }
+
+    /// Lets the client hand over what is of no single partition; errors are told through [`Outages`].
+    pub fn serve(&self) {
+        if let Some(Err(error)) = self.consumer.poll(Duration::ZERO) {
+            tracing::debug!(reason = reason(&error), "kafka");
+        }
+    }
+
+    /// Tells the group how far reading has come; nothing depends on it.
+    pub fn tell_group(&self, topic: &str, partition: i32, offset: i64) {
+        if !self.commits {
+            return;
+        }
+        let mut list = TopicPartitionList::new();
+        let told = list.add_partition_offset(topic, partition, Offset::Offset(offset));
+        if let Err(error) = told.and_then(|()| self.consumer.commit(&list, CommitMode::Async)) {
+            tracing::debug!(topic, partition, reason = reason(&error), "the group's offset could not be told");
+        }
+    }
+}

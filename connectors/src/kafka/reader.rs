@@ -1,0 +1,154 @@
+//! Reads one partition.
+
+use std::sync::Arc;
+use std::sync::atomic::{AtomicI64, Ordering};
+use std::time::Duration;
+
+use rdkafka::Message;
+use rdkafka::error::{KafkaError, RDKafkaErrorCode};
+use serde_json::json;
+use tidemill_engine::source::{Position, Read, SplitReader};
+use tidemill_engine::{EngineError, Result};
+
+use super::client::{failed, is_outage};
+use super::consumer::{Queue, SharedConsumer};
+use super::rows::MessageRows;
+use super::source::PartitionSplit;
+
+/// How soon to ask again where nothing has come.
+const PAUSE: Duration = Duration::from_millis(5);
+
+/// How soon to ask again where the brokers cannot be reached.
+const OUTAGE_PAUSE: Duration = Duration::from_millis(200);
+
+/// Messages of one batch take at most about so many bytes.
+const BATCH_BYTES_MAX: usize = 8 << 20;
+
+pub struct PartitionReader {
+    consumer: Arc<SharedConsumer>,
+    queue: Queue,
+    split: PartitionSplit,
+    rows: MessageRows,
+    /// Of the next message.
+    offset: i64,
+    /// The position that was last put into a checkpoint.
+    told: AtomicI64,
+    ended: bool,
+}
+
+/// What one look at the queue gave.
+enum Look {
+    Taken,
+    Nothing,
+    /// All that may be read now has been read.
+    AtEnd,
+    Outage,
+}
+
+impl PartitionReader {
+    pub fn open(
+        consumer: Arc<SharedConsumer>,
+        split: PartitionSplit,
+        position: Option<i64>,
+        rows: MessageRows,
+    ) -> Result<Self> {
+        let (first, end) = consumer.bounds(&split.topic, split.partition)?;
+        let offset = match position.or(split.start) {
+            None => first,
+            Some(offset) if (first..=end).contains(&offset) => offset,
+            Some(offset) => return Err(gone(&split, offset, first, end, position.is_some())),
+        };
+        let queue = consumer.queue(&split.topic, split.partition, offset)?;
+        let ended = split.end.is_some_and(|end| offset >= end);
+        Ok(Self { consumer, queue, split, rows, offset, told: AtomicI64::new(offset), ended })
+    }
+
+    fn look(&mut self) -> Result<Look> {
+        let Some(answer) = self.queue.poll(Duration::ZERO) else { return Ok(Look::Nothing) };
+        match answer {
+            Ok(message) => {
+                if self.split.end.is_some_and(|end| message.offset() >= end) {
+                    return Ok(Look::AtEnd);
+                }
+                assert!(message.offset() >= self.offset, "offsets never go back");
+                self.offset = message.offset() + 1;
+                self.rows.take(&message);
+                Ok(Look::Taken)
+            }
+            Err(KafkaError::PartitionEOF(_)) => Ok(Look::AtEnd),
+            Err(error) if is_outage(&error) => Ok(Look::Outage),
+            Err(error) => Err(self.explain(&error)),
+        }
+    }
+
+    fn explain(&self, error: &KafkaError) -> EngineError {
+        let PartitionSplit { topic, partition, .. } = &self.split;
+        match error.rdkafka_error_code() {
+            Some(RDKafkaErrorCode::AutoOffsetReset | RDKafkaErrorCode::OffsetOutOfRange) => {
+                match self.consumer.bounds(topic, *partition) {
+                    Ok((first, end)) => gone(&self.split, self.offset, first, end, true),
+                    Err(error) => error,
+                }
+            }
+            _ => failed(format!("read topic '{topic}', partition {partition}, at offset {}", self.offset), error),
+        }
+    }
+}
+
+impl SplitReader for PartitionReader {
+    fn next(&mut self, rows_max: usize) -> Result<Read> {
+        if self.ended {
+            return Ok(Read::End);
+        }
+        let mut last = Look::Taken;
+        while matches!(last, Look::Taken) && self.rows.len() < rows_max && self.rows.bytes() < BATCH_BYTES_MAX {
+            last = self.look()?;
+        }
+        // Only at the end of the log is everything behind the last message known to be of no concern to a reader.
+        self.ended = matches!(last, Look::AtEnd) && self.split.end.is_some();
+        if self.rows.len() > 0 {
+            let (rows, rejected) = self.rows.make()?;
+            return Ok(Read::Rows { rows, rejected });
+        }
+        self.consumer.serve();
+        match last {
+            _ if self.ended => Ok(Read::End),
+            Look::Outage => Ok(Read::Wait(OUTAGE_PAUSE)),
+            _ => Ok(Read::Wait(PAUSE)),
+        }
+    }
+
+    /// The offset of the next message. Asked for at a barrier, before which the last checkpoint was completed: the group is told how
+    /// far that one was.
+    fn position(&self) -> Position {
+        let completed = self.told.swap(self.offset, Ordering::Relaxed);
+        if completed < self.offset {
+            self.consumer.tell_group(&self.split.topic, self.split.partition, completed);
+        }
+        json!(self.offset)
+    }
+}
+
+impl Drop for PartitionReader {
+    fn drop(&mut self) {
+        self.consumer.release(&self.split.topic, self.split.partition);
+    }
+}
+
+/// The messages that were to come next are not there.
+fn gone(split: &PartitionSplit, offset: i64, first: i64, end: i64, restored: bool) -> EngineError {
+    let PartitionSplit { topic, partition, .. } = split;
+    let what = match offset > end {
+        true => "the topic was deleted and made again, or cut short",
+        false => "the broker has deleted the messages between",
+    };
+    let hint = match restored {
+        true => {
+            "start again without the old checkpoints (--fresh), or from a newer savepoint; a longer 'retention.ms' keeps messages until they are read"
+        }
+        false => "choose another 'scan.startup.mode'",
+    };
+    EngineError::Unsupported(format!(
+        "topic '{topic}', partition {partition}: the next message to read is {offset}, but there are those from {first} to before {end}: {what}\n  hint: {hint}"
+    ))
+}

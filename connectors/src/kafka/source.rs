@@ -1,0 +1,148 @@
+//! Topics as a source: one split per partition, its position the offset of the next message.
+
+use std::fmt;
+use std::sync::Arc;
+use std::time::Duration;
+
+use arrow::datatypes::SchemaRef;
+use parking_lot::Mutex;
+use serde::{Deserialize, Serialize};
+use serde_json::json;
+use tidemill_engine::graph::ChangelogMode;
+use tidemill_engine::source::{Boundedness, Position, Source, Split, SplitReader};
+use tidemill_engine::{EngineError, Result};
+
+use super::consumer::SharedConsumer;
+use super::options::{KafkaTable, Place, SourceOptions};
+use super::reader::PartitionReader;
+use super::rows::RowLayout;
+
+pub struct KafkaSource {
+    pub table: KafkaTable,
+    pub options: SourceOptions,
+    pub layout: RowLayout,
+    consumer: Mutex<Option<Arc<SharedConsumer>>>,
+}
+
+/// What a split reads; kept in checkpoints.
+#[derive(Debug, Clone, Serialize, Deserialize)]
+pub struct PartitionSplit {
+    pub topic: String,
+    pub partition: i32,
+    /// `None`: from the first message that is there.
+    pub start: Option<i64>,
+    /// The first that is not read; `None`: without end.
+    pub end: Option<i64>,
+}
+
+impl fmt::Debug for KafkaSource {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("KafkaSource")
+            .field("table", &self.table)
+            .field("options", &self.options)
+            .finish_non_exhaustive()
+    }
+}
+
+impl KafkaSource {
+    pub fn new(table: KafkaTable, options: SourceOptions, layout: RowLayout) -> Self {
+        Self { table, options, layout, consumer: Mutex::default() }
+    }
+
+    /// Opened at the first use: planning does not need a broker.
+    fn consumer(&self) -> Result<Arc<SharedConsumer>> {
+        let mut consumer = self.consumer.lock();
+        if let Some(consumer) = consumer.as_ref() {
+            return Ok(Arc::clone(consumer));
+        }
+        let opened = Arc::new(SharedConsumer::open(&self.table.client)?);
+        Ok(Arc::clone(consumer.insert(opened)))
+    }
+
+    fn split(&self, consumer: &SharedConsumer, topic: String, partition: i32, start: &Place) -> Result<Split> {
+        let start = self.offset(consumer, &topic, partition, start)?;
+        let end = match &self.options.end {
+            None => None,
+            Some(end) => Some(match self.offset(consumer, &topic, partition, end)? {
+                Some(end) => end,
+                None => consumer.bounds(&topic, partition)?.0,
+            }),
+        };
+        let id = format!("{topic}-{partition}");
+        Ok(Split { id, payload: json!(PartitionSplit { topic, partition, start, end }) })
+    }
+
+    /// `None`: the first message that is there.
+    fn offset(&self, consumer: &SharedConsumer, topic: &str, partition: i32, place: &Place) -> Result<Option<i64>> {
+        Ok(match place {
+            Place::Earliest => None,
+            Place::Latest => Some(consumer.bounds(topic, partition)?.1),
+            Place::Timestamp(time_ms) => Some(consumer.offset_at(topic, partition, *time_ms)?),
+            Place::Offsets(offsets) if offsets.contains_key(&partition) => Some(offsets[&partition]),
+            Place::Group | Place::Offsets(_) => match consumer.group_offset(topic, partition)? {
+                None if !consumer.resets_to_earliest() => return Err(no_group_offset(topic, partition)),
+                offset => offset,
+            },
+        })
+    }
+
+    fn splits(&self, start: &Place) -> Result<Vec<Split>> {
+        let consumer = self.consumer()?;
+        let partitions = consumer.partitions(&self.table.topics)?;
+        partitions.into_iter().map(|(topic, partition)| self.split(&consumer, topic, partition, start)).collect()
+    }
+}
+
+impl Source for KafkaSource {
+    fn schema(&self) -> SchemaRef {
+        self.layout.schema.clone()
+    }
+
+    fn boundedness(&self) -> Boundedness {
+        if self.options.end.is_some() { Boundedness::Bounded } else { Boundedness::Unbounded }
+    }
+
+    fn changelog(&self) -> ChangelogMode {
+        self.table.value.changelog()
+    }
+
+    fn discover(&self) -> Result<Vec<Split>> {
+        self.splits(&self.options.start)
+    }
+
+    /// Whatever is in a partition that was not there before has never been read.
+    fn discover_new(&self) -> Result<Vec<Split>> {
+        self.splits(&Place::Earliest)
+    }
+
+    fn discovery_interval(&self) -> Option<Duration> {
+        self.options.discovery_interval
+    }
+
+    fn open(&self, split: &Split, position: Option<&Position>) -> Result<Box<dyn SplitReader>> {
+        let payload =
+            PartitionSplit::deserialize(&split.payload).map_err(|error| foreign(&split.id, error.to_string()))?;
+        let position = match position {
+            None => None,
+            Some(position) => {
+                Some(position.as_i64().ok_or_else(|| foreign(&split.id, format!("{position} is no offset")))?)
+            }
+        };
+        let rows = self.layout.rows(&payload.topic, payload.partition)?;
+        Ok(Box::new(PartitionReader::open(self.consumer()?, payload, position, rows)?))
+    }
+}
+
+fn no_group_offset(topic: &str, partition: i32) -> EngineError {
+    EngineError::Unsupported(format!(
+        "the group has no offset for topic '{topic}', partition {partition}\n  hint: add 'properties.auto.offset.reset' = 'earliest', \
+         or 'scan.startup.mode' = 'earliest-offset'"
+    ))
+}
+
+/// A split or position that this source never gave.
+fn foreign(split: &str, reason: String) -> EngineError {
+    EngineError::StateMismatch {
+        reasons: vec![format!("the checkpoint's split {split} is not one of a topic: {reason}")],
+    }
+}

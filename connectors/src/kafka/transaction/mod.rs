@@ -1,0 +1,18 @@
+//! Exactly once into Kafka.
+//!
+//! A producer that died cannot go on with its transaction, so the transaction itself is the record of what was committed: with the
+//! rows of epoch N it writes one message that says so ([`record`]). At a barrier every writer waits until its rows of the epoch are
+//! in the broker's log; the checkpoint becomes durable; then the transaction ends. After a crash, opening the producers again ends
+//! what was left open, the record says whether N became visible, and the checkpoint of just that epoch is restored.
+//!
+//! All sinks of a job that write to one cluster share an [`outbox`]: two producers in turn, so that rows of N + 1 flow while N is
+//! committed. What to do after each answer of the broker is decided in [`protocol`], without I/O.
+
+mod deliveries;
+mod outbox;
+mod protocol;
+mod record;
+
+pub use deliveries::{Deliveries, Undelivered};
+pub use outbox::{Outbox, OutboxSettings, Outboxes, Reports, RowProducer};
+pub use protocol::{Ticket, Turn};

@@ -1,0 +1,129 @@
+//! The record of commits: one message per job in a compacted topic, written by the very transaction that it tells of.
+
+use std::time::{Duration, Instant};
+
+use futures_executor::block_on;
+use rdkafka::admin::{AdminClient, AdminOptions, NewTopic, TopicReplication};
+use rdkafka::client::DefaultClientContext;
+use rdkafka::consumer::{BaseConsumer, Consumer};
+use rdkafka::error::{KafkaError, RDKafkaErrorCode};
+use rdkafka::{ClientConfig, Message, Offset, TopicPartitionList};
+use serde::{Deserialize, Serialize};
+use tidemill_engine::{EngineError, Epoch, Result};
+
+use crate::kafka::client::{ClientSettings, failed};
+
+/// All records stand in one partition, so that none can be looked for in the wrong one.
+pub const PARTITION: i32 = 0;
+
+/// How long a request to the broker may take.
+const REQUEST_TIMEOUT: Duration = Duration::from_secs(30);
+
+/// Longest pause between two looks at a topic that somebody else is writing to.
+const LOOK: Duration = Duration::from_millis(100);
+
+/// What the target knows of a job.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct CommitRecord {
+    /// The newest epoch whose rows are visible; [`Epoch::ZERO`]: none yet.
+    pub epoch: Epoch,
+    /// The outbox that wrote this. Whoever finds another name than its own has been superseded.
+    pub owner: String,
+}
+
+/// Where records are kept.
+#[derive(Debug, Clone)]
+pub struct RecordTopic {
+    pub settings: ClientSettings,
+    pub topic: String,
+    /// A transaction of another job may hide records for as long as the broker lets it stay open.
+    pub patience: Duration,
+}
+
+impl CommitRecord {
+    pub fn encode(&self) -> Vec<u8> {
+        serde_json::to_vec(self).expect("numbers and texts always have a form in JSON")
+    }
+}
+
+impl RecordTopic {
+    /// Makes the topic where it does not exist. Compaction keeps the newest record of each job.
+    pub fn ensure(&self) -> Result<()> {
+        let doing = format!("make the topic '{}', which keeps the record of commits", self.topic);
+        let admin: AdminClient<DefaultClientContext> =
+            self.settings.config().create().map_err(|error| failed(&doing, &error))?;
+        let topic = NewTopic::new(&self.topic, 1, TopicReplication::Fixed(-1))
+            .set("cleanup.policy", "compact")
+            .set("segment.ms", "600000")
+            .set("min.cleanable.dirty.ratio", "0.1");
+        let options = AdminOptions::new().request_timeout(Some(REQUEST_TIMEOUT));
+        let made = block_on(admin.create_topics([&topic], &options));
+        let outcome = made.map_err(|error| failed(&doing, &error))?.into_iter().next();
+        match outcome {
+            Some(Err((_, RDKafkaErrorCode::TopicAlreadyExists))) | Some(Ok(_)) => Ok(()),
+            Some(Err((_, code))) => Err(failed(&doing, &KafkaError::AdminOp(code))),
+            None => Err(failed(&doing, &KafkaError::NoMessageReceived)),
+        }
+    }
+
+    /// The record of `job`. Everything that was committed before this call is seen.
+    pub fn read(&self, job: &str) -> Result<Option<CommitRecord>> {
+        let doing = format!("read the record of commits in topic '{}'", self.topic);
+        let fail = |error: KafkaError| failed(&doing, &error);
+        let end = self.end("read_uncommitted").map_err(fail)?;
+        let deadline = Instant::now() + self.patience;
+        while self.end("read_committed").map_err(fail)? < end {
+            if Instant::now() >= deadline {
+                let reason = format!(
+                    "cannot {doing}: for {:?} a transaction of another job has kept it from being read",
+                    self.patience
+                );
+                return Err(EngineError::Connector { connector: "kafka".into(), reason });
+            }
+            std::thread::sleep(LOOK);
+        }
+        self.newest(job).map_err(fail)?.map(|bytes| self.decode(job, &bytes)).transpose()
+    }
+
+    fn decode(&self, job: &str, bytes: &[u8]) -> Result<CommitRecord> {
+        serde_json::from_slice(bytes).map_err(|error| EngineError::Connector {
+            connector: "kafka".into(),
+            reason: format!("topic '{}' holds a record of job {job} that nobody can read: {error}", self.topic),
+        })
+    }
+
+    /// Just behind the last message that a reader of this isolation may see.
+    fn end(&self, isolation: &str) -> Result<i64, KafkaError> {
+        let consumer: BaseConsumer = self.consumer(isolation).create()?;
+        Ok(consumer.fetch_watermarks(&self.topic, PARTITION, REQUEST_TIMEOUT)?.1)
+    }
+
+    /// The newest committed message of the job.
+    fn newest(&self, job: &str) -> Result<Option<Vec<u8>>, KafkaError> {
+        let consumer: BaseConsumer = self.consumer("read_committed").create()?;
+        let mut partitions = TopicPartitionList::new();
+        partitions.add_partition_offset(&self.topic, PARTITION, Offset::Beginning)?;
+        consumer.assign(&partitions)?;
+        let mut newest = None;
+        loop {
+            match consumer.poll(REQUEST_TIMEOUT) {
+                None => return Err(KafkaError::MessageConsumption(RDKafkaErrorCode::OperationTimedOut)),
+                Some(Err(KafkaError::PartitionEOF(_))) => return Ok(newest),
+                Some(Err(error)) => return Err(error),
+                Some(Ok(message)) if message.key() == Some(job.as_bytes()) => {
+                    newest = message.payload().map(<[u8]>::to_vec);
+                }
+                Some(Ok(_)) => {}
+            }
+        }
+    }
+
+    fn consumer(&self, isolation: &str) -> ClientConfig {
+        let mut config = self.settings.config();
+        // A group is asked for even by a consumer that is told its partitions; nothing is committed to it.
+        config.set("group.id", "tidemill-record").set("enable.auto.commit", "false");
+        config.set("enable.partition.eof", "true").set("isolation.level", isolation);
+        config.set("auto.offset.reset", "earliest");
+        config
+    }
+}

@@ -1,0 +1,218 @@
+//! Writes rows as messages, and waits at a barrier until the broker has them.
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use rdkafka::error::{KafkaError, RDKafkaErrorCode};
+use rdkafka::producer::{BaseRecord, Producer};
+use serde_json::json;
+use tidemill_engine::operator::Subtask;
+use tidemill_engine::sink::{Committable, Guarantee, Prepared, SinkWriter};
+use tidemill_engine::time::ProcessingTime;
+use tidemill_engine::{Batch, EngineError, Epoch, Result};
+
+use super::client::{ClientSettings, failed, reason};
+use super::consumer::REQUEST_TIMEOUT;
+use super::options::Partitioning;
+use super::transaction::{Deliveries, Outbox, Reports, RowProducer, Turn, Undelivered};
+use crate::format::{Messages, RowEncoder};
+
+/// How long the broker may take to acknowledge the rows before a barrier: librdkafka itself gives a message up after five minutes.
+const ACKNOWLEDGE_TIMEOUT: Duration = Duration::from_secs(330);
+
+/// How long to wait for room in the client's buffer before looking again.
+const ROOM_PAUSE: Duration = Duration::from_millis(1);
+
+type Half = (Vec<usize>, Box<dyn RowEncoder>);
+
+/// How rows become messages.
+pub struct Encoding {
+    value: Half,
+    key: Option<Half>,
+    values: Messages,
+    keys: Messages,
+}
+
+impl Encoding {
+    /// Of each half: the columns in it, and their encoder.
+    pub fn new(value: Half, key: Option<Half>) -> Self {
+        Self { value, key, values: Messages::default(), keys: Messages::default() }
+    }
+
+    fn encode(&mut self, batch: &Batch) -> Result<()> {
+        let (columns, encoder) = &mut self.value;
+        encoder.encode_messages(&batch.rows().project(columns)?, batch.kinds(), &mut self.values)?;
+        if let Some((columns, encoder)) = &mut self.key {
+            encoder.encode_messages(&batch.rows().project(columns)?, None, &mut self.keys)?;
+        }
+        Ok(())
+    }
+}
+
+/// The way to the broker.
+pub enum Route {
+    /// Rows go into a transaction that the committer ends.
+    Transactions { outbox: Arc<Outbox>, turn: Turn, producer: Option<Arc<RowProducer>> },
+    /// Rows are visible as soon as they are stored; `waits`: a barrier waits for that.
+    Direct { producer: Arc<RowProducer>, waits: bool },
+}
+
+impl Route {
+    pub fn transactions(outbox: Arc<Outbox>) -> Result<Self> {
+        Ok(Self::Transactions { outbox, turn: Turn::First, producer: None })
+    }
+
+    pub fn direct(client: &ClientSettings, guarantee: Guarantee) -> Result<Self> {
+        let waits = guarantee == Guarantee::AtLeastOnce;
+        let mut config = client.config();
+        if waits && client.get("acks").is_none() {
+            config.set("enable.idempotence", "true");
+        }
+        let producer = config.create_with_context(Reports).map_err(|error| failed("open a producer", &error))?;
+        Ok(Self::Direct { producer: Arc::new(producer), waits })
+    }
+
+    fn producer(&mut self) -> Result<Arc<RowProducer>> {
+        match self {
+            Self::Direct { producer, .. } => Ok(Arc::clone(producer)),
+            Self::Transactions { producer: Some(producer), .. } => Ok(Arc::clone(producer)),
+            Self::Transactions { outbox, turn, producer } => Ok(Arc::clone(producer.insert(outbox.enter(*turn)?))),
+        }
+    }
+
+    fn explain(&self, doing: &str, undelivered: &Undelivered) -> EngineError {
+        match (self, undelivered) {
+            (Self::Transactions { outbox, .. }, undelivered) => outbox.undelivered(doing, undelivered),
+            (Self::Direct { .. }, Undelivered::Failed(error)) => failed(doing, error),
+            (Self::Direct { .. }, Undelivered::TimedOut { outstanding }) => EngineError::Connector {
+                connector: "kafka".into(),
+                reason: format!(
+                    "cannot {doing}: {outstanding} messages were not acknowledged within {ACKNOWLEDGE_TIMEOUT:?}"
+                ),
+            },
+        }
+    }
+}
+
+/// One instance of a Kafka sink.
+pub struct RowWriter {
+    topic: String,
+    partitioning: Partitioning,
+    subtask: Subtask,
+    encoding: Encoding,
+    route: Route,
+    deliveries: Arc<Deliveries>,
+    /// Where it is asked for: how many partitions the topic has.
+    partitions: Option<i32>,
+    /// Rows sent, for turns among partitions.
+    sent: u64,
+    doing: String,
+}
+
+impl RowWriter {
+    pub fn new(topic: String, partitioning: Partitioning, subtask: Subtask, encoding: Encoding, route: Route) -> Self {
+        let doing = format!("write to topic '{topic}'");
+        let deliveries = Arc::default();
+        Self { topic, partitioning, subtask, encoding, route, deliveries, partitions: None, sent: 0, doing }
+    }
+
+    fn partition(&mut self, producer: &RowProducer) -> Result<Option<i32>> {
+        if self.partitioning == Partitioning::ByKey {
+            return Ok(None);
+        }
+        let count = match self.partitions {
+            Some(count) => count,
+            None => *self.partitions.insert(partition_count(producer, &self.topic)?),
+        };
+        let number = match self.partitioning {
+            Partitioning::Fixed => self.subtask.index as u64,
+            _ => self.sent,
+        };
+        Ok(Some((number % count.max(1) as u64) as i32))
+    }
+
+    fn check(&self) -> Result<()> {
+        match self.deliveries.failure() {
+            None => Ok(()),
+            Some(error) => Err(self.route.explain(&self.doing, &Undelivered::Failed(error))),
+        }
+    }
+
+    fn send(&mut self, producer: &RowProducer, key: Option<&[u8]>, value: Option<&[u8]>) -> Result<()> {
+        let partition = self.partition(producer)?;
+        self.deliveries.sent();
+        let mut record: BaseRecord<'_, [u8], [u8], Arc<Deliveries>> =
+            BaseRecord::with_opaque_to(&self.topic, Arc::clone(&self.deliveries));
+        (record.key, record.payload, record.partition) = (key, value, partition);
+        loop {
+            match producer.send(record) {
+                Ok(()) => break,
+                // The client's buffer is the limit: whoever fills it faster than the broker takes it waits.
+                Err((KafkaError::MessageProduction(RDKafkaErrorCode::QueueFull), back)) => {
+                    self.check()?;
+                    std::thread::sleep(ROOM_PAUSE);
+                    record = back;
+                }
+                Err((error, _)) => {
+                    self.deliveries.not_sent();
+                    return Err(self.route.explain(&self.doing, &Undelivered::Failed(error)));
+                }
+            }
+        }
+        self.sent += 1;
+        Ok(())
+    }
+}
+
+fn partition_count(producer: &RowProducer, topic: &str) -> Result<i32> {
+    let doing = || format!("find the partitions of topic '{topic}'");
+    let metadata =
+        producer.client().fetch_metadata(Some(topic), REQUEST_TIMEOUT).map_err(|error| failed(doing(), &error))?;
+    let count = metadata.topics().first().map_or(0, |one| one.partitions().len());
+    i32::try_from(count).ok().filter(|count| *count > 0).ok_or_else(|| EngineError::Connector {
+        connector: "kafka".into(),
+        reason: format!("cannot {}: there are none", doing()),
+    })
+}
+
+impl SinkWriter for RowWriter {
+    fn write(&mut self, batch: &Batch, _now: ProcessingTime) -> Result<()> {
+        self.check()?;
+        self.encoding.encode(batch)?;
+        let producer = self.route.producer()?;
+        let (values, keys) = (std::mem::take(&mut self.encoding.values), std::mem::take(&mut self.encoding.keys));
+        let mut keys_in_order = keys.iter();
+        for value in values.iter() {
+            self.send(&producer, keys_in_order.next().flatten(), value)?;
+        }
+        drop(keys_in_order);
+        (self.encoding.values, self.encoding.keys) = (values, keys);
+        Ok(())
+    }
+
+    fn prepare(&mut self, _epoch: Epoch, last: bool) -> Result<Prepared> {
+        let waits = !matches!(self.route, Route::Direct { waits: false, .. }) || last;
+        if waits {
+            self.deliveries
+                .wait(ACKNOWLEDGE_TIMEOUT)
+                .map_err(|undelivered| self.route.explain(&self.doing, &undelivered))?;
+        }
+        let Route::Transactions { outbox, turn, producer } = &mut self.route else { return Ok(Prepared::default()) };
+        let ticket = outbox.ticket(*turn);
+        (*turn, *producer) = (turn.next(), None);
+        Ok(Prepared { committables: vec![Committable(json!(ticket))], state: None })
+    }
+
+    /// A writer whose rows are refused while no further row comes is told so at once.
+    fn on_time(&mut self, _now: ProcessingTime) -> Result<()> {
+        self.check()
+    }
+}
+
+impl Drop for RowWriter {
+    fn drop(&mut self) {
+        if let Some(error) = self.deliveries.failure() {
+            tracing::debug!(topic = self.topic, reason = reason(&error), "rows were refused");
+        }
+    }
+}
