@@ -1,6 +1,8 @@
 #!/usr/bin/env bash
-# Installs what a build needs beyond a Rust toolchain and a C/C++ compiler: libclang, for the bindings to RocksDB.
-# With --for-tests also what the tests need: Python's venv (for DuckDB) and a PostgreSQL server (to look rows up in).
+# Installs what a build needs beyond a Rust toolchain and a C/C++ compiler: libclang, for the bindings to RocksDB, and the headers of
+# OpenSSL and zlib, for the Kafka client.
+# With --for-tests also what the tests need: Python's venv (for DuckDB and a second Kafka client), a PostgreSQL server (to look rows up
+# in), Java and Maven (for an Apache Kafka broker).
 # Where it may not install, it prints the exact command and ends with an error.
 set -euo pipefail
 
@@ -19,6 +21,10 @@ have_libclang() {
   compgen -G '/usr/lib/llvm-*/lib/libclang*.so*' >/dev/null
 }
 
+has_header() {
+  echo "#include <$1>" | cc -E -x c - >/dev/null 2>&1
+}
+
 have_postgres() {
   command -v pg_ctl >/dev/null || compgen -G '/usr/lib/postgresql/*/bin/pg_ctl' >/dev/null
 }
@@ -28,9 +34,14 @@ command -v cc >/dev/null || missing+=(gcc)
 command -v c++ >/dev/null || missing+=(g++)
 command -v make >/dev/null || missing+=(make)
 have_libclang || missing+=(libclang-dev)
+has_header openssl/ssl.h || missing+=(libssl-dev)
+has_header zlib.h || missing+=(zlib1g-dev)
+command -v pkg-config >/dev/null || missing+=(pkg-config)
 if [ "${1:-}" = "--for-tests" ]; then
   python3 -c 'import venv, ensurepip' 2>/dev/null || missing+=(python3-venv)
   have_postgres || missing+=(postgresql)
+  command -v java >/dev/null || missing+=(openjdk-17-jre-headless)
+  command -v mvn >/dev/null || missing+=(maven)
 fi
 
 [ ${#missing[@]} -eq 0 ] && exit 0

@@ -4,7 +4,9 @@ use std::collections::BTreeMap;
 use std::fmt;
 
 use rdkafka::ClientConfig;
+use rdkafka::client::ClientContext;
 use rdkafka::config::RDKafkaLogLevel;
+use rdkafka::consumer::ConsumerContext;
 use rdkafka::error::{KafkaError, RDKafkaErrorCode};
 use tidemill_engine::EngineError;
 
@@ -80,6 +82,40 @@ fn jaas_parameter(line: &str, name: &str) -> Option<String> {
             '\\' => text.push(characters.next()?),
             other => text.push(other),
         }
+    }
+}
+
+/// What a client says beside its answers, in our log: it tries again by itself, so that only what it gives up is worth a warning.
+pub struct Quiet;
+
+impl ClientContext for Quiet {
+    fn log(&self, level: RDKafkaLogLevel, facility: &str, message: &str) {
+        log(level, facility, message);
+    }
+
+    fn error(&self, error: KafkaError, text: &str) {
+        tell(&error, text);
+    }
+}
+
+impl ConsumerContext for Quiet {}
+
+/// librdkafka's own log lines; they hold no settings.
+pub fn log(level: RDKafkaLogLevel, facility: &str, message: &str) {
+    match level {
+        RDKafkaLogLevel::Emerg | RDKafkaLogLevel::Alert | RDKafkaLogLevel::Critical => {
+            tracing::warn!(facility, "{message}");
+        }
+        _ => tracing::debug!(facility, "{message}"),
+    }
+}
+
+/// What a client tells of itself, between calls. The end of a partition is no error.
+pub fn tell(error: &KafkaError, text: &str) {
+    match error.rdkafka_error_code() {
+        Some(RDKafkaErrorCode::PartitionEOF) => {}
+        _ if is_outage(error) => tracing::warn!(reason = text, "brokers cannot be reached; the client goes on trying"),
+        _ => tracing::warn!(reason = reason(error), text, "kafka"),
     }
 }
 

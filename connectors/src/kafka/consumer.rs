@@ -3,15 +3,13 @@
 use std::sync::Arc;
 use std::time::Duration;
 
-use parking_lot::Mutex;
-use rdkafka::client::ClientContext;
 use rdkafka::consumer::base_consumer::PartitionQueue;
-use rdkafka::consumer::{BaseConsumer, CommitMode, Consumer, ConsumerContext};
+use rdkafka::consumer::{BaseConsumer, CommitMode, Consumer};
 use rdkafka::error::{KafkaError, RDKafkaErrorCode};
 use rdkafka::{Offset, TopicPartitionList};
 use tidemill_engine::Result;
 
-use super::client::{ClientSettings, failed, is_outage, reason};
+use super::client::{ClientSettings, Quiet, failed, reason};
 use super::options::Topics;
 
 /// How long a request to the brokers may take.
@@ -22,31 +20,14 @@ const GROUP_UNUSED: &str = "tidemill";
 
 /// A consumer that is told its partitions, each with a queue of its own.
 pub struct SharedConsumer {
-    consumer: Arc<BaseConsumer<Outages>>,
+    consumer: Arc<BaseConsumer<Quiet>>,
     /// Offsets go to the group, for tools that show how far it has come.
     commits: bool,
     earliest: bool,
 }
 
-/// Remembers what the client said of brokers that it cannot reach.
-#[derive(Default)]
-pub struct Outages(Mutex<Option<String>>);
-
-impl ClientContext for Outages {
-    fn error(&self, error: KafkaError, text: &str) {
-        if is_outage(&error) {
-            tracing::warn!(reason = text, "brokers cannot be reached; reading goes on when they are back");
-            *self.0.lock() = Some(text.to_string());
-        } else {
-            tracing::warn!(reason = reason(&error), text, "kafka");
-        }
-    }
-}
-
-impl ConsumerContext for Outages {}
-
 /// A queue of messages of one partition.
-pub type Queue = PartitionQueue<Outages>;
+pub type Queue = PartitionQueue<Quiet>;
 
 impl SharedConsumer {
     pub fn open(settings: &ClientSettings) -> Result<Self> {
@@ -64,8 +45,7 @@ impl SharedConsumer {
         if settings.get("isolation.level").is_none() {
             config.set("isolation.level", "read_committed");
         }
-        let consumer =
-            config.create_with_context(Outages::default()).map_err(|error| failed("open a consumer", &error))?;
+        let consumer = config.create_with_context(Quiet).map_err(|error| failed("open a consumer", &error))?;
         Ok(Self {
             consumer: Arc::new(consumer),
             commits,
@@ -160,7 +140,7 @@ impl SharedConsumer {
         }
     }
 
-    /// Lets the client hand over what is of no single partition; errors are told through [`Outages`].
+    /// Lets the client hand over what is of no single partition; errors are told through [`Quiet`].
     pub fn serve(&self) {
         if let Some(Err(error)) = self.consumer.poll(Duration::ZERO) {
             tracing::debug!(reason = reason(&error), "kafka");

@@ -31,7 +31,7 @@ fn refused_tables_say_what_to_write() {
         &table(&[]),
         Usage::Declared,
         expect![
-            "table 't' does not name its connector (add 'connector' = '...' to WITH; there are: 'filesystem', 'datagen', 'nexmark', 'print', 'blackhole', 'http', 'jdbc')"
+            "table 't' does not name its connector (add 'connector' = '...' to WITH; there are: 'filesystem', 'datagen', 'kafka', 'nexmark', 'print', 'blackhole', 'http', 'jdbc')"
         ],
     );
     check(
@@ -40,10 +40,10 @@ fn refused_tables_say_what_to_write() {
         expect!["there is no connector 'dategen' (did you mean 'datagen'?)"],
     );
     check(
-        &table(&[("connector", "kafka")]),
+        &table(&[("connector", "pulsar")]),
         Usage::Declared,
         expect![
-            "there is no connector 'kafka' (there are: 'filesystem', 'datagen', 'nexmark', 'print', 'blackhole', 'http', 'jdbc')"
+            "there is no connector 'pulsar' (there are: 'filesystem', 'datagen', 'kafka', 'nexmark', 'print', 'blackhole', 'http', 'jdbc')"
         ],
     );
     check(

@@ -6,6 +6,7 @@ use std::time::Duration;
 
 use parking_lot::Mutex;
 use rdkafka::ClientContext;
+use rdkafka::config::RDKafkaLogLevel;
 use rdkafka::error::{KafkaError, RDKafkaErrorCode};
 use rdkafka::message::DeliveryResult;
 use rdkafka::producer::{BaseRecord, Producer, ProducerContext, ThreadedProducer};
@@ -15,7 +16,7 @@ use uuid::Uuid;
 use super::deliveries::Deliveries;
 use super::protocol::{self, Answer, Commit, Next, Ticket, Turn};
 use super::record::{CommitRecord, PARTITION, RecordTopic};
-use crate::kafka::client::{ClientSettings, failed, reason};
+use crate::kafka::client::{self, ClientSettings, failed, reason};
 
 /// How long a call that begins or ends a transaction may take before its outcome counts as unknown.
 const CALL_TIMEOUT: Duration = Duration::from_secs(60);
@@ -34,7 +35,15 @@ pub type RowProducer = ThreadedProducer<Reports>;
 /// Hands the broker's answers to the writer that sent the row.
 pub struct Reports;
 
-impl ClientContext for Reports {}
+impl ClientContext for Reports {
+    fn log(&self, level: RDKafkaLogLevel, facility: &str, message: &str) {
+        client::log(level, facility, message);
+    }
+
+    fn error(&self, error: KafkaError, text: &str) {
+        client::tell(&error, text);
+    }
+}
 
 impl ProducerContext for Reports {
     type DeliveryOpaque = Arc<Deliveries>;

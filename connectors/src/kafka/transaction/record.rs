@@ -4,14 +4,13 @@ use std::time::{Duration, Instant};
 
 use futures_executor::block_on;
 use rdkafka::admin::{AdminClient, AdminOptions, NewTopic, TopicReplication};
-use rdkafka::client::DefaultClientContext;
 use rdkafka::consumer::{BaseConsumer, Consumer};
 use rdkafka::error::{KafkaError, RDKafkaErrorCode};
 use rdkafka::{ClientConfig, Message, Offset, TopicPartitionList};
 use serde::{Deserialize, Serialize};
 use tidemill_engine::{EngineError, Epoch, Result};
 
-use crate::kafka::client::{ClientSettings, failed};
+use crate::kafka::client::{ClientSettings, Quiet, failed};
 
 /// All records stand in one partition, so that none can be looked for in the wrong one.
 pub const PARTITION: i32 = 0;
@@ -50,8 +49,8 @@ impl RecordTopic {
     /// Makes the topic where it does not exist. Compaction keeps the newest record of each job.
     pub fn ensure(&self) -> Result<()> {
         let doing = format!("make the topic '{}', which keeps the record of commits", self.topic);
-        let admin: AdminClient<DefaultClientContext> =
-            self.settings.config().create().map_err(|error| failed(&doing, &error))?;
+        let admin: AdminClient<Quiet> =
+            self.settings.config().create_with_context(Quiet).map_err(|error| failed(&doing, &error))?;
         let topic = NewTopic::new(&self.topic, 1, TopicReplication::Fixed(-1))
             .set("cleanup.policy", "compact")
             .set("segment.ms", "600000")
@@ -94,13 +93,13 @@ impl RecordTopic {
 
     /// Just behind the last message that a reader of this isolation may see.
     fn end(&self, isolation: &str) -> Result<i64, KafkaError> {
-        let consumer: BaseConsumer = self.consumer(isolation).create()?;
+        let consumer: BaseConsumer<Quiet> = self.consumer(isolation).create_with_context(Quiet)?;
         Ok(consumer.fetch_watermarks(&self.topic, PARTITION, REQUEST_TIMEOUT)?.1)
     }
 
     /// The newest committed message of the job.
     fn newest(&self, job: &str) -> Result<Option<Vec<u8>>, KafkaError> {
-        let consumer: BaseConsumer = self.consumer("read_committed").create()?;
+        let consumer: BaseConsumer<Quiet> = self.consumer("read_committed").create_with_context(Quiet)?;
         let mut partitions = TopicPartitionList::new();
         partitions.add_partition_offset(&self.topic, PARTITION, Offset::Beginning)?;
         consumer.assign(&partitions)?;
