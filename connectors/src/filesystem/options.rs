@@ -23,21 +23,12 @@ const PATH: OptionDef = OptionDef::new(
     "a file, a folder or (to read) a glob; relative to where the program runs, with or without file://",
 )
 .required();
-const FORMAT: OptionDef = OptionDef::new(
-    "format",
-    OptionType::Choice(&[
-        "json",
-        "csv",
-        "raw",
-        "debezium-json",
-        "changelog-json",
-        "canal-json",
-        "maxwell-json",
-        "parquet",
-    ]),
-    "how records are written",
-)
-.required();
+/// Formats whose records follow one another in files.
+const FILE_FORMATS: &[&str] =
+    &["json", "csv", "raw", "debezium-json", "changelog-json", "canal-json", "maxwell-json", "parquet"];
+
+const FORMAT: OptionDef =
+    OptionDef::new("format", OptionType::Choice(FILE_FORMATS), "how records are written").required();
 const COMPRESSION: OptionDef = OptionDef::new(
     "compression",
     OptionType::Choice(&["auto", "none", "gzip", "zstd"]),
@@ -168,7 +159,8 @@ const OPTIONS: &[OptionDef] = &[
 /// The connector's options and those of the table's format, or of all formats.
 pub fn list(spec: Option<&TableSpec>) -> Vec<OptionDef> {
     let chosen = spec.and_then(|spec| spec.text(&FORMAT));
-    let formats = FORMATS.iter().filter(|format| chosen.is_none_or(|chosen| chosen == format.name));
+    let is_listed = |name: &&str| chosen.is_none_or(|chosen| chosen == *name);
+    let formats = FORMATS.iter().filter(|format| FILE_FORMATS.contains(&format.name) && is_listed(&format.name));
     let of_formats = formats.flat_map(|format| format.options.iter().map(OptionDef::from));
     OPTIONS.iter().copied().chain(of_formats).collect()
 }

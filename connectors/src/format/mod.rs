@@ -10,6 +10,7 @@ use tidemill_engine::{Batch, Result};
 
 use crate::framing::next_line;
 
+pub mod avro;
 pub mod changes;
 mod charset;
 mod column;

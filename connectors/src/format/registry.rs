@@ -7,6 +7,7 @@ use arrow::datatypes::{Schema, SchemaRef};
 use tidemill_engine::Result;
 use tidemill_engine::graph::ChangelogMode;
 
+use super::avro::{self, AvroOptions};
 use super::changes::{self, ChangeOptions, Envelope};
 use super::csv::{self, CsvOptions};
 use super::json::{self, JsonOptions};
@@ -23,6 +24,8 @@ pub enum Format {
     Raw(RawOptions),
     /// Rows with what happened to them.
     Changes(ChangeOptions),
+    /// Records that only a carrier of messages keeps apart.
+    Avro(AvroOptions),
     /// Not made of records that follow one another: see [`parquet::ParquetReader`] and [`parquet::ParquetWriter`].
     Parquet(ParquetOptions),
 }
@@ -60,6 +63,12 @@ pub const FORMATS: &[FormatDefinition] = &[
         description: "changes as Maxwell tells them, one JSON object per line: data, old, type",
         options: changes::MAXWELL_OPTIONS,
     },
+    FormatDefinition { name: "avro", description: "Apache Avro, one record per message", options: avro::OPTIONS },
+    FormatDefinition {
+        name: "avro-confluent",
+        description: "Apache Avro with schemas from a schema registry, one record per message",
+        options: avro::CONFLUENT_OPTIONS,
+    },
     FormatDefinition { name: "parquet", description: "Apache Parquet files", options: parquet::OPTIONS },
 ];
 
@@ -75,6 +84,8 @@ impl Format {
             "changelog-json" => Self::Changes(ChangeOptions::changelog(&mut reader)),
             "canal-json" => Self::Changes(ChangeOptions::canal(&mut reader)),
             "maxwell-json" => Self::Changes(ChangeOptions::maxwell(&mut reader)),
+            "avro" => Self::Avro(AvroOptions::plain(&mut reader)),
+            "avro-confluent" => Self::Avro(AvroOptions::confluent(&mut reader)),
             "parquet" => Self::Parquet(ParquetOptions::read(&mut reader)),
             _ => return Err(vec![unknown_format(name)]),
         };
@@ -94,7 +105,9 @@ impl Format {
             Self::Changes(ChangeOptions { envelope: Envelope::Changelog, .. }) => 4,
             Self::Changes(ChangeOptions { envelope: Envelope::Canal, .. }) => 5,
             Self::Changes(ChangeOptions { envelope: Envelope::Maxwell, .. }) => 6,
-            Self::Parquet(_) => 7,
+            Self::Avro(AvroOptions { registry: None, .. }) => 7,
+            Self::Avro(_) => 8,
+            Self::Parquet(_) => 9,
         };
         &FORMATS[index]
     }
@@ -105,8 +118,17 @@ impl Format {
             Self::Json(_) | Self::Changes(_) => json::check(table),
             Self::Csv(options) => csv::check(options, table),
             Self::Raw(_) => raw::check(table),
+            Self::Avro(options) => avro::check(options, table),
             Self::Parquet(_) => parquet::check(table),
         }
+    }
+
+    /// For formats that keep their schemas in a registry: the subject to register them under, where the options name none.
+    pub fn with_default_subject(mut self, subject: String) -> Self {
+        if let Self::Avro(options) = &mut self {
+            options.set_default_subject(subject);
+        }
+        self
     }
 
     /// What the rows of a file mean together.
@@ -122,7 +144,7 @@ impl Format {
         match self {
             Self::Json(_) | Self::Raw(_) | Self::Changes(_) => true,
             Self::Csv(options) => options.splits_at_newlines(),
-            Self::Parquet(_) => false,
+            Self::Avro(_) | Self::Parquet(_) => false,
         }
     }
 
@@ -135,6 +157,7 @@ impl Format {
             Self::Csv(options) => csv::decoder(options, table, projection, place),
             Self::Raw(options) => raw::decoder(options, table, projection, place),
             Self::Changes(options) => changes::decoder(options, table, projection, place),
+            Self::Avro(options) => avro::decoder(options, table, projection, place),
             Self::Parquet(_) => Err(parquet::not_lines()),
         }
     }
@@ -146,6 +169,7 @@ impl Format {
             Self::Csv(options) => csv::encoder(options, schema),
             Self::Raw(options) => raw::encoder(options, schema),
             Self::Changes(options) => Ok(changes::encoder(options, schema)),
+            Self::Avro(options) => avro::encoder(options, schema),
             Self::Parquet(_) => Err(parquet::not_lines()),
         }
     }

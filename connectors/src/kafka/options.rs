@@ -1,8 +1,10 @@
 //! The options of the connectors `kafka` and `upsert-kafka`, and a table's options resolved. Names are Flink's.
 
 use std::collections::BTreeMap;
+use std::sync::LazyLock;
 use std::time::Duration;
 
+use arrow::datatypes::Schema;
 use regex::Regex;
 use tidemill_engine::sink::Guarantee;
 
@@ -20,9 +22,14 @@ const TRANSACTION_TIMEOUT_DEFAULT: Duration = Duration::from_secs(600);
 const TRANSACTION_TIMEOUT: &str = "transaction.timeout.ms";
 
 /// Formats whose records can be messages.
-const MESSAGE_FORMATS: &[&str] = &["json", "csv", "raw", "debezium-json", "changelog-json"];
+const MESSAGE_FORMATS: &[&str] =
+    &["json", "csv", "raw", "avro", "avro-confluent", "debezium-json", "changelog-json", "canal-json", "maxwell-json"];
 /// Those that can be keys, and values by key.
-const ROW_FORMATS: &[&str] = &["json", "csv", "raw"];
+const ROW_FORMATS: &[&str] = &["json", "csv", "raw", "avro", "avro-confluent"];
+
+/// Options of the formats stand behind the side that the format was given for.
+const KEY_PREFIX: &str = "key.";
+const VALUE_PREFIX: &str = "value.";
 
 const TOPIC: OptionDef =
     OptionDef::new("topic", OptionType::Text, "the topic; to read, also several with ';' between them");
@@ -162,22 +169,32 @@ const OPTIONS: &[OptionDef] = &[
 
 /// The connector's options and those of the table's formats, or of all formats.
 pub fn list(spec: Option<&TableSpec>) -> Vec<OptionDef> {
-    let chosen = spec.map(|spec| value_format_name(spec).unwrap_or_default().to_string());
-    let is_chosen = |name: &str| match &chosen {
-        None => MESSAGE_FORMATS.contains(&name),
-        Some(chosen) => chosen == name,
+    let of_formats: Vec<OptionDef> = match spec {
+        None => of_formats("", MESSAGE_FORMATS),
+        Some(spec) => {
+            let chosen = [(&FORMAT, ""), (&VALUE_FORMAT, VALUE_PREFIX), (&KEY_FORMAT, KEY_PREFIX)];
+            let chosen = chosen.into_iter().filter_map(|(option, prefix)| Some((spec.text(option)?, prefix)));
+            chosen.flat_map(|(name, prefix)| of_formats(prefix, &[name])).collect()
+        }
     };
-    let of_formats = FORMATS.iter().filter(|format| is_chosen(format.name)).flat_map(|format| format.options);
-    let of_formats = of_formats.map(|option| {
-        let mut def = OptionDef::new(option.key, OptionType::Described(option.value_type), option.description);
-        def.default = option.default;
-        def
-    });
     OPTIONS.iter().copied().chain(of_formats).collect()
 }
 
-fn value_format_name(spec: &TableSpec) -> Option<&str> {
-    spec.text(&FORMAT).or_else(|| spec.text(&VALUE_FORMAT))
+/// The options of formats as they are written behind a prefix.
+fn of_formats(prefix: &str, names: &[&str]) -> Vec<OptionDef> {
+    let formats = FORMATS.iter().filter(|format| names.contains(&format.name));
+    let options = formats.flat_map(|format| format.options);
+    options.map(|option| OptionDef { key: prefixed(prefix, option.key), ..OptionDef::from(option) }).collect()
+}
+
+/// The whole key; there are only so many, and each is made once.
+fn prefixed(prefix: &str, key: &'static str) -> &'static str {
+    static KEYS: LazyLock<BTreeMap<String, &'static str>> = LazyLock::new(|| {
+        let keys = FORMATS.iter().flat_map(|format| format.options).map(|option| option.key);
+        let keys = keys.flat_map(|key| [KEY_PREFIX, VALUE_PREFIX].map(|prefix| format!("{prefix}{key}")));
+        keys.map(|key| (key.clone(), &*key.leak())).collect()
+    });
+    if prefix.is_empty() { key } else { KEYS[&format!("{prefix}{key}")] }
 }
 
 /// Which topics a table is.
@@ -254,14 +271,11 @@ impl KafkaTable {
             return Err(OptionProblem::at(FIELDS_INCLUDE.key, "'EXCEPT_KEY' needs columns in the key")
                 .hint("add 'key.format' and 'key.fields'"));
         }
-        Ok(Self {
-            client,
-            topics: topics(spec)?,
-            value: value_format(spec)?,
-            key: key_format(spec)?,
-            key_fields,
-            except_key,
-        })
+        let (value, key) = (value_format(spec)?, key_format(spec)?);
+        let is_key = |name: &str| key_fields.iter().any(|field| field == name);
+        carries(&value, spec, |name| !(except_key && is_key(name)))?;
+        key.as_ref().map_or(Ok(()), |key| carries(key, spec, is_key))?;
+        Ok(Self { client, topics: topics(spec)?, value, key, key_fields, except_key })
     }
 }
 
@@ -288,12 +302,34 @@ fn value_format(spec: &TableSpec) -> Checked<Format> {
     if let (Some(_), Some(_)) = (spec.text(&FORMAT), spec.text(&VALUE_FORMAT)) {
         return Err(OptionProblem::at(VALUE_FORMAT.key, "'format' and 'value.format' are the same: only one is given"));
     }
-    let name = value_format_name(spec).ok_or_else(|| OptionProblem::missing(&FORMAT, spec.connector()))?;
-    Format::parse(name, &spec.options).map_err(first)
+    let (name, prefix) = match (spec.text(&FORMAT), spec.text(&VALUE_FORMAT)) {
+        (Some(name), _) => (name, ""),
+        (None, Some(name)) => (name, VALUE_PREFIX),
+        (None, None) => return Err(OptionProblem::missing(&FORMAT, spec.connector())),
+    };
+    format(spec, name, prefix, "value")
 }
 
 fn key_format(spec: &TableSpec) -> Checked<Option<Format>> {
-    spec.text(&KEY_FORMAT).map(|name| Format::parse(name, &spec.options).map_err(first)).transpose()
+    spec.text(&KEY_FORMAT).map(|name| format(spec, name, KEY_PREFIX, "key")).transpose()
+}
+
+/// The format can carry those columns that are in its half of a message.
+fn carries(format: &Format, spec: &TableSpec, is_in_it: impl Fn(&str) -> bool) -> Checked<()> {
+    let fields = spec.columns.fields().iter().filter(|field| is_in_it(field.name())).cloned();
+    let mut problems = format.check(&Schema::new(fields.collect::<Vec<_>>()));
+    if problems.is_empty() { Ok(()) } else { Err(problems.swap_remove(0).into()) }
+}
+
+/// `prefix`: of the format's options; `half`: of messages, "key" or "value".
+fn format(spec: &TableSpec, name: &str, prefix: &str, half: &str) -> Checked<Format> {
+    let options =
+        spec.options.iter().filter_map(|(key, value)| Some((key.strip_prefix(prefix)?.into(), value.clone())));
+    let format = Format::parse(name, &options.collect()).map_err(|problems| first(problems, prefix))?;
+    Ok(match spec.text(&TOPIC) {
+        Some(topic) => format.with_default_subject(format!("{topic}-{half}")),
+        None => format,
+    })
 }
 
 fn key_fields(spec: &TableSpec) -> Checked<Vec<String>> {
@@ -328,9 +364,13 @@ fn key_fields(spec: &TableSpec) -> Checked<Vec<String>> {
         .collect()
 }
 
-fn first(problems: Vec<FormatProblem>) -> OptionProblem {
+/// `prefix`: of the format's options.
+fn first(problems: Vec<FormatProblem>, prefix: &str) -> OptionProblem {
     let problem = problems.into_iter().next().expect("refused for a reason");
-    OptionProblem { option: problem.option, message: problem.message, hint: Some(problem.hint) }
+    let Some(option) = &problem.option else { return problem.into() };
+    let whole = format!("{prefix}{option}");
+    let message = problem.message.replace(&format!("'{option}'"), &format!("'{whole}'"));
+    OptionProblem { option: Some(whole), message, hint: Some(problem.hint) }
 }
 
 impl SourceOptions {
