@@ -1,6 +1,6 @@
 #!/usr/bin/env bash
 # Every test of the project: Rust tests of all crates, the SQL corpus in all worlds, crash tests on the real program,
-# and comparisons with DuckDB, which is fetched into a folder of its own.
+# comparisons with DuckDB, and faults of Apache Kafka, which are fetched into folders of their own.
 set -euo pipefail
 cd "$(dirname "$0")/.."
 ./scripts/setup.sh --for-tests
@@ -13,5 +13,16 @@ if ! "$venv/bin/python" -c 'import duckdb' 2>/dev/null; then
     echo "test: DuckDB could not be installed: the comparisons with it will be reported as NOT RUN" >&2
 fi
 export TIDEMILL_DUCKDB_PYTHON="$venv/bin/python"
+
+# A real Apache Kafka broker, and a second client that judges what is in its topics.
+./scripts/kafka/kafka.sh fetch > /dev/null ||
+  echo "test: Apache Kafka could not be fetched: the tests that need it will be reported as NOT RUN" >&2
+client_version="2.16.1"
+client="${TIDEMILL_KAFKA_VENV:-${XDG_CACHE_HOME:-$HOME/.cache}/tidemill-kafka-client-$client_version}"
+if ! "$client/bin/python" -c 'import confluent_kafka' 2>/dev/null; then
+  { python3 -m venv "$client" && "$client/bin/pip" install --quiet --disable-pip-version-check "confluent-kafka==$client_version"; } ||
+    echo "test: the Kafka client could not be installed: the tests that need it will be reported as NOT RUN" >&2
+fi
+export TIDEMILL_KAFKA_PYTHON="$client/bin/python"
 
 exec cargo test --workspace "$@"

@@ -2,6 +2,7 @@
 # A real Apache Kafka broker on loopback, for tests, benchmarks and trying things out. Needs Java 17 and, to fetch, Maven.
 #
 #   kafka.sh fetch                   fetches the broker's jars once (about 60 MB) and prints their folder
+#   kafka.sh ready                   succeeds where `run` needs nothing fetched
 #   kafka.sh run FOLDER PORT [KEY=VALUE ...]
 #                                    runs a broker in the foreground, data in FOLDER, listening on 127.0.0.1:PORT (and PORT + 1
 #                                    for itself), with further broker settings; kill -9 and the same command again recover it
@@ -20,6 +21,10 @@ fetch() {
     { tail -n 5 "$jars/fetch.log" >&2; fail "the jars could not be fetched"; }
   touch "$jars/complete"
   echo "$jars"
+}
+
+ready() {
+  command -v java > /dev/null && [ -e "$jars/complete" ]
 }
 
 # One process is broker and controller; internal topics have one copy and few partitions, so that it starts in seconds.
@@ -77,6 +82,6 @@ run() {
 }
 
 case ${1:-} in
-  fetch | run) "$@" ;;
-  *) fail "usage: kafka.sh fetch | run FOLDER PORT [KEY=VALUE ...]" ;;
+  fetch | ready | run) "$@" ;;
+  *) fail "usage: kafka.sh fetch | ready | run FOLDER PORT [KEY=VALUE ...]" ;;
 esac

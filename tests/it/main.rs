@@ -1,5 +1,5 @@
-//! End-to-end tests: the SQL corpus in all worlds, crash tests on the real program, comparisons with DuckDB, and the
-//! tidy test. One binary, since each links the whole engine.
+//! End-to-end tests: the SQL corpus in all worlds, crash tests on the real program, comparisons with DuckDB,
+//! faults of Apache Kafka, and the tidy test. One binary, since each links the whole engine.
 
 mod change_stream;
 mod commands;
@@ -10,6 +10,7 @@ mod crash_jobs;
 mod duckdb;
 mod examples;
 mod giving_up;
+mod kafka;
 mod lookups;
 mod nexmark;
 mod process;

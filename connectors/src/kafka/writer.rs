@@ -14,7 +14,7 @@ use tidemill_engine::{Batch, EngineError, Epoch, Result};
 use super::client::{ClientSettings, failed, reason};
 use super::consumer::REQUEST_TIMEOUT;
 use super::options::Partitioning;
-use super::transaction::{Deliveries, Outbox, Reports, RowProducer, Turn, Undelivered};
+use super::transaction::{Deliveries, Outbox, Reports, RowProducer, Turn, Undelivered, fatal};
 use crate::format::{Messages, RowEncoder};
 
 /// How long the broker may take to acknowledge the rows before a barrier: librdkafka itself gives a message up after five minutes.
@@ -80,6 +80,14 @@ impl Route {
         }
     }
 
+    /// Why the producer in use, if there is one, is of no further use.
+    fn broken(&self) -> Option<KafkaError> {
+        match self {
+            Self::Direct { producer, .. } | Self::Transactions { producer: Some(producer), .. } => fatal(producer),
+            Self::Transactions { producer: None, .. } => None,
+        }
+    }
+
     fn explain(&self, doing: &str, undelivered: &Undelivered) -> EngineError {
         match (self, undelivered) {
             (Self::Transactions { outbox, .. }, undelivered) => outbox.undelivered(doing, undelivered),
@@ -132,7 +140,7 @@ impl RowWriter {
     }
 
     fn check(&self) -> Result<()> {
-        match self.deliveries.failure() {
+        match self.deliveries.failure().or_else(|| self.route.broken()) {
             None => Ok(()),
             Some(error) => Err(self.route.explain(&self.doing, &Undelivered::Failed(error))),
         }
@@ -194,7 +202,7 @@ impl SinkWriter for RowWriter {
         let waits = !matches!(self.route, Route::Direct { waits: false, .. }) || last;
         if waits {
             self.deliveries
-                .wait(ACKNOWLEDGE_TIMEOUT)
+                .wait(ACKNOWLEDGE_TIMEOUT, || self.route.broken())
                 .map_err(|undelivered| self.route.explain(&self.doing, &undelivered))?;
         }
         let Route::Transactions { outbox, turn, producer } = &mut self.route else { return Ok(Prepared::default()) };

@@ -5,6 +5,9 @@ use std::time::{Duration, Instant};
 use parking_lot::{Condvar, Mutex};
 use rdkafka::error::KafkaError;
 
+/// How often to look whether answers can still come.
+const LOOK: Duration = Duration::from_millis(50);
+
 /// Counts a writer's rows from the moment when they are handed to librdkafka until the broker answers.
 #[derive(Debug, Default)]
 pub struct Deliveries {
@@ -56,8 +59,9 @@ impl Deliveries {
         self.state.lock().failed.clone()
     }
 
-    /// Waits until every row is stored.
-    pub fn wait(&self, timeout: Duration) -> Result<(), Undelivered> {
+    /// Waits until every row is stored, or until `broken` says that none will be any more: a producer that the broker has fenced
+    /// answers nothing for the rows that it still holds.
+    pub fn wait(&self, timeout: Duration, broken: impl Fn() -> Option<KafkaError>) -> Result<(), Undelivered> {
         let deadline = Instant::now() + timeout;
         let mut state = self.state.lock();
         loop {
@@ -67,9 +71,13 @@ impl Deliveries {
             if state.outstanding == 0 {
                 return Ok(());
             }
-            if self.changed.wait_until(&mut state, deadline).timed_out() && state.outstanding > 0 {
+            if let Some(error) = broken() {
+                return Err(Undelivered::Failed(error));
+            }
+            if Instant::now() >= deadline {
                 return Err(Undelivered::TimedOut { outstanding: state.outstanding });
             }
+            self.changed.wait_until(&mut state, deadline.min(Instant::now() + LOOK));
         }
     }
 }
@@ -84,19 +92,28 @@ mod tests {
 
     #[test]
     fn waiting_ends_with_the_last_answer_the_first_failure_or_the_time() {
-        let deliveries = Arc::new(Deliveries::default());
-        assert!(deliveries.wait(Duration::ZERO).is_ok());
+        let (deliveries, sound) = (Arc::new(Deliveries::default()), || None);
+        let long = Duration::from_secs(60);
+        assert!(deliveries.wait(Duration::ZERO, sound).is_ok());
         deliveries.sent();
         deliveries.sent();
-        assert!(matches!(deliveries.wait(Duration::ZERO), Err(Undelivered::TimedOut { outstanding: 2 })));
+        assert!(matches!(deliveries.wait(Duration::ZERO, sound), Err(Undelivered::TimedOut { outstanding: 2 })));
         let answering = Arc::clone(&deliveries);
         let thread = std::thread::spawn(move || (0..2).for_each(|_| answering.answered(Ok(()))));
-        assert!(deliveries.wait(Duration::from_secs(60)).is_ok());
+        assert!(deliveries.wait(long, sound).is_ok());
         thread.join().unwrap();
         deliveries.sent();
         deliveries.answered(Err(KafkaError::MessageProduction(RDKafkaErrorCode::Fenced)));
         deliveries.sent();
-        assert!(matches!(deliveries.wait(Duration::from_secs(60)), Err(Undelivered::Failed(_))));
+        assert!(matches!(deliveries.wait(long, sound), Err(Undelivered::Failed(_))));
         assert!(deliveries.failure().is_some());
+    }
+
+    #[test]
+    fn nobody_waits_for_rows_that_a_fenced_producer_holds() {
+        let deliveries = Deliveries::default();
+        deliveries.sent();
+        let fenced = || Some(KafkaError::Global(RDKafkaErrorCode::Fenced));
+        assert!(matches!(deliveries.wait(Duration::from_secs(60), fenced), Err(Undelivered::Failed(_))));
     }
 }

@@ -5,14 +5,16 @@
 //! in the broker's log; the checkpoint becomes durable; then the transaction ends. After a crash, opening the producers again ends
 //! what was left open, the record says whether N became visible, and the checkpoint of just that epoch is restored.
 //!
-//! All sinks of a job that write to one cluster share an [`outbox`]: two producers in turn, so that rows of N + 1 flow while N is
+//! All sinks of a job share an [`outbox`]: two producers in turn, so that rows of N + 1 flow while N is
 //! committed. What to do after each answer of the broker is decided in [`protocol`], without I/O.
 
 mod deliveries;
 mod outbox;
+mod outboxes;
 mod protocol;
 mod record;
 
 pub use deliveries::{Deliveries, Undelivered};
-pub use outbox::{Outbox, OutboxSettings, Outboxes, Reports, RowProducer};
+pub use outbox::{Outbox, OutboxSettings, Reports, RowProducer, fatal};
+pub use outboxes::Outboxes;
 pub use protocol::{Ticket, Turn};

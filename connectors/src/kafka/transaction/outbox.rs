@@ -1,7 +1,6 @@
-//! The producers of a job on one cluster: two that take turns, shared by all of its sinks there.
+//! The producers of a job: two that take turns, shared by all of its sinks.
 
-use std::collections::HashMap;
-use std::sync::{Arc, Weak};
+use std::sync::Arc;
 use std::time::Duration;
 
 use parking_lot::Mutex;
@@ -14,7 +13,7 @@ use tidemill_engine::{EngineError, Epoch, Result};
 use uuid::Uuid;
 
 use super::deliveries::Deliveries;
-use super::protocol::{self, Answer, Commit, Next, Ticket, Turn};
+use super::protocol::{self, Answer, Commit, Next, Succession, Ticket, Turn};
 use super::record::{CommitRecord, PARTITION, RecordTopic};
 use crate::kafka::client::{self, ClientSettings, failed, reason};
 
@@ -31,6 +30,11 @@ const RECORD_TIMEOUT: Duration = Duration::from_secs(60);
 
 /// A producer that tells each writer what became of its rows.
 pub type RowProducer = ThreadedProducer<Reports>;
+
+/// Why a producer is of no further use, if that is so.
+pub fn fatal(producer: &RowProducer) -> Option<KafkaError> {
+    producer.client().fatal_error().map(|(code, _)| KafkaError::Global(code))
+}
 
 /// Hands the broker's answers to the writer that sent the row.
 pub struct Reports;
@@ -53,7 +57,7 @@ impl ProducerContext for Reports {
     }
 }
 
-/// What all sinks of a job on one cluster must agree on.
+/// What all sinks of a job must agree on.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct OutboxSettings {
     pub client: ClientSettings,
@@ -63,35 +67,6 @@ pub struct OutboxSettings {
     pub record_topic: String,
 }
 
-/// All outboxes of a process that are in use.
-#[derive(Debug, Default)]
-pub struct Outboxes {
-    /// By job and cluster.
-    open: Mutex<HashMap<(String, String), Weak<Outbox>>>,
-}
-
-impl Outboxes {
-    /// The outbox of a job on the cluster of `settings`; an attempt of the job that has ended leaves none behind.
-    pub fn of(&self, job: &str, settings: &OutboxSettings) -> Result<Arc<Outbox>> {
-        let mut open = self.open.lock();
-        open.retain(|_, outbox| outbox.strong_count() > 0);
-        let key = (job.to_string(), settings.client.cluster());
-        if let Some(outbox) = open.get(&key).and_then(Weak::upgrade) {
-            if outbox.settings != *settings {
-                return Err(EngineError::Unsupported(format!(
-                    "tables of one job that write exactly once to the cluster {} must have the same 'properties.*', 'sink.transactional-id-prefix' and 'transaction.timeout.ms': \
-                     they share one transaction\n  hint: give them the same options, or SET 'sink.delivery-guarantee' = 'at-least-once' for one of them",
-                    key.1
-                )));
-            }
-            return Ok(outbox);
-        }
-        let outbox = Arc::new(Outbox::new(job.to_string(), settings.clone()));
-        open.insert(key, Arc::downgrade(&outbox));
-        Ok(outbox)
-    }
-}
-
 /// The transactions of one attempt of a job.
 pub struct Outbox {
     job: String,
@@ -99,7 +74,11 @@ pub struct Outbox {
     record: RecordTopic,
     /// Unique to this outbox.
     owner: String,
+    /// Of the process.
+    succession: Arc<Mutex<Succession>>,
     state: Mutex<State>,
+    /// For each turn whether a transaction is open. Held while one begins or ends: of the other turn rows go on meanwhile.
+    turns: [Mutex<bool>; 2],
 }
 
 impl std::fmt::Debug for Outbox {
@@ -110,24 +89,32 @@ impl std::fmt::Debug for Outbox {
 
 #[derive(Default)]
 struct State {
-    producers: Option<[Arc<RowProducer>; 2]>,
-    /// A transaction of this turn is open.
-    open: [bool; 2],
-    /// As found when the producers were opened; `Some(None)`: there was none.
-    found: Option<Option<CommitRecord>>,
+    opened: Option<Opened>,
     claimed: bool,
     /// The newest epoch that was committed here.
     last: Option<Epoch>,
 }
 
+#[derive(Clone)]
+struct Opened {
+    producers: [Arc<RowProducer>; 2],
+    /// As it was then.
+    found: Option<CommitRecord>,
+}
+
 impl Outbox {
-    fn new(job: String, settings: OutboxSettings) -> Self {
+    pub(super) fn new(job: String, settings: OutboxSettings, succession: Arc<Mutex<Succession>>) -> Self {
         let record = RecordTopic {
             settings: settings.client.clone(),
             topic: settings.record_topic.clone(),
             patience: settings.transaction_timeout,
         };
-        Self { job, settings, record, owner: Uuid::new_v4().to_string(), state: Mutex::default() }
+        let (state, turns) = (Mutex::default(), Default::default());
+        Self { job, settings, record, owner: Uuid::new_v4().to_string(), succession, state, turns }
+    }
+
+    pub fn settings(&self) -> &OutboxSettings {
+        &self.settings
     }
 
     pub fn ticket(&self, turn: Turn) -> Ticket {
@@ -138,14 +125,18 @@ impl Outbox {
     /// the attempt does so; later ones give the same answer.
     pub fn open(&self) -> Result<Option<Epoch>> {
         let mut state = self.state.lock();
-        if state.found.is_none() {
+        if state.opened.is_none() {
             self.record.ensure()?;
+            // A copy that has taken over keeps its producers; to open these would end its transactions.
+            self.refuse_if_superseded(self.record.peek(&self.job)?.as_ref())?;
             let producers = [self.producer(Turn::First)?, self.producer(Turn::Second)?];
-            state.found = Some(self.record.read(&self.job)?);
-            state.producers = Some(producers);
+            let found = self.record.read(&self.job)?;
+            self.refuse_if_superseded(found.as_ref())?;
+            self.succession.lock().open(&self.owner, found.as_ref());
+            state.opened = Some(Opened { producers, found });
         }
-        let found = state.found.as_ref().expect("it was read just before");
-        Ok(found.as_ref().map(|record| record.epoch))
+        let found = state.opened.as_ref().and_then(|opened| opened.found.as_ref());
+        Ok(found.map(|record| record.epoch))
     }
 
     /// Writes this outbox's name into the record: whoever still runs an older one can see that it was superseded.
@@ -154,29 +145,39 @@ impl Outbox {
         if state.claimed {
             return Ok(());
         }
-        let epoch = state.found.as_ref().and_then(|found| found.as_ref()).map_or(Epoch::ZERO, |record| record.epoch);
-        self.end(&mut state, Turn::First, epoch)?;
+        let opened = self.opened(&state);
+        let (epoch, writer) = opened.found.map_or((Epoch::ZERO, None), |found| (found.epoch, found.writer));
+        self.end(&opened.producers, Turn::First, &CommitRecord { epoch, owner: self.owner.clone(), writer })?;
+        self.succession.lock().claimed(&self.owner);
         state.claimed = true;
         Ok(())
     }
 
     /// The producer of a turn, with a transaction open.
     pub fn enter(&self, turn: Turn) -> Result<Arc<RowProducer>> {
-        let mut state = self.state.lock();
-        self.begin(&mut state, turn)
+        let opened = self.opened(&self.state.lock());
+        self.begin(&opened.producers, turn, &mut self.turns[turn.index()].lock())
     }
 
     /// Makes the rows of `epoch` visible, together with the record that they are.
     pub fn commit(&self, epoch: Epoch, tickets: &[Ticket]) -> Result<()> {
-        let mut state = self.state.lock();
-        let last = state.last.unwrap_or(Epoch::ZERO);
-        match protocol::decide_commit(epoch, tickets, &self.owner, last) {
+        let (opened, last) = {
+            let state = self.state.lock();
+            (self.opened(&state), state.last.unwrap_or(Epoch::ZERO))
+        };
+        match protocol::decide_commit(epoch, tickets, &self.owner, opened.found.as_ref(), last) {
             Commit::AlreadyVisible => Ok(()),
             Commit::End(turn) => {
-                self.end(&mut state, turn, epoch)?;
-                state.last = Some(epoch);
+                let (owner, writer) = (self.owner.clone(), Some(self.owner.clone()));
+                self.end(&opened.producers, turn, &CommitRecord { epoch, owner, writer })?;
+                self.state.lock().last = Some(epoch);
                 Ok(())
             }
+            Commit::Foreign => Err(EngineError::StateMismatch {
+                reasons: vec![format!(
+                    "checkpoint {epoch} is not of the rows that are visible: another copy of this job has written epoch {epoch} instead, and only its state directory goes on from there"
+                )],
+            }),
             Commit::Confused => Err(EngineError::Internal {
                 place: "kafka".into(),
                 reason: format!("the rows of epoch {epoch} were written in different transactions"),
@@ -184,49 +185,52 @@ impl Outbox {
         }
     }
 
-    /// The error of a job whose rows or transaction the broker refused.
+    /// The error of a job whose rows or transaction the broker refused: perhaps because another copy has taken over. Where that
+    /// cannot be asked, the next start finds out.
     pub fn explain(&self, doing: &str, error: &KafkaError) -> EngineError {
-        let superseded = match protocol::after(answer_of(error), 0) {
-            // Where the broker cannot be asked, the next start will find out.
-            Next::AskWhoOwns => {
-                self.record.read(&self.job).is_ok_and(|found| protocol::is_superseded(found.as_ref(), &self.owner))
-            }
-            _ => false,
-        };
-        if superseded {
-            let output = format!("the transactions of job {} on {}", self.job, self.settings.client.cluster());
-            return EngineError::Superseded { output };
-        }
-        failed(doing, error)
+        let record = self.record.peek(&self.job).ok().flatten();
+        self.refuse_if_superseded(record.as_ref()).err().unwrap_or_else(|| failed(doing, error))
     }
 
-    fn begin(&self, state: &mut State, turn: Turn) -> Result<Arc<RowProducer>> {
-        let producers = state.producers.as_ref().expect("the committer opens the outbox before any writer");
+    fn refuse_if_superseded(&self, record: Option<&CommitRecord>) -> Result<()> {
+        if !self.succession.lock().is_broken(record) {
+            return Ok(());
+        }
+        let output = format!("the transactions of job {} on {}", self.job, self.settings.client.cluster());
+        Err(EngineError::Superseded { output })
+    }
+
+    fn opened(&self, state: &State) -> Opened {
+        state.opened.clone().expect("the committer opens the outbox before any writer")
+    }
+
+    fn begin(&self, producers: &[Arc<RowProducer>; 2], turn: Turn, open: &mut bool) -> Result<Arc<RowProducer>> {
         let producer = Arc::clone(&producers[turn.index()]);
-        if !state.open[turn.index()] {
+        if !*open {
             self.call("begin a transaction", || producer.begin_transaction())?;
-            state.open[turn.index()] = true;
+            *open = true;
         }
         Ok(producer)
     }
 
-    fn end(&self, state: &mut State, turn: Turn, epoch: Epoch) -> Result<()> {
-        let producer = self.begin(state, turn)?;
-        self.write_record(&producer, epoch)?;
+    fn end(&self, producers: &[Arc<RowProducer>; 2], turn: Turn, record: &CommitRecord) -> Result<()> {
+        let mut open = self.turns[turn.index()].lock();
+        let producer = self.begin(producers, turn, &mut open)?;
+        self.write_record(&producer, record)?;
         self.call("commit a transaction", || producer.commit_transaction(CALL_TIMEOUT))?;
-        state.open[turn.index()] = false;
+        *open = false;
         Ok(())
     }
 
-    fn write_record(&self, producer: &RowProducer, epoch: Epoch) -> Result<()> {
+    fn write_record(&self, producer: &RowProducer, record: &CommitRecord) -> Result<()> {
         const DOING: &str = "write the record of commits";
-        let payload = CommitRecord { epoch, owner: self.owner.clone() }.encode();
+        let payload = record.encode();
         let deliveries = Arc::new(Deliveries::default());
         deliveries.sent();
         let record = BaseRecord::with_opaque_to(&self.record.topic, Arc::clone(&deliveries));
         let record = record.partition(PARTITION).key(self.job.as_str()).payload(payload.as_slice());
         producer.send(record).map_err(|(error, _)| self.explain(DOING, &error))?;
-        deliveries.wait(RECORD_TIMEOUT).map_err(|undelivered| self.undelivered(DOING, &undelivered))
+        deliveries.wait(RECORD_TIMEOUT, || fatal(producer)).map_err(|undelivered| self.undelivered(DOING, &undelivered))
     }
 
     /// The error of rows that were not stored.
@@ -251,7 +255,7 @@ impl Outbox {
                     tracing::debug!(doing, reason = reason(&error), "the broker asks to try again");
                     std::thread::sleep(RETRY_PAUSE);
                 }
-                (Next::Recover | Next::AskWhoOwns, Err(error)) => return Err(self.explain(doing, &error)),
+                (Next::Recover, Err(error)) => return Err(self.explain(doing, &error)),
             }
         }
         unreachable!("without retries left no answer asks for another")
@@ -288,10 +292,6 @@ impl Outbox {
 }
 
 fn answer_of(error: &KafkaError) -> Answer {
-    use RDKafkaErrorCode::{Fenced, InvalidProducerEpoch, ProducerFenced};
-    if matches!(error.rdkafka_error_code(), Some(Fenced | ProducerFenced | InvalidProducerEpoch)) {
-        return Answer::Fenced;
-    }
     match error {
         KafkaError::Transaction(inner) if inner.is_fatal() => Answer::Indefinite,
         KafkaError::Transaction(inner) if inner.txn_requires_abort() => Answer::Abortable,

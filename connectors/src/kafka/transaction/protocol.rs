@@ -41,9 +41,8 @@ pub enum Answer {
     Retriable,
     /// The transaction cannot be committed any more.
     Abortable,
-    /// The broker knows a newer producer of this name, or ended the transaction because it took too long.
-    Fenced,
-    /// Nobody knows what happened, or the producer is of no further use.
+    /// Nobody knows what happened, or the producer is of no further use: the broker knows a newer one of this name, or ended its
+    /// transaction because it took too long.
     Indefinite,
 }
 
@@ -52,10 +51,9 @@ pub enum Answer {
 pub enum Next {
     Proceed,
     Retry,
-    /// Throw the producers away and start from what the record says.
+    /// Throw the producers away and start from what the record says, unless it says that another copy of the job has taken over:
+    /// whatever went wrong may have gone wrong because of that.
     Recover,
-    /// As `Recover`, unless the record shows that another copy of the job has taken over.
-    AskWhoOwns,
 }
 
 /// `retries_left`: how often the same call may still be made.
@@ -64,13 +62,35 @@ pub fn after(answer: Answer, retries_left: u32) -> Next {
         Answer::Done => Next::Proceed,
         Answer::Retriable if retries_left > 0 => Next::Retry,
         Answer::Retriable | Answer::Abortable | Answer::Indefinite => Next::Recover,
-        Answer::Fenced => Next::AskWhoOwns,
     }
 }
 
-/// Another copy of the job has taken over: its name stands in the record, and not ours.
-pub fn is_superseded(record: Option<&CommitRecord>, me: &str) -> bool {
-    record.is_some_and(|record| record.owner != me)
+/// Who may stand in the record while this process runs the job. Whoever comes last takes over: a process that has just started from
+/// anybody, its later attempts only from those before them.
+#[derive(Debug, Default)]
+pub struct Succession {
+    /// Empty until the process has opened its first producers.
+    names: Vec<String>,
+}
+
+impl Succession {
+    /// Another copy of the job has taken over: its name stands in the record.
+    pub fn is_broken(&self, record: Option<&CommitRecord>) -> bool {
+        !self.names.is_empty() && record.is_some_and(|record| !self.names.contains(&record.owner))
+    }
+
+    /// `me` has opened its producers and found `record`; its claim may or may not come to stand there.
+    pub fn open(&mut self, me: &str, record: Option<&CommitRecord>) {
+        assert!(!self.is_broken(record), "nobody goes on who was superseded");
+        self.names.extend(record.filter(|_| self.names.is_empty()).map(|record| record.owner.clone()));
+        self.names.push(me.into());
+    }
+
+    /// The name of `me` stands in the record.
+    pub fn claimed(&mut self, me: &str) {
+        assert!(self.names.iter().any(|name| name == me), "whoever claims has opened its producers");
+        self.names = vec![me.into()];
+    }
 }
 
 /// What committing an epoch means to an outbox.
@@ -80,19 +100,24 @@ pub enum Commit {
     End(Turn),
     /// Its transaction was ended by whoever wrote it, which is why its checkpoint was restored.
     AlreadyVisible,
+    /// An epoch of this number is visible, but another copy of the job wrote it: the restored checkpoint is not of its rows.
+    Foreign,
     /// The writers disagree on whose turn it was: a defect.
     Confused,
 }
 
-/// `tickets`: of all writers that share the outbox. `last`: the newest epoch that this outbox itself committed.
-pub fn decide_commit(epoch: Epoch, tickets: &[Ticket], me: &str, last: Epoch) -> Commit {
+/// `tickets`: of all writers that share the outbox. `found`: the record as it was when the outbox was opened. `last`: the newest epoch
+/// that this outbox itself committed.
+pub fn decide_commit(epoch: Epoch, tickets: &[Ticket], me: &str, found: Option<&CommitRecord>, last: Epoch) -> Commit {
     // The sinks of an outbox are committed one by one; the first ends the transaction for all.
     if epoch <= last {
         return Commit::AlreadyVisible;
     }
     let Some((first, rest)) = tickets.split_first() else { return Commit::AlreadyVisible };
     if first.owner != me {
-        return Commit::AlreadyVisible;
+        let visible = found.filter(|record| record.epoch == epoch);
+        let by_another = visible.is_some_and(|record| record.writer.as_ref() != Some(&first.owner));
+        return if by_another { Commit::Foreign } else { Commit::AlreadyVisible };
     }
     if rest.iter().any(|ticket| ticket != first) { Commit::Confused } else { Commit::End(first.turn) }
 }
@@ -101,13 +126,16 @@ pub fn decide_commit(epoch: Epoch, tickets: &[Ticket], me: &str, last: Epoch) ->
 mod tests {
     use super::*;
 
+    fn record(epoch: u64, owner: &str, writer: &str) -> CommitRecord {
+        CommitRecord { epoch: Epoch(epoch), owner: owner.into(), writer: Some(writer.into()) }
+    }
+
     #[test]
     fn every_answer_has_one_consequence() {
         let table = [
             (Answer::Done, Next::Proceed, Next::Proceed),
             (Answer::Retriable, Next::Recover, Next::Retry),
             (Answer::Abortable, Next::Recover, Next::Recover),
-            (Answer::Fenced, Next::AskWhoOwns, Next::AskWhoOwns),
             (Answer::Indefinite, Next::Recover, Next::Recover),
         ];
         for (answer, without_retries, with_retries) in table {
@@ -117,22 +145,55 @@ mod tests {
     }
 
     #[test]
-    fn only_another_name_in_the_record_means_that_somebody_took_over() {
-        let record = |owner: &str| CommitRecord { epoch: Epoch(3), owner: owner.into() };
-        assert!(!is_superseded(None, "me"));
-        assert!(!is_superseded(Some(&record("me")), "me"));
-        assert!(is_superseded(Some(&record("other")), "me"));
+    fn a_process_that_starts_takes_over_from_anybody_and_its_later_attempts_from_those_before_them() {
+        let mut process = Succession::default();
+        assert!(!process.is_broken(None) && !process.is_broken(Some(&record(3, "anybody", "anybody"))));
+        process.open("first", Some(&record(3, "anybody", "anybody")));
+        assert!(
+            !process.is_broken(Some(&record(3, "anybody", "anybody"))),
+            "the first attempt failed before its claim"
+        );
+        process.open("second", Some(&record(3, "anybody", "anybody")));
+        for name in ["anybody", "first", "second"] {
+            assert!(!process.is_broken(Some(&record(3, name, "anybody"))), "a claim of {name} may have come through");
+        }
+        assert!(process.is_broken(Some(&record(3, "other", "anybody"))));
+        process.claimed("second");
+        assert!(!process.is_broken(Some(&record(4, "second", "second"))) && !process.is_broken(None));
+        assert!(
+            process.is_broken(Some(&record(3, "first", "anybody"))),
+            "nobody else writes after a claim but a successor"
+        );
+        assert!(process.is_broken(Some(&record(3, "anybody", "anybody"))));
     }
 
     #[test]
     fn an_epoch_is_committed_once_and_only_by_whoever_wrote_it() {
         let ticket = |owner: &str, turn| Ticket { owner: owner.into(), turn };
         let mine = [ticket("me", Turn::First), ticket("me", Turn::First)];
-        assert_eq!(decide_commit(Epoch(5), &mine, "me", Epoch(4)), Commit::End(Turn::First));
-        assert_eq!(decide_commit(Epoch(5), &mine, "me", Epoch(5)), Commit::AlreadyVisible, "by a sink before this one");
-        assert_eq!(decide_commit(Epoch(5), &mine, "next", Epoch::ZERO), Commit::AlreadyVisible, "restored");
-        assert_eq!(decide_commit(Epoch(5), &[], "me", Epoch(4)), Commit::AlreadyVisible, "new in the plan");
+        let decide = |tickets: &[Ticket], me, found, last| decide_commit(Epoch(5), tickets, me, found, Epoch(last));
+        let before = record(4, "me", "before");
+        assert_eq!(decide(&mine, "me", Some(&before), 4), Commit::End(Turn::First));
+        assert_eq!(decide(&mine, "me", None, 4), Commit::End(Turn::First), "the first start found no record");
+        assert_eq!(decide(&mine, "me", Some(&before), 5), Commit::AlreadyVisible, "by a sink before this one");
+        assert_eq!(decide(&[], "me", Some(&before), 4), Commit::AlreadyVisible, "new in the plan");
         let torn = [ticket("me", Turn::First), ticket("me", Turn::Second)];
-        assert_eq!(decide_commit(Epoch(5), &torn, "me", Epoch(4)), Commit::Confused);
+        assert_eq!(decide(&torn, "me", Some(&before), 4), Commit::Confused);
+    }
+
+    #[test]
+    fn a_restored_epoch_is_taken_for_visible_only_if_its_own_rows_are() {
+        let restored = [Ticket { owner: "before".into(), turn: Turn::Second }];
+        let decide =
+            |found: Option<CommitRecord>| decide_commit(Epoch(5), &restored, "me", found.as_ref(), Epoch::ZERO);
+        assert_eq!(decide(Some(record(5, "before", "before"))), Commit::AlreadyVisible);
+        assert_eq!(decide(Some(record(5, "claimed since", "before"))), Commit::AlreadyVisible);
+        assert_eq!(decide(Some(record(5, "other", "other"))), Commit::Foreign, "of a copy that counted epochs alike");
+        assert_eq!(
+            decide(Some(record(9, "other", "other"))),
+            Commit::AlreadyVisible,
+            "a savepoint that the user chose"
+        );
+        assert_eq!(decide(None), Commit::AlreadyVisible, "a savepoint of another job");
     }
 }

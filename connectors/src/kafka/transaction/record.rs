@@ -18,6 +18,9 @@ pub const PARTITION: i32 = 0;
 /// How long a request to the broker may take.
 const REQUEST_TIMEOUT: Duration = Duration::from_secs(30);
 
+/// The same where an answer is welcome but not needed.
+const PEEK_TIMEOUT: Duration = Duration::from_secs(5);
+
 /// Longest pause between two looks at a topic that somebody else is writing to.
 const LOOK: Duration = Duration::from_millis(100);
 
@@ -28,6 +31,8 @@ pub struct CommitRecord {
     pub epoch: Epoch,
     /// The outbox that wrote this. Whoever finds another name than its own has been superseded.
     pub owner: String,
+    /// The outbox that made that epoch visible; `None`: none yet.
+    pub writer: Option<String>,
 }
 
 /// Where records are kept.
@@ -69,9 +74,9 @@ impl RecordTopic {
     pub fn read(&self, job: &str) -> Result<Option<CommitRecord>> {
         let doing = format!("read the record of commits in topic '{}'", self.topic);
         let fail = |error: KafkaError| failed(&doing, &error);
-        let end = self.end("read_uncommitted").map_err(fail)?;
+        let end = self.end("read_uncommitted", REQUEST_TIMEOUT).map_err(fail)?;
         let deadline = Instant::now() + self.patience;
-        while self.end("read_committed").map_err(fail)? < end {
+        while self.end("read_committed", REQUEST_TIMEOUT).map_err(fail)? < end {
             if Instant::now() >= deadline {
                 let reason = format!(
                     "cannot {doing}: for {:?} a transaction of another job has kept it from being read",
@@ -81,7 +86,16 @@ impl RecordTopic {
             }
             std::thread::sleep(LOOK);
         }
-        self.newest(job).map_err(fail)?.map(|bytes| self.decode(job, &bytes)).transpose()
+        self.newest(job, end, REQUEST_TIMEOUT).map_err(fail)?.map(|bytes| self.decode(job, &bytes)).transpose()
+    }
+
+    /// The record of `job` as far as it can be seen at once: an open transaction of another job may hide the newest.
+    pub fn peek(&self, job: &str) -> Result<Option<CommitRecord>> {
+        let visible = self.end("read_committed", PEEK_TIMEOUT);
+        let newest = visible.and_then(|end| self.newest(job, end, PEEK_TIMEOUT));
+        let doing = || format!("look at the record of commits in topic '{}'", self.topic);
+        let newest = newest.map_err(|error| failed(doing(), &error))?;
+        newest.map(|bytes| self.decode(job, &bytes)).transpose()
     }
 
     fn decode(&self, job: &str, bytes: &[u8]) -> Result<CommitRecord> {
@@ -92,29 +106,33 @@ impl RecordTopic {
     }
 
     /// Just behind the last message that a reader of this isolation may see.
-    fn end(&self, isolation: &str) -> Result<i64, KafkaError> {
+    fn end(&self, isolation: &str, patience: Duration) -> Result<i64, KafkaError> {
         let consumer: BaseConsumer<Quiet> = self.consumer(isolation).create_with_context(Quiet)?;
-        Ok(consumer.fetch_watermarks(&self.topic, PARTITION, REQUEST_TIMEOUT)?.1)
+        Ok(consumer.fetch_watermarks(&self.topic, PARTITION, patience)?.1)
     }
 
-    /// The newest committed message of the job.
-    fn newest(&self, job: &str) -> Result<Option<Vec<u8>>, KafkaError> {
+    /// The newest committed message of the job before `end`, or one behind that. Other jobs may write all the time, so that the end of
+    /// the topic never comes; and before `end` there may stand only what no reader sees.
+    fn newest(&self, job: &str, end: i64, patience: Duration) -> Result<Option<Vec<u8>>, KafkaError> {
         let consumer: BaseConsumer<Quiet> = self.consumer("read_committed").create_with_context(Quiet)?;
         let mut partitions = TopicPartitionList::new();
         partitions.add_partition_offset(&self.topic, PARTITION, Offset::Beginning)?;
         consumer.assign(&partitions)?;
-        let mut newest = None;
-        loop {
-            match consumer.poll(REQUEST_TIMEOUT) {
+        let (mut newest, mut next) = (None, 0);
+        while next < end {
+            match consumer.poll(patience) {
                 None => return Err(KafkaError::MessageConsumption(RDKafkaErrorCode::OperationTimedOut)),
-                Some(Err(KafkaError::PartitionEOF(_))) => return Ok(newest),
+                Some(Err(KafkaError::PartitionEOF(_))) => break,
                 Some(Err(error)) => return Err(error),
-                Some(Ok(message)) if message.key() == Some(job.as_bytes()) => {
-                    newest = message.payload().map(<[u8]>::to_vec);
+                Some(Ok(message)) => {
+                    next = message.offset() + 1;
+                    if message.key() == Some(job.as_bytes()) {
+                        newest = message.payload().map(<[u8]>::to_vec);
+                    }
                 }
-                Some(Ok(_)) => {}
             }
         }
+        Ok(newest)
     }
 
     fn consumer(&self, isolation: &str) -> ClientConfig {

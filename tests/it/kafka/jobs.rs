@@ -1,0 +1,221 @@
+//! The jobs that read numbered records and write them exactly once, and what must then be in their topics.
+
+use std::fs::File;
+use std::process::{Child, ExitStatus, Stdio};
+use std::time::Duration;
+
+use serde_json::{Value, json};
+
+use super::broker::{Asked, Broker, signal};
+use crate::process::{Workspace, wait, wait_or_kill};
+
+/// Partitions of the input.
+pub const PARTITIONS: i64 = 3;
+/// Numbered records have as many keys, in turn.
+const KEYS: i64 = 20;
+/// Event time between two of them.
+const STEP_MS: i64 = 10;
+const WINDOW_MS: i64 = 1_000;
+
+/// A kind of job, its outputs, and for each the column whose values rise per key.
+pub struct LedgerJob {
+    name: &'static str,
+    outputs: &'static [Output],
+    queries: &'static str,
+}
+
+struct Output {
+    name: &'static str,
+    columns: &'static str,
+    order: &'static str,
+    rows: fn(numbers: i64) -> Vec<Value>,
+}
+
+/// Rows as they come, into two topics.
+pub const ROWS: LedgerJob = LedgerJob {
+    name: "rows",
+    outputs: &[
+        Output { name: "thirds", columns: "n BIGINT, k STRING, twice BIGINT", order: "n", rows: thirds },
+        Output { name: "sevenths", columns: "n BIGINT, k STRING", order: "n", rows: sevenths },
+    ],
+    queries: "
+INSERT INTO thirds SELECT n, k, n * 2 FROM numbers WHERE n >= 0 AND MOD(n, 3) = 0;
+INSERT INTO sevenths SELECT n, k FROM numbers WHERE n >= 0 AND MOD(n, 7) = 0;",
+};
+
+/// A count per key and window.
+pub const WINDOWS: LedgerJob = LedgerJob {
+    name: "windows",
+    outputs: &[Output { name: "counts", columns: "start BIGINT, k STRING, n BIGINT", order: "start", rows: counts }],
+    queries: "
+INSERT INTO counts SELECT 1000 * UNIX_TIMESTAMP(CAST(window_start AS STRING)), k, COUNT(*)
+  FROM TABLE(TUMBLE(TABLE numbers, DESCRIPTOR(ts), INTERVAL '1' SECOND)) GROUP BY window_start, window_end, k;",
+};
+
+fn key(n: i64) -> String {
+    format!("key-{}", n % KEYS)
+}
+
+fn thirds(numbers: i64) -> Vec<Value> {
+    (0..numbers).step_by(3).map(|n| json!({ "n": n, "k": key(n), "twice": n * 2 })).collect()
+}
+
+fn sevenths(numbers: i64) -> Vec<Value> {
+    (0..numbers).step_by(7).map(|n| json!({ "n": n, "k": key(n) })).collect()
+}
+
+fn counts(numbers: i64) -> Vec<Value> {
+    let per_window = WINDOW_MS / STEP_MS;
+    let windows = (0..numbers).step_by(per_window as usize);
+    let of_window = |first: i64| {
+        let last = (first + per_window).min(numbers);
+        (first..last.min(first + KEYS)).map(move |n| {
+            let count = (n..last).step_by(KEYS as usize).count();
+            json!({ "start": first * STEP_MS, "k": key(n), "n": count })
+        })
+    };
+    windows.flat_map(of_window).collect()
+}
+
+/// One run of such a job: its topics, its folder, and whoever writes its input.
+pub struct Ledger<'a> {
+    pub workspace: Workspace,
+    job: &'static LedgerJob,
+    broker: &'a Broker,
+    /// Begins the names of its topics.
+    prefix: String,
+    producer: Option<Asked>,
+}
+
+impl<'a> Ledger<'a> {
+    /// Makes the topics; `settings`: more statements; `options`: more options of every output.
+    pub fn new(broker: &'a Broker, job: &'static LedgerJob, test: &str, settings: &str, options: &str) -> Self {
+        let prefix = format!("{test}-{}", job.name);
+        let mut topics = vec![format!("{prefix}-numbers:{PARTITIONS}")];
+        topics.extend(job.outputs.iter().map(|output| format!("{prefix}-{}:2", output.name)));
+        let mut arguments = vec!["topics"];
+        arguments.extend(topics.iter().map(String::as_str));
+        broker.ask(&arguments);
+        let workspace = Workspace::new(&job.script(&prefix, &broker.address(), settings, options));
+        Self { workspace, job, broker, prefix, producer: None }
+    }
+
+    /// Begins to write the input.
+    pub fn load(&mut self, per_second: usize) {
+        let topic = format!("{}-numbers", self.prefix);
+        let (partitions, per_second) = (PARTITIONS.to_string(), per_second.to_string());
+        self.producer = Some(self.broker.begin(&["number", &topic, &partitions, &per_second]));
+    }
+
+    /// Starts the program; what it says goes to the file `said`.
+    pub fn spawn(&self, arguments: &[&str]) -> Job {
+        self.spawn_in("state", arguments)
+    }
+
+    /// The same, with another state directory.
+    pub fn spawn_in(&self, state: &str, arguments: &[&str]) -> Job {
+        let said = File::options().create(true).append(true).open(self.workspace.path("said")).expect("a file");
+        let mut command = self.workspace.command(&["run", "job.sql", "--quiet", "--state-dir", state]);
+        Job(command.args(arguments).stdout(Stdio::null()).stderr(said).spawn().expect("the program starts"))
+    }
+
+    pub fn said(&self) -> String {
+        std::fs::read_to_string(self.workspace.path("said")).expect("the program was started")
+    }
+
+    /// Ends the input, waits until `running` has written what is to come of it, and stops that.
+    pub fn finish(&mut self, mut running: Job, patience_seconds: u64) -> Vec<Verdict> {
+        let numbers = self.producer.take().expect("the input was begun").answer().as_i64().expect("a number");
+        let expected: Vec<Vec<Value>> = self.job.outputs.iter().map(|output| (output.rows)(numbers)).collect();
+        for (output, rows) in self.job.outputs.iter().zip(&expected) {
+            self.wait_for(output.name, rows.len(), patience_seconds);
+        }
+        running.signal("TERM");
+        let status = wait(&mut running.0);
+        assert!(status.success(), "{}: {status}: {}", self.prefix, self.said());
+        let verdicts = self.job.outputs.iter().zip(&expected).map(|(output, rows)| self.verdict(output, rows));
+        verdicts.collect()
+    }
+
+    /// Waits until an output has so many visible rows; how many it has.
+    pub fn wait_for(&self, output: &str, rows: usize, patience_seconds: u64) -> u64 {
+        let (topic, rows) = (format!("{}-{output}", self.prefix), rows.to_string());
+        let seen = self.broker.ask(&["wait_for", &topic, &rows, &patience_seconds.to_string()]);
+        seen.as_u64().expect("a count")
+    }
+
+    fn verdict(&self, output: &Output, rows: &[Value]) -> Verdict {
+        let topic = format!("{}-{}", self.prefix, output.name);
+        let lines: Vec<String> = rows.iter().map(Value::to_string).collect();
+        let found = self.broker.ask_with(&["ledger", &topic, output.order], &lines.join("\n"));
+        Verdict { topic, expected: rows.len() as u64, found }
+    }
+}
+
+/// The program, running; it is killed when this is dropped.
+pub struct Job(Child);
+
+impl Job {
+    pub fn signal(&self, name: &str) {
+        signal(self.0.id(), name);
+    }
+
+    /// As [`wait_or_kill`].
+    pub fn wait_or_kill(&mut self, limit: Duration) -> Option<ExitStatus> {
+        wait_or_kill(&mut self.0, limit)
+    }
+}
+
+impl Drop for Job {
+    fn drop(&mut self) {
+        let _ = self.0.kill();
+        let _ = self.0.wait();
+    }
+}
+
+/// What the second client says about a topic.
+pub struct Verdict {
+    topic: String,
+    expected: u64,
+    found: Value,
+}
+
+impl Verdict {
+    /// Each expected row is there once, no other is, and none of a key before an earlier one.
+    pub fn demand_exactly_once(&self) {
+        let clean = ["lost", "doubled", "foreign", "inverted"].iter().all(|what| self.found[what] == 0);
+        assert!(
+            clean && self.found["rows"] == self.expected,
+            "{}: of {} rows: {}",
+            self.topic,
+            self.expected,
+            self.found
+        );
+        assert!(self.expected > 0, "{}: nothing was expected", self.topic);
+    }
+
+    /// Rows that were written and never became visible: proof that there was something to hide.
+    pub fn never_visible(&self) -> u64 {
+        self.found["never_visible"].as_u64().expect("a count")
+    }
+}
+
+impl LedgerJob {
+    fn script(&self, prefix: &str, address: &str, settings: &str, options: &str) -> String {
+        let mut script = format!(
+            "SET 'table.local-time-zone' = 'UTC';
+SET 'execution.checkpointing.interval' = '100 ms';
+{settings}
+CREATE TABLE numbers (n BIGINT, k STRING, ts TIMESTAMP(3), WATERMARK FOR ts AS ts) WITH ('connector' = 'kafka', 'topic' = '{prefix}-numbers',
+  'properties.bootstrap.servers' = '{address}', 'format' = 'json', 'scan.startup.mode' = 'earliest-offset');
+"
+        );
+        for Output { name, columns, .. } in self.outputs {
+            script += &format!(
+                "CREATE TABLE {name} ({columns}) WITH ('connector' = 'kafka', 'topic' = '{prefix}-{name}',
+  'properties.bootstrap.servers' = '{address}', 'format' = 'json', 'key.format' = 'raw', 'key.fields' = 'k'{options});\n"
+            );
+        }
+        script + &format!("EXECUTE STATEMENT SET BEGIN{}\nEND;\n", self.queries)
+    }
+}

@@ -1,0 +1,7 @@
+//! The `kafka` connector of the real program against a real Apache Kafka broker, judged by a second client.
+
+mod broker;
+mod jobs;
+mod ledger;
+mod outages;
+mod zombies;
