@@ -18,9 +18,10 @@ export TIDEMILL_DUCKDB_PYTHON="$venv/bin/python"
 ./scripts/kafka/kafka.sh fetch > /dev/null ||
   echo "test: Apache Kafka could not be fetched: the tests that need it will be reported as NOT RUN" >&2
 client_version="2.16.1"
+avro_version="1.13.1"
 client="${TIDEMILL_KAFKA_VENV:-${XDG_CACHE_HOME:-$HOME/.cache}/tidemill-kafka-client-$client_version}"
-if ! "$client/bin/python" -c 'import confluent_kafka' 2>/dev/null; then
-  { python3 -m venv "$client" && "$client/bin/pip" install --quiet --disable-pip-version-check "confluent-kafka==$client_version"; } ||
+if ! "$client/bin/python" -c 'import confluent_kafka, fastavro' 2>/dev/null; then
+  { python3 -m venv "$client" && "$client/bin/pip" install --quiet --disable-pip-version-check "confluent-kafka==$client_version" "fastavro==$avro_version"; } ||
     echo "test: the Kafka client could not be installed: the tests that need it will be reported as NOT RUN" >&2
 fi
 export TIDEMILL_KAFKA_PYTHON="$client/bin/python"

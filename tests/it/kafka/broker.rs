@@ -52,8 +52,11 @@ fn python() -> Result<&'static Path, &'static str> {
             return Err("Java or the jars of Apache Kafka are not there (scripts/kafka/kafka.sh fetch)".to_string());
         }
         let python = std::env::var_os(PYTHON_VARIABLE).map(PathBuf::from);
-        let python = python.filter(|python| succeeds(Command::new(python).args(["-c", "import confluent_kafka"])));
-        python.ok_or(format!("Python's confluent-kafka is not there ({PYTHON_VARIABLE}; `make test` installs it)"))
+        let python =
+            python.filter(|python| succeeds(Command::new(python).args(["-c", "import confluent_kafka, fastavro"])));
+        python.ok_or(format!(
+            "Python's confluent-kafka and fastavro are not there ({PYTHON_VARIABLE}; `make test` installs it)"
+        ))
     });
     found.as_deref().map_err(String::as_str)
 }
@@ -127,8 +130,7 @@ impl Broker {
     }
 
     fn client(&self, arguments: &[&str]) -> Command {
-        let mut command = Command::new(python().expect("there is a broker, so there is a client"));
-        command.arg(Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/it/kafka/checker.py"));
+        let mut command = python_command("tests/it/kafka/checker.py");
         command.arg(self.address()).args(arguments).stdin(Stdio::piped()).stdout(Stdio::piped());
         command
     }
@@ -149,6 +151,13 @@ impl Broker {
     pub fn begin(&self, arguments: &[&str]) -> Asked {
         Asked { child: self.client(arguments).spawn().expect("Python starts"), what: arguments.join(" ") }
     }
+}
+
+/// One of the second client's scripts.
+pub fn python_command(script: &str) -> Command {
+    let mut command = Command::new(python().expect("there is a broker, so there is a client"));
+    command.arg(Path::new(env!("CARGO_MANIFEST_DIR")).join(script));
+    command
 }
 
 impl Drop for Broker {
