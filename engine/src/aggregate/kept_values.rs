@@ -2,7 +2,7 @@
 //!
 //! The values of a small group are *inline*: part of the one entry that its operator writes for it. A group that outgrows
 //! [`INLINE_VALUES_MAX`] keeps them *apart*: an entry each, of which only those are read that a batch asks for, and only
-//! those written that have changed. What an accumulator gives as its state is then a short head, and merging that head
+//! those written that have changed. (DISTINCT has a third way between these, see `distinct/set.rs`.) What an accumulator gives as its state is then a short head, and merging that head
 //! into an empty slot makes the values of state its own again.
 //!
 //! Only an operator that offers its state for it has groups apart; all others keep every group inline.

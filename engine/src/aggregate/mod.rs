@@ -8,8 +8,6 @@ mod catalogue;
 mod collect;
 mod count;
 mod distinct;
-mod distinct_keys;
-mod distinct_set;
 mod elements;
 mod exact;
 mod extreme;
@@ -26,6 +24,7 @@ mod quantile;
 mod resolve;
 mod selection;
 pub mod set;
+mod shared_calls;
 mod sketch_count;
 mod sum;
 mod text;
@@ -39,6 +38,7 @@ use arrow::array::{ArrayRef, BooleanArray};
 use arrow::datatypes::{DataType, Field};
 
 pub use self::catalogue::{AggregateDoc, names};
+pub use self::distinct::DistinctFactory;
 pub use self::kept_values::{KeptValues, StoredValues, WriteValue};
 pub use self::resolve::{resolve, resolve_over_updates};
 pub use self::set::AggregateSet;
@@ -69,6 +69,12 @@ pub trait Accumulators: Send {
     /// Makes the given slots empty again, for reuse.
     fn reset(&mut self, slots: &[u32]);
 
+    /// Keeps only some slots, which are `0..` from then on in this order, where that takes less than to merge their states
+    /// into empty accumulators; else nothing happens, and the answer is false. What differs from state must have been written.
+    fn retain(&mut self, _slots: &[u32]) -> Result<bool> {
+        Ok(false)
+    }
+
     /// Memory held, in bytes.
     fn size_bytes(&self) -> usize;
 
@@ -88,6 +94,22 @@ pub trait AggregateFactory: Send + Sync {
 
     /// Whether a state can take back what another, with which it is merged, has added.
     fn merges_retractions(&self) -> bool;
+
+    /// Of a call that sees each different value once.
+    fn as_distinct(&self) -> Option<&DistinctFactory> {
+        None
+    }
+}
+
+/// Keeps only some slots, which are `0..` from then on in this order.
+fn retain(accumulators: &mut Box<dyn Accumulators>, factory: &dyn AggregateFactory, slots: &[u32]) -> Result<()> {
+    if !accumulators.retain(slots)? {
+        let mut kept = factory.create()?;
+        kept.resize(slots.len());
+        kept.merge(&(0..slots.len() as u32).collect::<Vec<_>>(), &accumulators.state(slots)?)?;
+        *accumulators = kept;
+    }
+    Ok(())
 }
 
 /// An aggregate call, bound to columns of its operator's input.

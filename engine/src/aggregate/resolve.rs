@@ -133,7 +133,7 @@ impl Call<'_> {
             return Err(self.unsupported("DISTINCT needs an argument", "write COUNT(DISTINCT column)"));
         }
         self.arguments.iter().try_for_each(|argument| self.check_storable(argument))?;
-        Ok(distinct::count(self.arguments, self.counting(false)))
+        Ok(distinct::count(self.arguments, self.counting()))
     }
 
     fn distinct(&self, function: Function) -> Result<Arc<dyn AggregateFactory>> {
@@ -144,11 +144,12 @@ impl Call<'_> {
         let inner = self.plain(function)?;
         self.check_storable(&self.arguments[0])?;
         let keep_nulls = matches!(function, Function::Collect { keep_nulls: true });
-        Ok(distinct::over(self.arguments, inner, self.counting(keep_nulls)))
+        let in_order = matches!(function, Function::Collect { .. } | Function::Listagg);
+        Ok(distinct::over(self.arguments, inner, distinct::Counting { keep_nulls, in_order, ..self.counting() }))
     }
 
-    fn counting(&self, keep_nulls: bool) -> distinct::Counting {
-        distinct::Counting { keep_nulls, once: !self.over_updates }
+    fn counting(&self) -> distinct::Counting {
+        distinct::Counting { keep_nulls: false, once: !self.over_updates, in_order: false }
     }
 
     /// FIRST_VALUE and LAST_VALUE: by arrival, or by the second argument.

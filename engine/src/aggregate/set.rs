@@ -10,7 +10,9 @@ use arrow::array::{ArrayRef, AsArray, BooleanArray, RecordBatch};
 use arrow::datatypes::Field;
 use arrow::row::{RowConverter, Rows, SortField};
 
-use super::{Accumulators, AggregateCall, KeptValues, StoredValues};
+use super::retain;
+use super::shared_calls::{SharedCalls, share};
+use super::{Accumulators, AggregateCall, AggregateFactory, KeptValues, StoredValues};
 use crate::{EngineError, Result};
 
 /// The accumulators of several aggregate calls over the same slots.
@@ -21,7 +23,11 @@ pub struct AggregateSet {
     slots: usize,
 }
 
+/// One call, or several that are computed together.
 struct Member {
+    /// Which calls; the result of several is a struct.
+    calls: Vec<usize>,
+    factory: Arc<dyn AggregateFactory>,
     accumulators: Box<dyn Accumulators>,
     args: Vec<usize>,
     filter: Option<usize>,
@@ -40,14 +46,14 @@ impl AggregateSet {
     /// No slots yet. Fails where an accumulator cannot be made or its state cannot be written as row bytes.
     pub fn new(calls: &[AggregateCall]) -> Result<Self> {
         let state_fields = state_fields(calls);
-        let members = calls.iter().map(Member::new).collect::<Result<_>>()?;
+        let members = share(calls).into_iter().map(Member::new).collect::<Result<_>>()?;
         let sort_fields = state_fields.iter().map(|field| SortField::new(field.data_type().clone())).collect();
         Ok(Self { members, state_fields, converter: RowConverter::new(sort_fields)?, slots: 0 })
     }
 
     /// Number of aggregate calls.
     pub fn len(&self) -> usize {
-        self.members.len()
+        self.members.iter().map(|member| member.calls.len()).sum()
     }
 
     pub fn is_empty(&self) -> bool {
@@ -134,12 +140,21 @@ impl AggregateSet {
 
     /// The results of the given slots: one column per call, one row per slot. Changes nothing.
     pub fn evaluate(&self, slots: &[u32]) -> Result<Vec<ArrayRef>> {
-        self.members.iter().map(|member| member.accumulators.evaluate(slots)).collect()
+        let mut results = vec![None; self.len()];
+        for member in &self.members {
+            let result = member.accumulators.evaluate(slots)?;
+            member.results(result).for_each(|(call, result)| results[call] = Some(result));
+        }
+        Ok(results.into_iter().map(|result| result.expect("each call belongs to a member")).collect())
     }
 
     /// The results of one call for the given slots. Changes nothing.
     pub fn evaluate_call(&self, call: usize, slots: &[u32]) -> Result<ArrayRef> {
-        self.members[call].accumulators.evaluate(slots)
+        let member =
+            self.members.iter().find(|member| member.calls.contains(&call)).expect("each call belongs to a member");
+        let result = member.accumulators.evaluate(slots)?;
+        let own = member.results(result).find(|(number, _)| *number == call);
+        Ok(own.expect("the member has a result of each of its calls").1)
     }
 
     /// Makes the given slots empty again, for reuse.
@@ -147,11 +162,17 @@ impl AggregateSet {
         self.members.iter_mut().for_each(|member| member.accumulators.reset(slots));
     }
 
-    /// The calls that can keep the values of large groups apart.
+    /// Keeps only some slots, which are `0..` from then on in this order. What differs from state must have been written.
+    pub fn retain(&mut self, slots: &[u32]) -> Result<()> {
+        self.slots = slots.len();
+        self.members.iter_mut().try_for_each(|member| retain(&mut member.accumulators, member.factory.as_ref(), slots))
+    }
+
+    /// The calls that can keep the values of large groups apart; of those that are computed together the first.
     pub fn kept_calls(&mut self) -> impl Iterator<Item = KeptCall<'_>> {
         let mut first = 0;
-        self.members.iter_mut().enumerate().filter_map(move |(number, member)| {
-            let state = first..first + member.width;
+        self.members.iter_mut().filter_map(move |member| {
+            let (number, state) = (member.calls[0], first..first + member.width);
             first = state.end;
             let values = member.accumulators.kept_values()?;
             Some(KeptCall { number, args: &member.args, filter: member.filter, state, values })
@@ -202,13 +223,16 @@ impl KeptCall<'_> {
 }
 
 impl Member {
-    fn new(call: &AggregateCall) -> Result<Self> {
-        Ok(Self {
-            accumulators: call.factory.create()?,
-            args: call.args.clone(),
-            filter: call.filter,
-            width: call.factory.state_fields().len(),
-        })
+    fn new(shared: SharedCalls) -> Result<Self> {
+        let SharedCalls { factory, args, filter, calls } = shared;
+        let (accumulators, width) = (factory.create()?, factory.state_fields().len());
+        Ok(Self { calls, factory, accumulators, args, filter, width })
+    }
+
+    /// Each call with its part of the result.
+    fn results(&self, result: ArrayRef) -> impl Iterator<Item = (usize, ArrayRef)> {
+        let columns = if self.calls.len() == 1 { vec![result] } else { result.as_struct().columns().to_vec() };
+        self.calls.iter().copied().zip(columns)
     }
 
     fn apply(&mut self, slots: &[u32], batch: &RecordBatch, direction: Direction) -> Result<()> {
@@ -238,16 +262,16 @@ fn filter_column(batch: &RecordBatch, index: usize) -> Result<&BooleanArray> {
     })
 }
 
-/// The state columns of these calls without making accumulators; names carry the call's index.
+/// The state columns of these calls without making accumulators; names carry the index of the first call that they are for.
 pub fn state_fields(calls: &[AggregateCall]) -> Vec<Field> {
-    let named = |(index, call): (usize, &AggregateCall)| {
-        let fields = call.factory.state_fields().into_iter();
+    let named = |shared: SharedCalls| {
+        let fields = shared.factory.state_fields().into_iter();
         fields.map(move |field| {
-            let name = format!("${index}_{}", field.name());
+            let name = format!("${}_{}", shared.calls[0], field.name());
             field.with_name(name)
         })
     };
-    calls.iter().enumerate().flat_map(named).collect()
+    share(calls).into_iter().flat_map(named).collect()
 }
 
 fn check_width(found: usize, expected: usize) -> Result<()> {

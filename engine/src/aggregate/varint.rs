@@ -8,11 +8,11 @@ pub(super) fn read_count(bytes: &mut &[u8]) -> Option<i64> {
     Some(unzigzag(read_number(bytes)?))
 }
 
-fn zigzag(value: i64) -> u64 {
+pub(super) fn zigzag(value: i64) -> u64 {
     (value << 1 ^ value >> 63) as u64
 }
 
-fn unzigzag(value: u64) -> i64 {
+pub(super) fn unzigzag(value: u64) -> i64 {
     (value >> 1) as i64 ^ -((value & 1) as i64)
 }
 

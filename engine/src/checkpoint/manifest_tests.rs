@@ -94,7 +94,7 @@ fn sealed_nonsense_is_damage_and_never_a_panic() {
         ("a missing instance", |m| m.operators[0].parallelism = 2),
         ("an instance twice", |m| m.operators.push(m.operators[0].clone())),
         ("key groups without an owner", |m| m.operators[0].key_groups.end = 127),
-        ("another format", |m| m.format = 2),
+        ("another format", |m| m.format = FORMAT + 1),
     ];
     for (what, edit) in edits {
         let mut manifest = manifest(1);

@@ -81,6 +81,16 @@ impl KeyedAggregates {
         self.values.merge_from(&own, &other.values, other_slots)
     }
 
+    /// Keeps only some slots, which are `0..` from then on in this order. What differs from state must have been written.
+    pub fn retain(&mut self, slots: &[u32]) -> Result<()> {
+        let mut keys = KeyTable::default();
+        for slot in slots {
+            keys.intern(self.keys.hash(*slot), self.keys.key(*slot));
+        }
+        self.keys = keys;
+        self.values.retain(slots)
+    }
+
     /// Memory held, in bytes.
     pub fn size_bytes(&self) -> usize {
         self.keys.size_bytes() + self.values.size_bytes()

@@ -282,11 +282,8 @@ impl GroupCache {
     /// Keeps only some groups; none of them may be dirty.
     fn retain(&mut self, slots: Vec<u32>) -> Result<()> {
         assert!(self.dirty.is_empty(), "write_back comes first");
-        let mut kept = self.calls.keyed()?;
-        kept.merge(&self.aggregates, &slots)?;
         self.groups = slots.iter().map(|slot| self.groups[*slot as usize]).collect();
-        self.aggregates = kept;
-        Ok(())
+        self.aggregates.retain(&slots)
     }
 
     /// Removes expired keys of one key group, now and then.

@@ -3,7 +3,7 @@
 use std::collections::BTreeMap;
 use std::sync::Arc;
 
-use arrow::array::{ArrayRef, Int64Array, RecordBatch, StringArray};
+use arrow::array::{ArrayRef, BooleanArray, Int64Array, RecordBatch, StringArray};
 use arrow::datatypes::{DataType, Field, Schema};
 use rand::{Rng, SeedableRng};
 use rand_chacha::ChaCha8Rng;
@@ -16,39 +16,52 @@ use crate::operators::testing::{World, rows_as_text};
 /// Key and value; the text is the value's.
 type Row = (u8, i64);
 
-/// The aggregates of the twin, as name, column (1: value, 2: text) and DISTINCT.
-const CALLS: [(&str, usize, bool); 11] = [
-    ("count", 1, false),
-    ("min", 1, false),
-    ("max", 1, false),
-    ("max", 2, false),
-    ("count", 1, true),
-    ("count", 2, true),
-    ("sum", 1, true),
-    ("first_value", 1, false),
-    ("last_value", 2, false),
-    ("listagg", 2, false),
-    ("median", 1, false),
+/// An aggregate: name, column (1: value, 2: text), DISTINCT, and the column of its FILTER.
+type Call = (&'static str, usize, bool, Option<usize>);
+
+/// Columns that say whether a value is a multiple of 2 or 3.
+const EVEN: usize = 3;
+const THIRD: usize = 4;
+
+/// The aggregates of the twin.
+const CALLS: [Call; 15] = [
+    ("count", 1, false, None),
+    ("min", 1, false, None),
+    ("max", 1, false, None),
+    ("max", 2, false, None),
+    ("count", 1, true, None),
+    ("count", 2, true, None),
+    ("sum", 1, true, None),
+    ("first_value", 1, false, None),
+    ("last_value", 2, false, None),
+    ("listagg", 2, false, None),
+    ("median", 1, false, None),
+    ("count", 1, true, Some(EVEN)),
+    ("sum", 1, true, Some(THIRD)),
+    ("count", 2, true, Some(EVEN)),
+    ("count", 2, true, Some(THIRD)),
 ];
 
 /// Those whose partials can take back what others have added.
-const MERGING: [usize; 8] = [0, 1, 2, 3, 4, 5, 6, 10];
+const MERGING: [usize; 12] = [0, 1, 2, 3, 4, 5, 6, 10, 11, 12, 13, 14];
 
 fn plan(over_updates: bool, ttl_ms: Option<i64>) -> GroupAggregate {
     plan_of(&CALLS, over_updates, ttl_ms)
 }
 
-fn plan_of(calls: &[(&str, usize, bool)], over_updates: bool, ttl_ms: Option<i64>) -> GroupAggregate {
+fn plan_of(calls: &[Call], over_updates: bool, ttl_ms: Option<i64>) -> GroupAggregate {
     let input = Arc::new(Schema::new(vec![
         Field::new("key", DataType::Int64, true),
         Field::new("value", DataType::Int64, true),
         Field::new("text", DataType::Utf8, true),
+        Field::new("even", DataType::Boolean, true),
+        Field::new("third", DataType::Boolean, true),
     ]));
     let resolve = if over_updates { resolve_over_updates } else { resolve };
-    let call = |(name, column, distinct): &(&str, usize, bool)| {
+    let call = |(name, column, distinct, filter): &Call| {
         let factory = resolve(name, &[input.field(*column).data_type().clone()], &[], *distinct).unwrap();
         let output = Field::new(*name, factory.output_type(), true);
-        AggregateCall { display: name.to_string(), output, factory, args: vec![*column], filter: None }
+        AggregateCall { display: name.to_string(), output, factory, args: vec![*column], filter: *filter }
     };
     let aggregates: Vec<AggregateCall> = calls.iter().map(call).collect();
     let outputs = aggregates.iter().map(|call| call.output.clone());
@@ -61,6 +74,9 @@ fn batch_of(rows: &[(RowKind, Row)], plan: &GroupAggregate) -> Batch {
         Arc::new(Int64Array::from_iter_values(rows.iter().map(|(_, row)| i64::from(row.0)))),
         Arc::new(Int64Array::from_iter_values(rows.iter().map(|(_, row)| row.1))),
         Arc::new(StringArray::from_iter_values(rows.iter().map(|(_, row)| row.1.to_string()))),
+        Arc::new(rows.iter().map(|(_, row)| Some(row.1 % 2 == 0)).collect::<BooleanArray>()),
+        // NULL is not true.
+        Arc::new(rows.iter().map(|(_, row)| (row.1 % 3 == 0).then_some(true)).collect::<BooleanArray>()),
     ];
     let batch = RecordBatch::try_new(plan.input.clone(), columns).unwrap();
     if rows.iter().all(|(kind, _)| *kind == RowKind::Insert) {
@@ -107,6 +123,8 @@ fn twin_cells(values: &[i64]) -> [String; CALLS.len()] {
     let median = (middle(half.floor() as usize) + middle(half.ceil() as usize)) / 2.0;
     let mut different = sorted.clone();
     different.dedup();
+    let multiples = |of: i64| different.iter().copied().filter(move |value| value % of == 0);
+    let thirds = multiples(3).reduce(|sum, value| sum + value);
     let texts: Vec<String> = values.iter().map(i64::to_string).collect();
     [
         values.len().to_string(),
@@ -120,6 +138,10 @@ fn twin_cells(values: &[i64]) -> [String; CALLS.len()] {
         texts[texts.len() - 1].clone(),
         texts.join(","),
         format!("{median:?}"),
+        multiples(2).count().to_string(),
+        thirds.map_or("NULL".into(), |sum| sum.to_string()),
+        multiples(2).count().to_string(),
+        multiples(3).count().to_string(),
     ]
 }
 

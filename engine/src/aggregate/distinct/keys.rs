@@ -1,15 +1,15 @@
 //! How the arguments of DISTINCT become keys of a set, and back.
 
-use std::marker::PhantomData;
 use std::sync::Arc;
 
 use arrow::array::{ArrayRef, AsArray, PrimitiveArray, StringArray};
-use arrow::datatypes::DataType;
+use arrow::datatypes::{ArrowPrimitiveType, DataType};
 use arrow::row::{RowConverter, Rows};
 
-use super::distinct_set::Key;
-use super::primitive::Ordered;
-use crate::{EngineError, Result};
+use super::damaged;
+use super::value::Key;
+use crate::Result;
+use crate::aggregate::primitive::{Ordered, with_ordered};
 
 /// How argument columns become keys of a set, and back.
 pub(super) trait KeyColumns: Send + 'static {
@@ -25,33 +25,34 @@ pub(super) trait KeyColumns: Send + 'static {
 }
 
 /// One primitive column of at most 64 bits.
-pub(super) struct Words<T> {
-    data_type: DataType,
-    marker: PhantomData<fn() -> T>,
-}
+pub(super) struct Words(pub DataType);
 
-impl<T> Words<T> {
-    pub(super) fn new(data_type: &DataType) -> Self {
-        Self { data_type: data_type.clone(), marker: PhantomData }
-    }
-}
-
-impl<T: Ordered> KeyColumns for Words<T> {
+impl KeyColumns for Words {
     type Key = u64;
-    type Batch = PrimitiveArray<T>;
+    type Batch = Vec<u64>;
 
-    fn batch(&self, args: &[ArrayRef]) -> Result<Self::Batch> {
-        Ok(args[0].as_primitive::<T>().clone())
+    fn batch(&self, args: &[ArrayRef]) -> Result<Vec<u64>> {
+        with_ordered!(
+            self.0,
+            T => Ok(args[0].as_primitive::<T>().values().iter().map(|value| T::to_word(*value)).collect()),
+            _ => Err(damaged())
+        )
     }
 
     #[inline(always)]
-    fn key(batch: &Self::Batch, row: usize) -> u64 {
-        T::to_word(batch.values()[row])
+    fn key(batch: &Vec<u64>, row: usize) -> u64 {
+        batch[row]
     }
 
     fn arrays(&self, keys: &[u64]) -> Result<Vec<ArrayRef>> {
-        let column = PrimitiveArray::<T>::from_iter_values(keys.iter().map(|key| T::from_word(*key)));
-        Ok(vec![Arc::new(column.with_data_type(self.data_type.clone()))])
+        with_ordered!(
+            self.0,
+            T => {
+                let column = PrimitiveArray::<T>::from_iter_values(keys.iter().map(|key| T::from_word(*key)));
+                Ok(vec![Arc::new(column.with_data_type(self.0.clone()))])
+            },
+            _ => Err(damaged())
+        )
     }
 }
 
@@ -97,6 +98,7 @@ impl KeyColumns for Encoded {
     }
 }
 
-fn damaged() -> EngineError {
-    EngineError::Internal { place: "distinct aggregate".into(), reason: "the state cannot be read".into() }
+/// True for the types of [`Words`].
+pub(super) fn is_word(data_type: &DataType) -> bool {
+    with_ordered!(data_type, T => size_of::<<T as ArrowPrimitiveType>::Native>() <= size_of::<u64>(), _ => false)
 }
