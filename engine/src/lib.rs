@@ -8,6 +8,7 @@ pub mod batch;
 pub mod checkpoint;
 pub mod element;
 pub mod error;
+pub mod failpoint;
 pub mod graph;
 pub mod keys;
 pub mod latency;

@@ -103,6 +103,10 @@ pub trait Source: Send + Sync + Debug {
         None
     }
 
+    /// A checkpoint with these positions is complete: what is in front of them will not be read again. For outside tools that show how
+    /// far reading has come. `last`: the job ends with it.
+    fn completed(&self, _positions: &[(&Split, &Position)], _last: bool) {}
+
     /// Opens a split at its start, or behind a position that its reader once gave.
     fn open(&self, split: &Split, position: Option<&Position>) -> Result<Box<dyn SplitReader>>;
 }

@@ -147,15 +147,19 @@ impl SharedConsumer {
         }
     }
 
-    /// Tells the group how far reading has come; nothing depends on it.
-    pub fn tell_group(&self, topic: &str, partition: i32, offset: i64) {
-        if !self.commits {
+    /// Tells the group how far reading has come: by topic and partition the next offset. Nothing of ours depends on it. `wait`: until
+    /// the brokers know.
+    pub fn tell_group(&self, offsets: &[(String, i32, i64)], wait: bool) {
+        if !self.commits || offsets.is_empty() {
             return;
         }
         let mut list = TopicPartitionList::new();
-        let told = list.add_partition_offset(topic, partition, Offset::Offset(offset));
-        if let Err(error) = told.and_then(|()| self.consumer.commit(&list, CommitMode::Async)) {
-            tracing::debug!(topic, partition, reason = reason(&error), "the group's offset could not be told");
+        let added = offsets.iter().try_for_each(|(topic, partition, offset)| {
+            list.add_partition_offset(topic, *partition, Offset::Offset(*offset))
+        });
+        let mode = if wait { CommitMode::Sync } else { CommitMode::Async };
+        if let Err(error) = added.and_then(|()| self.consumer.commit(&list, mode)) {
+            tracing::debug!(reason = reason(&error), "the group's offsets could not be told");
         }
     }
 }

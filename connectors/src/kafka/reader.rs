@@ -1,7 +1,6 @@
 //! Reads one partition.
 
 use std::sync::Arc;
-use std::sync::atomic::{AtomicI64, Ordering};
 use std::time::Duration;
 
 use rdkafka::Message;
@@ -31,8 +30,8 @@ pub struct PartitionReader {
     rows: MessageRows,
     /// Of the next message.
     offset: i64,
-    /// The position that was last put into a checkpoint.
-    told: AtomicI64,
+    /// The log was seen to reach the split's end before `queue` began.
+    reaches_end: bool,
     ended: bool,
 }
 
@@ -42,6 +41,8 @@ enum Look {
     Nothing,
     /// All that may be read now has been read.
     AtEnd,
+    /// A message behind the split's end.
+    Passed,
     Outage,
 }
 
@@ -59,8 +60,9 @@ impl PartitionReader {
             Some(offset) => return Err(gone(&split, offset, first, end, position.is_some())),
         };
         let queue = consumer.queue(&split.topic, split.partition, offset)?;
+        let reaches_end = split.end.is_some_and(|last| end >= last);
         let ended = split.end.is_some_and(|end| offset >= end);
-        Ok(Self { consumer, queue, split, rows, offset, told: AtomicI64::new(offset), ended })
+        Ok(Self { consumer, queue, split, rows, offset, reaches_end, ended })
     }
 
     fn look(&mut self) -> Result<Look> {
@@ -68,7 +70,7 @@ impl PartitionReader {
         match answer {
             Ok(message) => {
                 if self.split.end.is_some_and(|end| message.offset() >= end) {
-                    return Ok(Look::AtEnd);
+                    return Ok(Look::Passed);
                 }
                 assert!(message.offset() >= self.offset, "offsets never go back");
                 self.offset = message.offset() + 1;
@@ -79,6 +81,23 @@ impl PartitionReader {
             Err(error) if is_outage(&error) => Ok(Look::Outage),
             Err(error) => Err(self.explain(&error)),
         }
+    }
+
+    /// At the end of the log: whether that is the split's end, too. In front of it there may stand only what no reader is given, and it
+    /// may lie where nothing has been written yet.
+    fn is_over(&mut self) -> Result<bool> {
+        let Some(end) = self.split.end else { return Ok(false) };
+        if self.offset >= end || self.reaches_end {
+            return Ok(true);
+        }
+        let PartitionSplit { topic, partition, .. } = &self.split;
+        self.reaches_end = self.consumer.bounds(topic, *partition)?.1 >= end;
+        if self.reaches_end {
+            // The log may have grown since its end was met: that is to be met once more.
+            self.consumer.release(topic, *partition);
+            self.queue = self.consumer.queue(topic, *partition, self.offset)?;
+        }
+        Ok(false)
     }
 
     fn explain(&self, error: &KafkaError) -> EngineError {
@@ -104,8 +123,11 @@ impl SplitReader for PartitionReader {
         while matches!(last, Look::Taken) && self.rows.len() < rows_max && self.rows.bytes() < BATCH_BYTES_MAX {
             last = self.look()?;
         }
-        // Only at the end of the log is everything behind the last message known to be of no concern to a reader.
-        self.ended = matches!(last, Look::AtEnd) && self.split.end.is_some();
+        self.ended = match last {
+            Look::Passed => true,
+            Look::AtEnd => self.is_over()?,
+            _ => false,
+        };
         if self.rows.len() > 0 {
             let (rows, rejected) = self.rows.make()?;
             return Ok(Read::Rows { rows, rejected });
@@ -118,13 +140,8 @@ impl SplitReader for PartitionReader {
         }
     }
 
-    /// The offset of the next message. Asked for at a barrier, before which the last checkpoint was completed: the group is told how
-    /// far that one was.
+    /// The offset of the next message.
     fn position(&self) -> Position {
-        let completed = self.told.swap(self.offset, Ordering::Relaxed);
-        if completed < self.offset {
-            self.consumer.tell_group(&self.split.topic, self.split.partition, completed);
-        }
         json!(self.offset)
     }
 }

@@ -119,6 +119,18 @@ impl Source for KafkaSource {
         self.options.discovery_interval
     }
 
+    /// The group is told, for tools that show lag.
+    fn completed(&self, positions: &[(&Split, &Position)], last: bool) {
+        let offset = |(split, position): &(&Split, &Position)| {
+            let PartitionSplit { topic, partition, .. } = PartitionSplit::deserialize(&split.payload).ok()?;
+            Some((topic, partition, position.as_i64()?))
+        };
+        if let Some(consumer) = self.consumer.lock().as_ref() {
+            let offsets: Vec<_> = positions.iter().filter_map(offset).collect();
+            consumer.tell_group(&offsets, last);
+        }
+    }
+
     fn open(&self, split: &Split, position: Option<&Position>) -> Result<Box<dyn SplitReader>> {
         let payload =
             PartitionSplit::deserialize(&split.payload).map_err(|error| foreign(&split.id, error.to_string()))?;

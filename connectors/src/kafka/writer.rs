@@ -9,7 +9,7 @@ use serde_json::json;
 use tidemill_engine::operator::Subtask;
 use tidemill_engine::sink::{Committable, Guarantee, Prepared, SinkWriter};
 use tidemill_engine::time::ProcessingTime;
-use tidemill_engine::{Batch, EngineError, Epoch, Result};
+use tidemill_engine::{Batch, EngineError, Epoch, Result, failpoint};
 
 use super::client::{ClientSettings, failed, reason};
 use super::consumer::REQUEST_TIMEOUT;
@@ -199,12 +199,14 @@ impl SinkWriter for RowWriter {
     }
 
     fn prepare(&mut self, _epoch: Epoch, last: bool) -> Result<Prepared> {
+        failpoint::reach("kafka.prepare")?;
         let waits = !matches!(self.route, Route::Direct { waits: false, .. }) || last;
         if waits {
             self.deliveries
                 .wait(ACKNOWLEDGE_TIMEOUT, || self.route.broken())
                 .map_err(|undelivered| self.route.explain(&self.doing, &undelivered))?;
         }
+        failpoint::reach("kafka.flushed")?;
         let Route::Transactions { outbox, turn, producer } = &mut self.route else { return Ok(Prepared::default()) };
         let ticket = outbox.ticket(*turn);
         (*turn, *producer) = (turn.next(), None);

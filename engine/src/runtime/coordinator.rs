@@ -16,9 +16,10 @@ use super::events::{Event, TaskId, TaskSnapshot};
 use super::launch::{Plan, RunningTasks};
 use super::publish::Publishers;
 use super::task::TICK;
-use crate::checkpoint::Checkpoint;
+use crate::checkpoint::{Checkpoint, Manifest};
 use crate::element::BarrierKind;
-use crate::{Barrier, EngineError, Epoch, Result};
+use crate::graph::NodeKind;
+use crate::{Barrier, EngineError, Epoch, Result, failpoint};
 
 /// What the job's owner asks for.
 pub enum Command {
@@ -249,12 +250,16 @@ impl<'a> Coordinator<'a> {
     fn complete(&mut self, running: Running) -> Result<()> {
         let epoch = running.barrier.epoch;
         let now = self.plan.options.clock.now();
+        failpoint::reach("checkpoint.taken")?;
         let (manifest, snapshots) = draft(&self.plan, epoch, running.finished, running.snapshots, now);
         let written = self.plan.store.write(manifest, &snapshots)?;
+        failpoint::reach("checkpoint.durable")?;
         self.publishers.commit(epoch, &written.checkpoint.manifest.sinks)?;
+        failpoint::reach("checkpoint.committed")?;
         self.plan.monitor.checkpoint_completed(&written.checkpoint.manifest, written.total_bytes);
         self.schedule.last_completed = Some(Instant::now());
         tracing::debug!(epoch = epoch.0, new_bytes = written.new_bytes, "checkpoint completed");
+        self.tell_sources(&written.checkpoint.manifest, running.barrier.kind == BarrierKind::Stop);
         for (target, reply) in running.savepoints {
             // A folder that cannot be written to is the asker's concern: the job goes on.
             let _ = reply.send(self.plan.store.savepoint(&written.checkpoint, &target));
@@ -264,6 +269,16 @@ impl<'a> Coordinator<'a> {
         }
         self.retain(&written.checkpoint);
         Ok(())
+    }
+
+    fn tell_sources(&self, manifest: &Manifest, last: bool) {
+        for node in self.plan.graph.nodes() {
+            let NodeKind::Source(spec) = &node.kind else { continue };
+            let states = manifest.sources.iter().filter(|state| state.uid == node.uid);
+            let splits = states.flat_map(|state| &state.splits);
+            let positions = splits.filter_map(|split| Some((&split.split, split.position.as_ref()?)));
+            spec.source.completed(&positions.collect::<Vec<_>>(), last);
+        }
     }
 
     /// A checkpoint that cannot be deleted costs space, not correctness: it is tried again after the next one.

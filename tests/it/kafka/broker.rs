@@ -77,10 +77,30 @@ impl Broker {
         is_possible(test).then(|| Self::start(settings))
     }
 
+    /// As [`Broker::own`], with a second port whose users are told that the broker is at `advertised`.
+    pub fn own_behind(test: &str, advertised: u16) -> Option<Self> {
+        if !is_possible(test) {
+            return None;
+        }
+        let port = free_ports();
+        let (controller, second) = (port + 1, port + 2);
+        let listeners = format!(
+            "listeners=PLAINTEXT://127.0.0.1:{port},CONTROLLER://127.0.0.1:{controller},SECOND://127.0.0.1:{second}"
+        );
+        let advertised = format!("advertised.listeners=PLAINTEXT://127.0.0.1:{port},SECOND://127.0.0.1:{advertised}");
+        let protocols =
+            "listener.security.protocol.map=CONTROLLER:PLAINTEXT,PLAINTEXT:PLAINTEXT,SECOND:PLAINTEXT".to_string();
+        let between = "inter.broker.listener.name=PLAINTEXT".to_string();
+        Some(Self::started(port, vec![listeners, advertised, protocols, between]))
+    }
+
     fn start(settings: &[&str]) -> Self {
+        Self::started(free_ports(), settings.iter().map(ToString::to_string).collect())
+    }
+
+    fn started(port: u16, settings: Vec<String>) -> Self {
         let folder = tempfile::tempdir().expect("a temporary folder").keep();
-        let settings = settings.iter().map(ToString::to_string).collect();
-        let broker = Self { folder, port: free_ports(), settings, running: Mutex::default() };
+        let broker = Self { folder, port, settings, running: Mutex::default() };
         broker.run();
         broker
     }
@@ -123,6 +143,11 @@ impl Broker {
 
     fn running(&self) -> MutexGuard<'_, Option<Running>> {
         self.running.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    /// Of a broker that was started with [`Broker::own_behind`].
+    pub fn second_port(&self) -> u16 {
+        self.port + 2
     }
 
     pub fn address(&self) -> String {
@@ -206,12 +231,13 @@ fn is_possible(test: &str) -> bool {
     false
 }
 
-/// The first of two neighbours that nobody listens on.
+/// The first of three neighbours that nobody listens on.
 fn free_ports() -> u16 {
     loop {
         let first = TcpListener::bind("127.0.0.1:0").expect("a port");
         let port = first.local_addr().expect("it is bound").port();
-        if port < u16::MAX && TcpListener::bind(("127.0.0.1", port + 1)).is_ok() {
+        let is_free = |port: u16| TcpListener::bind(("127.0.0.1", port)).is_ok();
+        if port < u16::MAX - 2 && is_free(port + 1) && is_free(port + 2) {
             return port;
         }
     }

@@ -45,7 +45,8 @@ def grow(name, partitions):
 
 
 def producer(**settings):
-    return Producer({"bootstrap.servers": BROKERS, "log_level": 2, "linger.ms": 5, "message.max.bytes": 2_000_000, **settings})
+    return Producer({"bootstrap.servers": BROKERS, "log_level": 2, "linger.ms": 5, "message.max.bytes": 2_000_000,
+                     "enable.idempotence": True, **settings})
 
 
 class Sent:

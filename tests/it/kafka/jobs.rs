@@ -1,6 +1,7 @@
 //! The jobs that read numbered records and write them exactly once, and what must then be in their topics.
 
 use std::fs::File;
+use std::ops::Range;
 use std::process::{Child, ExitStatus, Stdio};
 use std::time::Duration;
 
@@ -90,13 +91,28 @@ pub struct Ledger<'a> {
 impl<'a> Ledger<'a> {
     /// Makes the topics; `settings`: more statements; `options`: more options of every output.
     pub fn new(broker: &'a Broker, job: &'static LedgerJob, test: &str, settings: &str, options: &str) -> Self {
+        Self::made(broker, &broker.address(), job, test, (settings, options))
+    }
+
+    /// The same for a program that reaches the broker at another address.
+    pub fn new_through(broker: &'a Broker, address: &str, job: &'static LedgerJob, test: &str, options: &str) -> Self {
+        Self::made(broker, address, job, test, ("", options))
+    }
+
+    fn made(
+        broker: &'a Broker,
+        address: &str,
+        job: &'static LedgerJob,
+        test: &str,
+        (settings, options): (&str, &str),
+    ) -> Self {
         let prefix = format!("{test}-{}", job.name);
         let mut topics = vec![format!("{prefix}-numbers:{PARTITIONS}")];
         topics.extend(job.outputs.iter().map(|output| format!("{prefix}-{}:2", output.name)));
         let mut arguments = vec!["topics"];
         arguments.extend(topics.iter().map(String::as_str));
         broker.ask(&arguments);
-        let workspace = Workspace::new(&job.script(&prefix, &broker.address(), settings, options));
+        let workspace = Workspace::new(&job.script(&prefix, address, settings, options));
         Self { workspace, job, broker, prefix, producer: None }
     }
 
@@ -107,6 +123,16 @@ impl<'a> Ledger<'a> {
         self.producer = Some(self.broker.begin(&["number", &topic, &partitions, &per_second]));
     }
 
+    /// Writes records with these numbers, in turn to so many partitions.
+    pub fn write(&self, numbers: Range<i64>, partitions: i64) {
+        let record = |n: i64| {
+            let value = json!({ "n": n, "k": key(n), "ts": "2024-01-01 00:00:00.000" });
+            json!({ "key": key(n), "partition": n % KEYS % partitions, "value": value.to_string() }).to_string()
+        };
+        let records: Vec<String> = numbers.map(record).collect();
+        self.broker.ask_with(&["produce", &format!("{}-numbers", self.prefix)], &records.join("\n"));
+    }
+
     /// Starts the program; what it says goes to the file `said`.
     pub fn spawn(&self, arguments: &[&str]) -> Job {
         self.spawn_in("state", arguments)
@@ -114,8 +140,14 @@ impl<'a> Ledger<'a> {
 
     /// The same, with another state directory.
     pub fn spawn_in(&self, state: &str, arguments: &[&str]) -> Job {
+        self.spawn_with_faults(state, arguments, "")
+    }
+
+    /// The same, with faults as `tidemill_engine::failpoint` takes them.
+    pub fn spawn_with_faults(&self, state: &str, arguments: &[&str], faults: &str) -> Job {
         let said = File::options().create(true).append(true).open(self.workspace.path("said")).expect("a file");
         let mut command = self.workspace.command(&["run", "job.sql", "--quiet", "--state-dir", state]);
+        command.env("TIDEMILL_FAILPOINTS", faults);
         Job(command.args(arguments).stdout(Stdio::null()).stderr(said).spawn().expect("the program starts"))
     }
 
@@ -124,8 +156,13 @@ impl<'a> Ledger<'a> {
     }
 
     /// Ends the input, waits until `running` has written what is to come of it, and stops that.
-    pub fn finish(&mut self, mut running: Job, patience_seconds: u64) -> Vec<Verdict> {
+    pub fn finish(&mut self, running: Job, patience_seconds: u64) -> Vec<Verdict> {
         let numbers = self.producer.take().expect("the input was begun").answer().as_i64().expect("a number");
+        self.finish_with(running, numbers, patience_seconds)
+    }
+
+    /// The same, where the input is known to be the numbers up to this one.
+    pub fn finish_with(&self, mut running: Job, numbers: i64, patience_seconds: u64) -> Vec<Verdict> {
         let expected: Vec<Vec<Value>> = self.job.outputs.iter().map(|output| (output.rows)(numbers)).collect();
         for (output, rows) in self.job.outputs.iter().zip(&expected) {
             self.wait_for(output.name, rows.len(), patience_seconds);
@@ -142,6 +179,11 @@ impl<'a> Ledger<'a> {
         let (topic, rows) = (format!("{}-{output}", self.prefix), rows.to_string());
         let seen = self.broker.ask(&["wait_for", &topic, &rows, &patience_seconds.to_string()]);
         seen.as_u64().expect("a count")
+    }
+
+    /// Waits until the first output has a row.
+    pub fn wait_for_first(&self, patience_seconds: u64) {
+        assert_eq!(self.wait_for(self.job.outputs[0].name, 1, patience_seconds), 1, "{}", self.said());
     }
 
     fn verdict(&self, output: &Output, rows: &[Value]) -> Verdict {

@@ -2,7 +2,10 @@
 
 mod avro;
 mod broker;
+mod failpoints;
+mod inputs;
 mod jobs;
 mod ledger;
 mod outages;
+mod proxy;
 mod zombies;

@@ -1,10 +1,12 @@
 //! A broker that dies, freezes or cannot be reached, under a job that writes exactly once.
 
+use std::net::TcpListener;
 use std::thread::sleep;
 use std::time::Duration;
 
 use super::broker::Broker;
 use super::jobs::{Ledger, ROWS, WINDOWS};
+use super::proxy::Proxy;
 
 const PER_SECOND: usize = 500;
 const PATIENCE_SECONDS: u64 = 120;
@@ -58,5 +60,52 @@ fn a_job_starts_while_others_commit_without_pause() {
     let commits = others.answer().as_i64();
     assert!(commits > Some(10), "{commits:?} commits of others");
     let verdicts = ledger.finish(job, PATIENCE_SECONDS);
+    verdicts.iter().for_each(|verdict| verdict.demand_exactly_once());
+}
+
+#[test]
+fn connections_that_are_slow_or_cut_one_way_lose_and_double_nothing() {
+    let listener = TcpListener::bind("127.0.0.1:0").expect("a port");
+    let proxied = listener.local_addr().expect("it is bound").port();
+    let Some(broker) = Broker::own_behind("connections_that_are_slow_or_cut_one_way", proxied) else { return };
+    let proxy = Proxy::start(listener, broker.second_port());
+    let impatient = ", 'properties.transaction.timeout.ms' = '4000', 'properties.socket.timeout.ms' = '2000'";
+    let mut ledger = Ledger::new_through(&broker, &format!("127.0.0.1:{proxied}"), &ROWS, "cut", impatient);
+    ledger.load(PER_SECOND);
+    let job = ledger.spawn(&["-p", "2"]);
+    let mut rows = 0;
+    let mut further = |ledger: &Ledger<'_>| {
+        rows = ledger.wait_for("thirds", rows + 300, PATIENCE_SECONDS) as usize;
+        assert!(rows >= 300, "{}", ledger.said());
+    };
+    further(&ledger);
+    proxy.delay(Duration::from_millis(100));
+    further(&ledger);
+    proxy.delay(Duration::ZERO);
+    proxy.lose_answers(true);
+    sleep(LONGER_THAN_SHORT_TIMEOUT);
+    proxy.lose_answers(false);
+    further(&ledger);
+    proxy.lose_requests(true);
+    sleep(LONGER_THAN_SHORT_TIMEOUT);
+    proxy.lose_requests(false);
+    further(&ledger);
+    let verdicts = ledger.finish(job, PATIENCE_SECONDS);
+    verdicts.iter().for_each(|verdict| verdict.demand_exactly_once());
+}
+
+#[test]
+fn partitions_that_are_added_while_a_job_runs_are_read_from_their_start() {
+    let Some(broker) = Broker::shared("partitions_that_are_added_while_a_job_runs") else { return };
+    let ledger = Ledger::new(broker, &ROWS, "grown", "", "");
+    let often = "'scan.topic-partition-discovery.interval' = '200 ms', 'scan.startup.mode' =";
+    let script = std::fs::read_to_string(ledger.workspace.path("job.sql")).expect("the script");
+    ledger.workspace.write("job.sql", &script.replace("'scan.startup.mode' =", often));
+    let job = ledger.spawn(&["-p", "2"]);
+    ledger.write(0..300, 3);
+    assert_eq!(ledger.wait_for("thirds", 100, PATIENCE_SECONDS), 100, "{}", ledger.said());
+    broker.ask(&["grow", "grown-rows-numbers", "5"]);
+    ledger.write(300..600, 5);
+    let verdicts = ledger.finish_with(job, 600, PATIENCE_SECONDS);
     verdicts.iter().for_each(|verdict| verdict.demand_exactly_once());
 }

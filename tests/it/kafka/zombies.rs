@@ -12,6 +12,8 @@ const PATIENCE_SECONDS: u64 = 60;
 const TIMEOUT_MS: u64 = 1_500;
 /// Long enough for the broker to end what is open.
 const LONGER_THAN_TIMEOUT: Duration = Duration::from_millis(TIMEOUT_MS + 2_500);
+/// A run that is killed on purpose, or refused, ends long before.
+const KILL_MAX: Duration = Duration::from_secs(60);
 /// A copy that was superseded ends much sooner; the rest is for a busy machine.
 const END_MAX: Duration = Duration::from_secs(10);
 
@@ -58,6 +60,32 @@ fn a_copy_that_wakes_after_another_took_over_ends_and_its_rows_never_show() {
     let said = ledger.said();
     assert_eq!(ended.and_then(|status| status.code()), Some(1), "it ends by itself, as failed: {said}");
     assert!(said.contains("another copy of this job has taken over"), "{said}");
+    let verdicts = ledger.finish(successor, PATIENCE_SECONDS);
+    verdicts.iter().for_each(|verdict| verdict.demand_exactly_once());
+}
+
+#[test]
+fn a_checkpoint_whose_number_another_copy_has_committed_is_not_taken_for_visible() {
+    let Some(broker) = Broker::shared("a_checkpoint_whose_number_another_copy_has_committed") else { return };
+    let mut ledger = ledger(broker, "twins");
+    let killed = |mut job: Job| {
+        let ended = job.wait_or_kill(KILL_MAX);
+        assert!(ended.is_some_and(|status| !status.success()), "{ended:?}: {}", ledger.said());
+    };
+    // Its fourth checkpoint is durable and not visible.
+    killed(ledger.spawn_with_faults("state", &["-p", "1"], "checkpoint.durable=kill@4"));
+    let (state, other) = (ledger.workspace.path("state"), ledger.workspace.path("other"));
+    copy_folder(&state, &other);
+    let checkpoints = std::fs::read_dir(other.join("checkpoints")).expect("checkpoints").flatten();
+    let newest = checkpoints.map(|entry| entry.path()).max().expect("some are kept");
+    std::fs::remove_dir_all(newest).expect("removable");
+    killed(ledger.spawn_with_faults("other", &["-p", "1"], "checkpoint.committed=kill@1"));
+    let mut refused = ledger.spawn(&["-p", "1"]);
+    let ended = refused.wait_or_kill(KILL_MAX);
+    let said = ledger.said();
+    assert_eq!(ended.and_then(|status| status.code()), Some(3), "{said}");
+    assert!(said.contains("checkpoint 4 is not of the rows that are visible"), "{said}");
+    let successor = ledger.spawn_in("other", &["-p", "2"]);
     let verdicts = ledger.finish(successor, PATIENCE_SECONDS);
     verdicts.iter().for_each(|verdict| verdict.demand_exactly_once());
 }

@@ -322,9 +322,22 @@ fn what_does_not_fit_is_refused_with_the_column() {
         let error = decode(&registry.format(&[]), &table, &all, &message).unwrap_err();
         expected.assert_eq(&error.to_string());
     };
-    fails(schema(&[("id", DataType::Int32, true)]), expect!["records of Avro schema 1 cannot be read: column id: Cast error: Can't cast value 274877906943 to type Int32"]);
-    fails(schema(&[("t", DataType::Int32, true)]), expect!["records of Avro schema 1 cannot be read: column t: STRING cannot be read as INT"]);
-    fails(schema(&[("gone", DataType::Int32, false)]), expect!["records of Avro schema 1 cannot be read: column gone is NOT NULL, but the schema of the record lacks it"]);
+    fails(
+        schema(&[("id", DataType::Int32, true)]),
+        expect![
+            "records of Avro schema 1 cannot be read: column id: Cast error: Can't cast value 274877906943 to type Int32"
+        ],
+    );
+    fails(
+        schema(&[("t", DataType::Int32, true)]),
+        expect!["records of Avro schema 1 cannot be read: column t: STRING cannot be read as INT"],
+    );
+    fails(
+        schema(&[("gone", DataType::Int32, false)]),
+        expect![
+            "records of Avro schema 1 cannot be read: column gone is NOT NULL, but the schema of the record lacks it"
+        ],
+    );
 }
 
 #[test]

@@ -9,7 +9,7 @@ use rdkafka::config::RDKafkaLogLevel;
 use rdkafka::error::{KafkaError, RDKafkaErrorCode};
 use rdkafka::message::DeliveryResult;
 use rdkafka::producer::{BaseRecord, Producer, ProducerContext, ThreadedProducer};
-use tidemill_engine::{EngineError, Epoch, Result};
+use tidemill_engine::{EngineError, Epoch, Result, failpoint};
 use uuid::Uuid;
 
 use super::deliveries::Deliveries;
@@ -129,7 +129,9 @@ impl Outbox {
             self.record.ensure()?;
             // A copy that has taken over keeps its producers; to open these would end its transactions.
             self.refuse_if_superseded(self.record.peek(&self.job)?.as_ref())?;
+            failpoint::reach("kafka.open")?;
             let producers = [self.producer(Turn::First)?, self.producer(Turn::Second)?];
+            failpoint::reach("kafka.opened")?;
             let found = self.record.read(&self.job)?;
             self.refuse_if_superseded(found.as_ref())?;
             self.succession.lock().open(&self.owner, found.as_ref());
@@ -145,6 +147,7 @@ impl Outbox {
         if state.claimed {
             return Ok(());
         }
+        failpoint::reach("kafka.claim")?;
         let opened = self.opened(&state);
         let (epoch, writer) = opened.found.map_or((Epoch::ZERO, None), |found| (found.epoch, found.writer));
         self.end(&opened.producers, Turn::First, &CommitRecord { epoch, owner: self.owner.clone(), writer })?;
@@ -216,10 +219,12 @@ impl Outbox {
     fn end(&self, producers: &[Arc<RowProducer>; 2], turn: Turn, record: &CommitRecord) -> Result<()> {
         let mut open = self.turns[turn.index()].lock();
         let producer = self.begin(producers, turn, &mut open)?;
+        failpoint::reach("kafka.record")?;
         self.write_record(&producer, record)?;
+        failpoint::reach("kafka.recorded")?;
         self.call("commit a transaction", || producer.commit_transaction(CALL_TIMEOUT))?;
         *open = false;
-        Ok(())
+        failpoint::reach("kafka.ended")
     }
 
     fn write_record(&self, producer: &RowProducer, record: &CommitRecord) -> Result<()> {
