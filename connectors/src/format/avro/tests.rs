@@ -1,3 +1,5 @@
+//! Avro with and without a schema registry, which the tests play themselves.
+
 use std::io::{BufRead, BufReader, Read, Write};
 use std::net::{TcpListener, TcpStream};
 use std::path::Path;
