@@ -33,12 +33,27 @@ impl RecentUse {
         size_bytes > ctx.cache_budget_bytes && !self.by_slot.is_empty()
     }
 
+    /// Knows of so many slots; those that are new were not used yet.
+    pub fn resize(&mut self, slots: usize) {
+        self.by_slot.resize(slots, 0);
+    }
+
+    /// True for a slot that was used at least once.
+    pub fn is_used(&self, slot: u32) -> bool {
+        self.by_slot[slot as usize] > 0
+    }
+
     /// The slots to keep so that half of the budget is free: those used last, the last one first.
     pub fn to_keep(&self, size_bytes: usize, ctx: &OperatorContext) -> Vec<u32> {
+        self.last_used(size_bytes, ctx.cache_budget_bytes / 2, ctx)
+    }
+
+    /// The slots that were used last, the last one first, which of so many bytes take about `kept_bytes`.
+    pub fn last_used(&self, size_bytes: usize, kept_bytes: usize, ctx: &OperatorContext) -> Vec<u32> {
         let bytes_per_slot = size_bytes / self.by_slot.len().max(1) + 1;
         let mut by_use: Vec<(u64, u32)> = self.by_slot.iter().copied().zip(0u32..).collect();
         by_use.sort_unstable_by(|one, other| other.cmp(one));
-        by_use.truncate(ctx.cache_budget_bytes / 2 / bytes_per_slot);
+        by_use.truncate(kept_bytes / bytes_per_slot);
         ctx.metrics.spilled.add(self.by_slot.len() - by_use.len());
         by_use.into_iter().map(|(_, slot)| slot).collect()
     }

@@ -29,10 +29,13 @@ struct TestState {
     restored: Vec<Vec<u8>>,
     /// Entries put or deleted one by one.
     writes: Arc<AtomicUsize>,
+    /// Entries asked for one by one, and scans.
+    reads: Arc<AtomicUsize>,
 }
 
 impl KeyedState for TestState {
     fn get(&self, group: KeyGroup, key: &[u8]) -> Result<Option<Vec<u8>>> {
+        self.reads.fetch_add(1, Ordering::Relaxed);
         self.entries.lock().unwrap().get(group, key)
     }
 
@@ -51,6 +54,7 @@ impl KeyedState for TestState {
     }
 
     fn scan_from(&self, group: KeyGroup, prefix: &[u8], from: &[u8], visit: &mut Visit<'_>) -> Result<()> {
+        self.reads.fetch_add(1, Ordering::Relaxed);
         self.entries.lock().unwrap().scan_from(group, prefix, from, visit)
     }
 
@@ -230,6 +234,11 @@ impl<'a> World<'a> {
     /// Entries that the present instances have put or deleted.
     pub fn state_writes(&self) -> usize {
         self.instances.iter().map(|instance| instance.state.writes.load(Ordering::Relaxed)).sum()
+    }
+
+    /// How often the present instances have asked state for an entry or a range.
+    pub fn state_reads(&self) -> usize {
+        self.instances.iter().map(|instance| instance.state.reads.load(Ordering::Relaxed)).sum()
     }
 
     pub fn spilled_total(&self) -> u64 {

@@ -164,7 +164,7 @@ fn options(cache: &Cache, write_buffers: &WriteBufferManager, write_buffers_byte
 fn framed(options: &Options) -> Options {
     let mut options = options.clone();
     options.set_prefix_extractor(SliceTransform::create(
-        "tidemill.frame",
+        "tidemill.kind_and_frame",
         |stored| stored_frame(stored).unwrap_or(stored),
         Some(|stored| stored_frame(stored).is_some()),
     ));

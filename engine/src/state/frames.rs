@@ -1,7 +1,7 @@
-//! Keys that begin with a frame: the length of a first part, then that part.
+//! Keys that begin with a frame: a byte that says of what kind the entry is, the length of a first part, then that part.
 //!
-//! Where all entries of one join key, say, stand below one frame, RocksDB can tell which files have any of them without
-//! reading a block: it keeps a filter over frames.
+//! Where all entries of one join key and side, say, stand below one frame, RocksDB can tell which files have any of them
+//! without reading a block: it keeps a filter over frames.
 
 use crate::keys::KeyGroup;
 
@@ -20,15 +20,16 @@ pub enum KeyShape {
     Framed,
 }
 
-/// The frame of a key's first part.
-pub fn frame(part: &[u8]) -> Vec<u8> {
-    let mut frame = Vec::with_capacity(part.len() + 1);
-    push_frame(&mut frame, part);
+/// The frame of a kind and a key's first part.
+pub fn frame(kind: u8, part: &[u8]) -> Vec<u8> {
+    let mut frame = Vec::with_capacity(part.len() + 2);
+    push_frame(&mut frame, kind, part);
     frame
 }
 
-/// Appends the frame of a key's first part.
-pub fn push_frame(bytes: &mut Vec<u8>, part: &[u8]) {
+/// Appends the frame of a kind and a key's first part.
+pub fn push_frame(bytes: &mut Vec<u8>, kind: u8, part: &[u8]) {
+    bytes.push(kind);
     let mut rest = part.len();
     while rest >= 0x80 {
         bytes.push(rest as u8 | 0x80);
@@ -38,13 +39,24 @@ pub fn push_frame(bytes: &mut Vec<u8>, part: &[u8]) {
     bytes.extend_from_slice(part);
 }
 
-/// The first part of a key, and what follows it; `None` for bytes that do not begin with a frame.
-pub fn unframe(key: &[u8]) -> Option<(&[u8], &[u8])> {
+/// A key that begins with a frame.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct FramedKey<'a> {
+    pub kind: u8,
+    pub part: &'a [u8],
+    /// What follows the frame.
+    pub rest: &'a [u8],
+}
+
+/// Takes a key apart; `None` for bytes that do not begin with a frame.
+pub fn unframe(key: &[u8]) -> Option<FramedKey<'_>> {
+    let (kind, key) = key.split_first()?;
     let mut length = 0;
     for (index, byte) in key.iter().enumerate().take(LENGTH_BYTES_MAX) {
         length |= usize::from(byte & 0x7f) << (7 * index);
         if byte & 0x80 == 0 {
-            return key[index + 1..].split_at_checked(length);
+            let (part, rest) = key[index + 1..].split_at_checked(length)?;
+            return Some(FramedKey { kind: *kind, part, rest });
         }
     }
     None
@@ -52,8 +64,8 @@ pub fn unframe(key: &[u8]) -> Option<(&[u8], &[u8])> {
 
 /// Group and frame of a stored key.
 pub(super) fn stored_frame(stored: &[u8]) -> Option<&[u8]> {
-    let (_, rest) = unframe(stored.get(GROUP_BYTES..)?)?;
-    Some(&stored[..stored.len() - rest.len()])
+    let key = unframe(stored.get(GROUP_BYTES..)?)?;
+    Some(&stored[..stored.len() - key.rest.len()])
 }
 
 /// Frames that are to be read together, in the order of keys: neighbours share blocks.
@@ -71,13 +83,13 @@ struct Read {
 }
 
 impl FramedReads {
-    /// `numbers` with the group and the first part of the keys of each.
-    pub fn new<'a>(reads: impl Iterator<Item = (u32, KeyGroup, &'a [u8])>) -> Self {
+    /// Frames of one kind: a number with the group and the first part of the keys of each.
+    pub fn new<'a>(kind: u8, reads: impl Iterator<Item = (u32, KeyGroup, &'a [u8])>) -> Self {
         let mut all = Self::default();
         for (number, group, part) in reads {
             let start = all.bytes.len();
             all.bytes.extend_from_slice(&group.0.to_be_bytes());
-            push_frame(&mut all.bytes, part);
+            push_frame(&mut all.bytes, kind, part);
             all.reads.push(Read { number, start, end: all.bytes.len() });
         }
         let bytes = &all.bytes;
@@ -107,13 +119,14 @@ mod tests {
     fn a_frame_ends_where_its_part_does() {
         for length in [0, 1, 127, 128, 129, 20_000] {
             let part = vec![0xff; length];
-            let key = [frame(&part), vec![7, 8]].concat();
-            assert_eq!(unframe(&key), Some((&part[..], &[7, 8][..])), "{length}");
+            let key = [frame(1, &part), vec![7, 8]].concat();
+            assert_eq!(unframe(&key), Some(FramedKey { kind: 1, part: &part, rest: &[7, 8] }), "{length}");
             let stored = [vec![0, 9], key.clone()].concat();
             assert_eq!(stored_frame(&stored).unwrap().len(), stored.len() - 2);
             assert_eq!(unframe(&key[..key.len() - 3]), None, "{length}");
         }
-        assert_eq!((unframe(&[0xff; 9]), stored_frame(&[0]), stored_frame(&[0, 1])), (None, None, None));
+        assert_eq!((unframe(&[0xff; 9]), unframe(&[]), unframe(&[0])), (None, None, None));
+        assert_eq!((stored_frame(&[0]), stored_frame(&[0, 1])), (None, None));
     }
 
     #[test]
@@ -121,16 +134,17 @@ mod tests {
         let parts: [&[u8]; 5] = [b"", b"a", b"ab", b"b", b"abc"];
         for one in parts {
             for other in parts.iter().filter(|other| **other != one) {
-                assert!(!frame(other).starts_with(&frame(one)));
+                assert!(!frame(0, other).starts_with(&frame(0, one)));
             }
+            assert!(!frame(1, one).starts_with(&frame(0, one)));
         }
     }
 
     #[test]
     fn frames_are_read_in_the_order_of_keys() {
         let reads = [(0, KeyGroup(1), &b"a"[..]), (1, KeyGroup(0), b"bb"), (2, KeyGroup(0), b"b")];
-        let reads = FramedReads::new(reads.into_iter());
+        let reads = FramedReads::new(1, reads.into_iter());
         let order: Vec<_> = reads.iter().map(|(number, group, frame)| (number, group.0, frame.to_vec())).collect();
-        assert_eq!(order, [(2, 0, frame(b"b")), (1, 0, frame(b"bb")), (0, 1, frame(b"a"))]);
+        assert_eq!(order, [(2, 0, frame(1, b"b")), (1, 0, frame(1, b"bb")), (0, 1, frame(1, b"a"))]);
     }
 }

@@ -19,7 +19,7 @@ mod stored;
 mod writes;
 
 pub use backend::StateBackend;
-pub use frames::{FramedReads, KeyShape, frame, push_frame, unframe};
+pub use frames::{FramedKey, FramedReads, KeyShape, frame, push_frame, unframe};
 pub use instance::{InstanceId, InstanceSnapshot, SnapshotFile, StateInstance};
 pub(crate) use resident::RESIDENT_NAME;
 pub use restore::{FormerInstance, Restored, RestoredFile};

@@ -71,10 +71,18 @@ impl Writes {
 
     /// Hands the writes over and begins anew.
     pub fn flush(&mut self, state: &mut dyn KeyedState) -> Result<()> {
+        if self.places.is_empty() {
+            return Ok(());
+        }
         state.write(self)?;
         self.bytes.clear();
         self.places.clear();
         Ok(())
+    }
+
+    /// Memory held, in bytes.
+    pub fn size_bytes(&self) -> usize {
+        self.bytes.capacity() + self.places.capacity() * size_of::<Place>()
     }
 
     /// All writes as they were asked for.

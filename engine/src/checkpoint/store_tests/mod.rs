@@ -173,11 +173,13 @@ impl Job {
     /// Reads some frames together, and goes on within the last one.
     fn compare_frames(&mut self, group: KeyGroup, random: &mut ChaCha8Rng) {
         let parts: Vec<Vec<u8>> = (0..random.random_range(1..10)).map(|_| random_part(random)).collect();
-        let reads = || FramedReads::new(parts.iter().zip(0..).map(|(part, number)| (number, group, part.as_slice())));
+        let kind = random.random_range(0..2);
+        let numbered = || parts.iter().zip(0..).map(|(part, number)| (number, group, part.as_slice()));
+        let reads = || FramedReads::new(kind, numbered());
         let most = random.random_range(1..4);
         let expected = framed_entries(&self.twin, &reads(), most);
         assert_eq!(framed_entries(self.view(group), &reads(), most), expected);
-        let prefix = frame(&parts[0]);
+        let prefix = frame(kind, &parts[0]);
         let from = [prefix.clone(), random_part(random)].concat();
         let list = |state: &dyn KeyedState| {
             let mut found = Vec::new();
@@ -246,7 +248,7 @@ fn framed_entries(state: &dyn KeyedState, reads: &FramedReads, most: usize) -> V
 /// Some keys begin with a frame, others with anything.
 fn random_key(random: &mut ChaCha8Rng) -> Vec<u8> {
     match random.random_bool(0.5) {
-        true => [frame(&random_part(random)), random_part(random)].concat(),
+        true => [frame(random.random_range(0..2), &random_part(random)), random_part(random)].concat(),
         false => random_part(random),
     }
 }

@@ -1,12 +1,12 @@
-//! The stored form of a join's rows: one entry per bucket. A bucket is what one row has to itself where the rows of a
-//! side have a unique key, and is told by a hash otherwise; so it mostly holds one row, and a few where hashes are equal
-//! or a key is not as unique as it was said to be.
+//! The stored form of a join's rows: one entry per bucket. A bucket is what one row has to itself where a side only adds
+//! rows or they have a unique key, and is told by a hash otherwise; so it mostly holds one row, and a few where hashes are
+//! equal or a key is not as unique as it was said to be.
 //!
-//! Key of an entry: the join key as a frame, the side, and the bucket's hash unless there is one bucket per join key. Value:
+//! Key of an entry: the side and the join key as a frame, and what tells the bucket unless there is one per join key. Value:
 //! for each row its count, matches, time of last change and length, then its bytes.
 
 use crate::operators::note::{NoteReader, NoteWriter};
-use crate::state::unframe;
+use crate::state::{FramedKey, unframe};
 use crate::{EngineError, Result};
 
 /// What tells the buckets of a side apart.
@@ -16,14 +16,16 @@ pub enum Buckets {
     OnePerKey,
     /// A hash of the unique key's columns, or of the whole row.
     ByHash,
+    /// The number of the row, in order of arrival: none is ever searched by what it says.
+    ByArrival,
 }
 
 impl Buckets {
-    /// What an entry's key has of the bucket's hash.
-    pub fn suffix(self, hash: &[u8; 8]) -> &[u8] {
+    /// What an entry's key has of the bucket's hash or number.
+    pub fn suffix(self, bucket: &[u8; 8]) -> &[u8] {
         match self {
             Self::OnePerKey => &[],
-            Self::ByHash => hash,
+            Self::ByHash | Self::ByArrival => bucket,
         }
     }
 }
@@ -71,15 +73,22 @@ fn read_row(bytes: &[u8]) -> Result<(StoredRow<'_>, &[u8])> {
     Ok((StoredRow { count, matches, used_at_ms, bytes }, behind))
 }
 
-/// The side of an entry, and the hash of its bucket unless the join key has one bucket.
-pub fn read_key(key: &[u8]) -> Result<(usize, Option<u64>)> {
-    let (_, rest) = unframe(key).ok_or_else(damaged)?;
-    let (side, suffix) = rest.split_first().filter(|(side, _)| **side < 2).ok_or_else(damaged)?;
-    let hash = match suffix {
+/// The key of an entry, taken apart.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct EntryKey<'a> {
+    pub side: usize,
+    pub join_key: &'a [u8],
+    /// Hash or number; `None` where the join key has one bucket.
+    pub bucket: Option<u64>,
+}
+
+pub fn read_key(key: &[u8]) -> Result<EntryKey<'_>> {
+    let FramedKey { kind, part, rest } = unframe(key).filter(|key| key.kind < 2).ok_or_else(damaged)?;
+    let bucket = match rest {
         [] => None,
-        suffix => Some(u64::from_be_bytes(suffix.try_into().map_err(|_| damaged())?)),
+        rest => Some(u64::from_be_bytes(rest.try_into().map_err(|_| damaged())?)),
     };
-    Ok((usize::from(*side), hash))
+    Ok(EntryKey { side: usize::from(kind), join_key: part, bucket })
 }
 
 fn damaged() -> EngineError {
@@ -99,11 +108,12 @@ mod tests {
         list.iter().for_each(|row| row.write(&mut value));
         assert_eq!(rows(&value).map(|row| row.unwrap()).collect::<Vec<_>>(), list);
         assert!(rows(&value[..value.len() - 1]).last().is_some_and(|row| row.is_err()));
-        let key = |rest: &[u8]| [&frame(b"key"), rest].concat();
-        assert_eq!(read_key(&key(&[1])).unwrap(), (1, None));
-        assert_eq!(read_key(&key(&[0, 0, 0, 0, 0, 0, 0, 1, 2])).unwrap(), (0, Some(258)));
-        for bad in [&[][..], &[2], &[0, 1]] {
-            assert!(read_key(&key(bad)).is_err(), "{bad:?}");
+        let key = |side, rest: &[u8]| [&frame(side, b"key"), rest].concat();
+        let read = |side, bucket| EntryKey { side, join_key: b"key", bucket };
+        assert_eq!(read_key(&key(1, &[])).unwrap(), read(1, None));
+        assert_eq!(read_key(&key(0, &[0, 0, 0, 0, 0, 0, 1, 2])).unwrap(), read(0, Some(258)));
+        for bad in [key(2, &[]), key(0, &[1]), Vec::new()] {
+            assert!(read_key(&bad).is_err(), "{bad:?}");
         }
     }
 }

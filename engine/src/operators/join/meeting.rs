@@ -26,16 +26,18 @@ const PAIRS_MAX: usize = 16 << 10;
 pub struct Own {
     /// Its number, or [`NONE`].
     number: u32,
+    /// It is among the rows of paged keys that are at hand.
+    in_page: bool,
     /// It takes back what is not there.
     pub is_ignored: bool,
 }
 
 impl Own {
-    pub const NOT_KEPT: Self = Self { number: NONE, is_ignored: false };
-    pub const IGNORED: Self = Self { number: NONE, is_ignored: true };
+    pub const NOT_KEPT: Self = Self { number: NONE, in_page: false, is_ignored: false };
+    pub const IGNORED: Self = Self { number: NONE, in_page: false, is_ignored: true };
 
-    pub fn kept(number: u32) -> Self {
-        Self { number, is_ignored: false }
+    pub fn kept(number: u32, in_page: bool) -> Self {
+        Self { number, in_page, is_ignored: false }
     }
 }
 
@@ -44,6 +46,7 @@ pub struct Meeting<'a> {
     join: &'a mut JoinOperator,
     side: usize,
     batch: &'a Batch,
+    /// By row of the batch: the slot of its key on the other side.
     slots: &'a [u32],
     own: &'a [Own],
     /// By row of the batch: fitting rows so far, each counted as often as it is there.
@@ -71,7 +74,8 @@ impl<'a> Meeting<'a> {
         Self { join, side, batch, slots, own, matches, in_page: false, ctx, out }
     }
 
-    pub fn run(mut self) -> Result<()> {
+    /// Gives, by row of the batch, how many rows it fits, each counted as often as it is there.
+    pub fn run(mut self) -> Result<Vec<i64>> {
         self.meet_pages()?;
         self.in_page = false;
         let mut pairs: Vec<Pair> = Vec::new();
@@ -90,7 +94,8 @@ impl<'a> Meeting<'a> {
                 }
             }
         }
-        self.apply(&pairs, done..self.batch.num_rows())
+        self.apply(&pairs, done..self.batch.num_rows())?;
+        Ok(self.matches)
     }
 
     /// The first row in memory that a row of the batch could meet.
@@ -98,7 +103,7 @@ impl<'a> Meeting<'a> {
         match self.slots[row] {
             NONE => NONE,
             _ if self.own[row].is_ignored => NONE,
-            slot if self.join.store.is_paged(1 - self.side, slot) => NONE,
+            slot if self.join.store.sides[1 - self.side].is_paged(slot) => NONE,
             slot => self.other_rows().first(slot),
         }
     }
@@ -108,7 +113,7 @@ impl<'a> Meeting<'a> {
         let other_side = 1 - self.side;
         let meets = |row: &u32| {
             let row = *row as usize;
-            !self.own[row].is_ignored && self.join.store.is_paged(other_side, self.slots[row])
+            !self.own[row].is_ignored && self.join.store.sides[other_side].is_paged(self.slots[row])
         };
         let mut rows: Vec<u32> = (0..self.batch.num_rows() as u32).filter(meets).collect();
         let slots = self.slots;
@@ -116,9 +121,10 @@ impl<'a> Meeting<'a> {
         for rows in rows.chunk_by(|one, other| slots[*one as usize] == slots[*other as usize]) {
             let mut from = Some(Vec::new());
             while let Some(entry) = from {
-                from = self.join.store.read_page(other_side, slots[rows[0] as usize], &entry, self.ctx)?;
+                let (others, present) = self.join.store.side_at(other_side, self.ctx);
+                from = others.read_page(slots[rows[0] as usize], &entry, present, self.ctx)?;
                 self.meet_page(rows)?;
-                self.join.store.drop_page(other_side, self.ctx)?;
+                self.join.store.sides[other_side].drop_page(self.ctx)?;
             }
         }
         Ok(())
@@ -127,8 +133,8 @@ impl<'a> Meeting<'a> {
     /// Rows of one key meet the page at hand.
     fn meet_page(&mut self, rows: &[u32]) -> Result<()> {
         self.in_page = true;
-        let slot = self.slots[rows[0] as usize];
-        let others: Vec<u32> = self.other_rows().rows_of(slot).collect();
+        // A page has one key.
+        let others: Vec<u32> = self.other_rows().rows_of(0).collect();
         let mut pairs: Vec<Pair> = Vec::new();
         for row in rows {
             for other in &others {
@@ -143,7 +149,7 @@ impl<'a> Meeting<'a> {
     }
 
     fn other_rows(&self) -> &SideRows {
-        self.join.store.rows(1 - self.side, self.in_page)
+        self.join.store.sides[1 - self.side].rows_of(self.in_page)
     }
 
     /// Applies pairs, and finishes rows of which these are the last. Rows between those that have pairs have none.
@@ -203,7 +209,11 @@ impl<'a> Meeting<'a> {
     /// Counts a match of a row of the other side; the changes of how it is given alone: what was, and what is.
     fn other_alone(&mut self, other: u32, kind: RowKind) -> [Option<Change>; 2] {
         let Some(alone) = self.join.alone[1 - self.side] else { return [None; 2] };
-        let rows = self.join.store.rows_mut(1 - self.side, self.in_page);
+        let matches_last = self.join.store.matches_last(self.side);
+        let rows = self.join.store.sides[1 - self.side].rows_of_mut(self.in_page);
+        if matches_last && rows.facts(other).matches > 0 {
+            return [None; 2];
+        }
         let delta = if kind.is_retraction() { -1 } else { 1 };
         let (before, after) = rows.shift_matches(other, delta, self.ctx.now.0);
         rows.mark_dirty(other);
@@ -229,8 +239,7 @@ impl<'a> Meeting<'a> {
             changes.push(Change { kind, own: row as u32, other: NONE, mark });
         }
         if own.number != NONE {
-            let paged = self.join.store.is_paged(self.side, self.slots[row]);
-            self.join.store.rows_mut(self.side, paged).set_matches(own.number, self.matches[row]);
+            self.join.store.sides[self.side].rows_of_mut(own.in_page).set_matches(own.number, self.matches[row]);
         }
     }
 

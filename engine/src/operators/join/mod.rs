@@ -2,14 +2,18 @@
 //!
 //! Inner, outer, semi, anti and mark joins are one operator. Each side keeps its rows by join key with the number of times
 //! that they were given and, where it matters, the number of rows of the other side that each fits: from the changes of
-//! that number between zero and more follows when a row stands alone.
+//! that number between zero and more follows when a row stands alone. Where a side only adds rows, each is kept for itself, and
+//! is added without a look at those of its key.
 
+#[cfg(test)]
+mod adding_tests;
 mod condition;
 mod emit;
 mod entry;
 mod meeting;
 mod operator;
 mod pages;
+mod side_cache;
 mod side_rows;
 mod store;
 #[cfg(test)]
@@ -56,7 +60,8 @@ pub struct JoinInput {
 }
 
 /// By what rows of one side that have the same join key are kept in state. It decides how much is read and written for a
-/// change, and nothing else: rows that agree in it though they should not are kept side by side.
+/// change, and nothing else: rows that agree in it though they should not are kept side by side. `Arrival` alone asks something
+/// of the input.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum RowKey {
     /// There is one such row: the join key contains a unique key.
@@ -64,6 +69,8 @@ pub enum RowKey {
     /// These columns are unique, perhaps together with the join key.
     Columns(Vec<usize>),
     WholeRow,
+    /// Its number: the input never takes a row back, so that none has to be found again.
+    Arrival,
 }
 
 /// When a row of one input is given without one of the other: with NULLs in its place, where there are pairs.

@@ -12,6 +12,7 @@ use super::meeting::{Meeting, Own};
 use super::side_rows::NONE;
 use super::store::JoinStore;
 use super::{Alone, JoinInput, RegularJoin, RowKey};
+use crate::batch::RowKind;
 use crate::keys::hash_key;
 use crate::operator::{Collector, Operator, OperatorContext};
 use crate::operators::key_table::{BatchKeys, KeyColumns};
@@ -51,7 +52,11 @@ impl InputColumns {
             key_columns: input.keys.clone(),
             codec: RowCodec::new(&input.schema)?,
             row_key,
-            buckets: if input.row_key == RowKey::JoinKey { Buckets::OnePerKey } else { Buckets::ByHash },
+            buckets: match input.row_key {
+                RowKey::JoinKey => Buckets::OnePerKey,
+                RowKey::Columns(_) | RowKey::WholeRow => Buckets::ByHash,
+                RowKey::Arrival => Buckets::ByArrival,
+            },
         })
     }
 
@@ -115,18 +120,23 @@ impl JoinOperator {
         &mut self,
         side: usize,
         batch: &Batch,
-        (slots, hashes, rows): (&[u32], &[u64], &EncodedRows),
-        ctx: &OperatorContext,
+        (keys, can_fit): (&BatchKeys, &[bool]),
+        ctx: &mut OperatorContext,
     ) -> Result<Vec<Own>> {
+        let columns = &self.inputs[side];
+        let rows = columns.codec.encode(batch.rows())?;
+        let hashes = columns.bucket_hashes(batch, keys, &rows)?;
+        let (cache, present) = self.store.side_at(side, ctx);
+        let slots = cache.take_in_keys(keys, can_fit, present, ctx)?;
+        cache.read_buckets(slots.iter().copied().zip(hashes.iter().copied()), present, ctx)?;
         let store = &mut self.store;
-        store.read_buckets(side, slots.iter().copied().zip(hashes.iter().copied()), ctx)?;
         let keep = |row: usize| {
             let (slot, hash, bytes, now_ms) = (slots[row], hashes[row], rows.row(row), ctx.now.0);
             match (slot, batch.kind(row).is_retraction()) {
                 (NONE, _) => Own::NOT_KEPT,
-                (_, false) => Own::kept(store.add(side, slot, hash, bytes, now_ms)),
+                (_, false) => store.add(side, slot, hash, bytes, now_ms),
                 (_, true) => match store.take_back(side, slot, hash, bytes, now_ms) {
-                    Some(number) => Own::kept(number),
+                    Some(own) => own,
                     // With a time to live, what is gone may have been given.
                     None if store.has_ttl() => Own::NOT_KEPT,
                     None => Own::IGNORED,
@@ -158,12 +168,23 @@ impl Operator for JoinOperator {
         }
         let columns = &self.inputs[input];
         let keys = columns.keys.encode(batch.rows())?;
-        let slots = self.store.slots_of(&keys, &columns.can_fit(&batch, &self.null_fits_null), ctx)?;
-        let rows = columns.codec.encode(batch.rows())?;
-        let hashes = columns.bucket_hashes(&batch, &keys, &rows)?;
-        let own = self.keep(input, &batch, (&slots, &hashes, &rows), ctx)?;
-        Meeting::new(self, input, &batch, &slots, &own, ctx, out).run()?;
-        self.store.drop_page(input, ctx)?;
+        let can_fit = columns.can_fit(&batch, &self.null_fits_null);
+        let only_adds = self.store.sides[input].only_adds();
+        let own = match only_adds {
+            true => vec![Own::NOT_KEPT; batch.num_rows()],
+            false => self.keep(input, &batch, (&keys, &can_fit), ctx)?,
+        };
+        let (others, present) = self.store.side_at(1 - input, ctx);
+        let others = others.find_keys(&keys, &can_fit, present, ctx)?;
+        let matches = Meeting::new(self, input, &batch, &others, &own, ctx, out).run()?;
+        if only_adds {
+            let kinds = batch.kinds().map_or(&[][..], |kinds| kinds.values());
+            assert!(kinds.iter().all(|kind| !RowKind::from_code(*kind).is_retraction()), "an input that only adds");
+            let rows = self.codec(input).encode(batch.rows())?;
+            self.store.append(input, (&keys, &can_fit, &matches), &rows, ctx)?;
+        } else {
+            self.store.sides[input].drop_page(ctx)?;
+        }
         self.store.keep_to_budget(ctx)
     }
 

@@ -1,9 +1,9 @@
-//! The rows of one side of a join in memory: each distinct row once, in a list per join key, and in the bucket in which
-//! state keeps it.
+//! The rows of one side of a join in memory, in a list per join key, and in the bucket in which state keeps each. Where
+//! rows go as well as come, each distinct row is there once, and counted.
 
 use hashbrown::HashTable;
 
-use super::entry::StoredRow;
+use super::entry::{Buckets, StoredRow};
 
 /// Ends a list; no row has this number.
 pub const NONE: u32 = u32::MAX;
@@ -18,8 +18,8 @@ pub struct RowFacts {
     pub matches: i64,
     /// Wall time of the last change.
     pub used_at_ms: i64,
-    /// Of the bucket; equal rows are in the same.
-    hash: u64,
+    /// Hash or number of the bucket; equal rows are in the same, unless their side only adds rows.
+    bucket: u64,
     /// Slot of the join key.
     key: u32,
     next: u32,
@@ -44,15 +44,14 @@ const EMPTY: RowList = RowList { first: NONE, last: NONE, bytes: 0 };
 pub struct DirtyBucket {
     /// Slot of the join key.
     pub key: u32,
-    pub hash: u64,
+    pub bucket: u64,
     /// State has an entry.
     pub was_stored: bool,
 }
 
-#[derive(Default)]
 pub struct SideRows {
-    /// Numbers of rows by the hash of their bucket.
-    index: HashTable<u32>,
+    /// Numbers of rows by the hash of their bucket; `None` where each has a bucket of its own and is never searched.
+    index: Option<HashTable<u32>>,
     facts: Vec<RowFacts>,
     /// Where each row ends in `bytes`; it starts where the one before ends.
     ends: Vec<usize>,
@@ -64,6 +63,18 @@ pub struct SideRows {
 }
 
 impl SideRows {
+    pub fn new(buckets: Buckets) -> Self {
+        Self {
+            index: (buckets != Buckets::ByArrival).then(HashTable::new),
+            facts: Vec::new(),
+            ends: Vec::new(),
+            bytes: Vec::new(),
+            lists: Vec::new(),
+            dirty: Vec::new(),
+            gone: 0,
+        }
+    }
+
     pub fn resize_keys(&mut self, keys: usize) {
         self.lists.resize(keys, EMPTY);
     }
@@ -96,34 +107,35 @@ impl SideRows {
     }
 
     /// A row that is there.
-    pub fn find(&self, key: u32, hash: u64, bytes: &[u8]) -> Option<u32> {
-        self.number_of(key, hash, bytes).filter(|row| self.facts[*row as usize].count > 0)
+    pub fn find(&self, key: u32, bucket: u64, bytes: &[u8]) -> Option<u32> {
+        self.number_of(key, bucket, bytes).filter(|row| self.facts[*row as usize].count > 0)
     }
 
-    fn number_of(&self, key: u32, hash: u64, bytes: &[u8]) -> Option<u32> {
-        let same = |row: &u32| self.is_of(*row, key, hash) && self.bytes(*row) == bytes;
-        self.index.find(hash, same).copied()
+    fn number_of(&self, key: u32, bucket: u64, bytes: &[u8]) -> Option<u32> {
+        let same = |row: &u32| self.is_of(*row, key, bucket) && self.bytes(*row) == bytes;
+        self.index.as_ref()?.find(bucket, same).copied()
     }
 
-    fn is_of(&self, row: u32, key: u32, hash: u64) -> bool {
+    fn is_of(&self, row: u32, key: u32, bucket: u64) -> bool {
         let facts = &self.facts[row as usize];
-        facts.hash == hash && facts.key == key
+        facts.bucket == bucket && facts.key == key
     }
 
-    /// All rows of a bucket, with those that are gone.
-    pub fn bucket(&self, key: u32, hash: u64) -> impl Iterator<Item = u32> {
-        self.index.iter_hash(hash).copied().filter(move |row| self.is_of(*row, key, hash))
+    /// All rows of a bucket that is searched, with those that are gone.
+    pub fn bucket(&self, key: u32, bucket: u64) -> impl Iterator<Item = u32> {
+        let found = self.index.iter().flat_map(move |index| index.iter_hash(bucket).copied());
+        found.filter(move |row| self.is_of(*row, key, bucket))
     }
 
     /// True where memory knows of a row of the bucket, be it gone.
-    pub fn knows_bucket(&self, key: u32, hash: u64) -> bool {
-        self.bucket(key, hash).next().is_some()
+    pub fn knows_bucket(&self, key: u32, bucket: u64) -> bool {
+        self.bucket(key, bucket).next().is_some()
     }
 
     /// Sets what is known of a row, which is added where it is new.
-    pub fn set(&mut self, key: u32, hash: u64, row: StoredRow<'_>) -> u32 {
+    pub fn set(&mut self, key: u32, bucket: u64, row: StoredRow<'_>) -> u32 {
         assert!(row.count > 0, "a row that is kept is there");
-        let number = self.number_of(key, hash, row.bytes).unwrap_or_else(|| self.push(key, hash, row.bytes));
+        let number = self.number_of(key, bucket, row.bytes).unwrap_or_else(|| self.push(key, bucket, row.bytes));
         let facts = &mut self.facts[number as usize];
         let is_new = facts.count == 0;
         (facts.count, facts.matches, facts.used_at_ms) = (row.count, row.matches, row.used_at_ms);
@@ -135,13 +147,13 @@ impl SideRows {
     }
 
     /// A number for a new row, which is gone as yet.
-    fn push(&mut self, key: u32, hash: u64, bytes: &[u8]) -> u32 {
+    fn push(&mut self, key: u32, bucket: u64, bytes: &[u8]) -> u32 {
         let row = u32::try_from(self.facts.len()).expect("memory ends before four billion rows");
         let facts = RowFacts {
             count: 0,
             matches: 0,
             used_at_ms: 0,
-            hash,
+            bucket,
             key,
             next: NONE,
             previous: NONE,
@@ -152,7 +164,9 @@ impl SideRows {
         self.bytes.extend_from_slice(bytes);
         self.ends.push(self.bytes.len());
         let Self { index, facts, .. } = self;
-        index.insert_unique(hash, row, |row| facts[*row as usize].hash);
+        if let Some(index) = index {
+            index.insert_unique(bucket, row, |row| facts[*row as usize].bucket);
+        }
         self.gone += 1;
         row
     }
@@ -213,8 +227,10 @@ impl SideRows {
             self.gone -= 1;
             self.ends.pop();
             self.bytes.truncate(self.ends.last().copied().unwrap_or(0));
-            let entry = self.index.find_entry(facts.hash, |other| *other == row);
-            entry.expect("every row is in the index").remove();
+            if let Some(index) = &mut self.index {
+                let entry = index.find_entry(facts.bucket, |other| *other == row);
+                entry.expect("every row is in the index").remove();
+            }
         }
     }
 
@@ -249,13 +265,16 @@ impl SideRows {
     pub fn take_dirty(&mut self, rows: &mut Vec<u32>) -> Option<DirtyBucket> {
         loop {
             let row = self.dirty.pop()?;
-            let RowFacts { key, hash, is_dirty, .. } = *self.facts(row);
+            let RowFacts { key, bucket, is_dirty, .. } = *self.facts(row);
             // Another row of the bucket may have come first.
             if !is_dirty {
                 continue;
             }
             rows.clear();
-            rows.extend(self.bucket(key, hash));
+            match self.index {
+                Some(_) => rows.extend(self.bucket(key, bucket)),
+                None => rows.push(row),
+            }
             let mut was_stored = false;
             for row in rows.iter() {
                 let facts = &mut self.facts[*row as usize];
@@ -263,7 +282,7 @@ impl SideRows {
                 (facts.is_dirty, facts.is_stored) = (false, facts.count > 0);
             }
             rows.retain(|row| self.facts[*row as usize].count > 0);
-            return Some(DirtyBucket { key, hash, was_stored });
+            return Some(DirtyBucket { key, bucket, was_stored });
         }
     }
 
@@ -315,14 +334,14 @@ impl SideRows {
         for row in self.rows_of(key) {
             let facts = self.facts(row);
             debug_assert!(!facts.is_dirty, "what is not written must not be dropped");
-            let copy = to.set(to_key, facts.hash, self.stored(row));
+            let copy = to.set(to_key, facts.bucket, self.stored(row));
             to.facts[copy as usize].is_stored = facts.is_stored;
         }
     }
 
     /// Memory held, in bytes.
     pub fn size_bytes(&self) -> usize {
-        self.index.allocation_size()
+        self.index.as_ref().map_or(0, HashTable::allocation_size)
             + self.facts.capacity() * size_of::<RowFacts>()
             + self.ends.capacity() * size_of::<usize>()
             + self.bytes.capacity()
@@ -351,7 +370,7 @@ mod tests {
 
     #[test]
     fn rows_stand_in_order_of_arrival_and_can_go_from_anywhere() {
-        let mut side = SideRows::default();
+        let mut side = SideRows::new(Buckets::ByHash);
         side.resize_keys(2);
         let numbers: Vec<u32> = [b"a", b"b", b"c"].iter().map(|row| side.set(0, 9, once(*row))).collect();
         side.set(1, 9, once(b"x"));
@@ -369,7 +388,7 @@ mod tests {
         side.remove(numbers[2]);
         assert!(rows_of(&side, 0).is_empty());
         assert_eq!((side.key_bytes(0), side.key_bytes(1)), (0, 1));
-        let mut copy = SideRows::default();
+        let mut copy = SideRows::new(Buckets::ByHash);
         copy.resize_keys(1);
         side.copy_key(1, &mut copy, 0);
         assert_eq!((rows_of(&copy, 0), copy.live_count(), copy.gone_count()), (vec![&b"x"[..]], 1, 0));
@@ -377,7 +396,7 @@ mod tests {
 
     #[test]
     fn a_bucket_is_written_whole_and_deleted_when_its_last_row_goes() {
-        let mut side = SideRows::default();
+        let mut side = SideRows::new(Buckets::ByHash);
         side.resize_keys(2);
         let [a, b] = [b"a", b"b"].map(|row| side.set(0, 7, once(row)));
         let other = side.set(1, 7, once(b"a"));
@@ -401,8 +420,26 @@ mod tests {
     }
 
     #[test]
+    fn rows_that_are_never_searched_stay_apart_though_they_are_equal() {
+        let mut side = SideRows::new(Buckets::ByArrival);
+        side.resize_keys(1);
+        let numbers: Vec<u32> = (0..3).map(|number| side.set(0, number, once(b"a"))).collect();
+        numbers.iter().for_each(|row| side.mark_dirty(*row));
+        assert_eq!((rows_of(&side, 0).len(), side.find(0, 1, b"a")), (3, None));
+        side.remove(numbers[0]);
+        let mut rows = Vec::new();
+        let mut written = Vec::new();
+        while let Some(bucket) = side.take_dirty(&mut rows) {
+            written.push((bucket.bucket, rows.clone()));
+        }
+        assert_eq!(written, [(2, vec![numbers[2]]), (1, vec![numbers[1]]), (0, vec![])]);
+        side.truncate(1);
+        assert_eq!((rows_of(&side, 0).len(), side.len()), (0, 1));
+    }
+
+    #[test]
     fn what_is_cut_off_was_never_there() {
-        let mut side = SideRows::default();
+        let mut side = SideRows::new(Buckets::ByHash);
         side.resize_keys(1);
         side.set(0, 1, once(b"first"));
         for row in [b"b", b"c"] {

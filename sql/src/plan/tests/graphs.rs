@@ -657,3 +657,17 @@ fn a_join_keeps_its_rows_by_their_unique_keys() {
     assert_eq!(state(&more), "state: left one row per key, right rows per key");
     assert_eq!(state("SELECT a.price FROM bid AS a JOIN bid AS b ON a.bidder = b.bidder"), "no unique key");
 }
+
+/// An older layout of state must be refused, and one kind of side not taken for another.
+#[test]
+fn a_join_signs_how_each_side_is_kept() {
+    let signature = |joined: &str| {
+        let job = Fixture::new().plan(joined).unwrap_or_else(|found| panic!("{}", found.render("test.sql", joined)));
+        let signatures = job.graph.nodes().iter().filter_map(|node| node.state_signature.clone());
+        signatures.filter(|signature| signature.starts_with("inner join")).collect::<String>()
+    };
+    let counts = "(SELECT bidder, COUNT(*) AS n FROM bid GROUP BY bidder)";
+    let joined = signature(&format!("SELECT c.n FROM {counts} AS c JOIN bid ON c.bidder = bid.bidder"));
+    assert!(joined.contains("kept by side, key and nothing else; right"), "{joined}");
+    assert!(joined.contains("kept by side, key and order of arrival;"), "{joined}");
+}

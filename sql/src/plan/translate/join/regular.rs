@@ -120,7 +120,7 @@ impl Side {
         let input = if input.repeats_work(&columns) { translator.settle(input)? } else { input };
         let schema = Arc::new(Schema::new(fields));
         let stream = translator.settle(Stream { whole_row: None, ..input }.project(columns, schema)?)?;
-        let row_key = row_key(plan, &places);
+        let row_key = row_key(plan, stream.changelog, &places);
         Ok(Self { stream, keys: places, width, row_key })
     }
 
@@ -130,7 +130,10 @@ impl Side {
 }
 
 /// What tells the rows of an input with the same join key apart.
-fn row_key(plan: &LogicalPlan, joined_by: &[usize]) -> RowKey {
+fn row_key(plan: &LogicalPlan, changelog: ChangelogMode, joined_by: &[usize]) -> RowKey {
+    if changelog == ChangelogMode::Append {
+        return RowKey::Arrival;
+    }
     let unique = keys::of_plan(plan);
     if unique.iter().any(|key| key.iter().all(|column| joined_by.contains(column))) {
         return RowKey::JoinKey;
@@ -266,7 +269,9 @@ fn details(shape: &Shape, sides: &[Side; 2], condition: Option<&Physical>, ttl_m
         None => "it is never freed: set table.exec.state.ttl to bound it".into(),
     };
     let kept = match [left, right].map(|side| &side.row_key) {
-        [RowKey::WholeRow, RowKey::WholeRow] => "the rows of both inputs by key".into(),
+        [RowKey::WholeRow | RowKey::Arrival, RowKey::WholeRow | RowKey::Arrival] => {
+            "the rows of both inputs by key".into()
+        }
         _ => format!("left {}, right {}", kept_rows(left), kept_rows(right)),
     };
     details.push(detail("state", format!("{kept}; {freed}")));
@@ -277,7 +282,7 @@ fn kept_rows(side: &Side) -> String {
     match &side.row_key {
         RowKey::JoinKey => "one row per key".into(),
         RowKey::Columns(columns) => format!("rows per key by {}", names(side.base(), columns)),
-        RowKey::WholeRow => "rows per key".into(),
+        RowKey::WholeRow | RowKey::Arrival => "rows per key".into(),
     }
 }
 
@@ -286,11 +291,12 @@ fn signature(shape: &Shape, sides: &[Side; 2], null_fits_null: &[bool], conditio
         let all: Vec<usize> = (0..side.base().fields().len()).collect();
         let (rows, keys) = (typed_names(side.base(), &all), names(side.base(), &side.keys));
         let kept_by = match &side.row_key {
-            RowKey::JoinKey => "the join key".into(),
+            RowKey::JoinKey => "nothing else".into(),
             RowKey::Columns(columns) => names(side.base(), columns),
             RowKey::WholeRow => "a hash of all columns".into(),
+            RowKey::Arrival => "order of arrival".into(),
         };
-        format!("rows of {rows}; keys [{keys}]; kept by {kept_by}")
+        format!("rows of {rows}; keys [{keys}]; kept by side, key and {kept_by}")
     };
     let condition = condition.map(display).unwrap_or_default();
     let [left, right] = sides;
