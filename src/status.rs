@@ -62,7 +62,9 @@ impl Rows {
         };
         let mut parts =
             vec![state_name(status), flow("in", self.total.0, self.rates.0), flow("out", self.total.1, self.rates.1)];
+        parts.extend(unreachable(&status.nodes, now));
         parts.extend(time_part(status, now, detail));
+        parts.extend(backlog(&status.nodes).filter(|_| detail != Detail::Terse));
         let asked: i64 = status.nodes.iter().filter_map(|node| node.lookups_in_flight).sum();
         if asked > 0 && detail == Detail::Full {
             parts.push(format!("looking up {} keys", count(asked.unsigned_abs())));
@@ -77,6 +79,20 @@ impl Rows {
         }
         parts.join(" | ")
     }
+}
+
+/// `Source(bids) cannot be reached for 12.0 s`: what cannot be reached shows at every width.
+fn unreachable(nodes: &[NodeStatus], now: ProcessingTime) -> Option<String> {
+    let lost = nodes.iter().filter_map(|node| Some((node.unreachable_since?, &node.name)));
+    let (since, name) = lost.min()?;
+    let waited = Duration::from_millis(now.0.saturating_sub(since.0).max(0).unsigned_abs());
+    Some(format!("{name} cannot be reached for {}", duration(waited)))
+}
+
+/// `1,200 records behind`
+fn backlog(nodes: &[NodeStatus]) -> Option<String> {
+    let backlog = nodes.iter().filter_map(|node| node.backlog).reduce(|a, b| a + b)?;
+    Some(format!("{} records behind", count(backlog)))
 }
 
 fn state_name(status: &JobStatus) -> String {
@@ -168,7 +184,11 @@ fn checkpoint_part(status: &JobStatus, detail: Detail) -> String {
         (Some(age), Some(bytes)) if detail == Detail::Terse => {
             format!("checkpoint {} ago, {}", duration(age), size(bytes))
         }
-        (Some(age), Some(bytes)) => format!("checkpoint {}, {} ago, {}", status.epoch, duration(age), size(bytes)),
+        (Some(age), Some(bytes)) => {
+            let commit = status.checkpoint.last_commit.filter(|_| detail == Detail::Full);
+            let commit = commit.map(|commit| format!(" (commit {})", duration(commit))).unwrap_or_default();
+            format!("checkpoint {}{commit}, {} ago, {}", status.epoch, duration(age), size(bytes))
+        }
         _ => "no checkpoint yet".to_string(),
     }
 }
@@ -194,6 +214,7 @@ pub fn summary(summary: &JobSummary) -> String {
         ));
         lines.extend(summary.nodes.iter().filter_map(latency));
         lines.extend(summary.nodes.iter().filter_map(lookups));
+        lines.extend(summary.nodes.iter().filter_map(left_unread));
         lines.extend(losses(&summary.nodes));
         lines.extend(time_left(&summary.event_time));
     }
@@ -230,6 +251,12 @@ fn lookups(node: &NodeStatus) -> Option<String> {
         }
     }
     Some(text)
+}
+
+/// `Source(bids): 1,200 records were not read yet`
+fn left_unread(node: &NodeStatus) -> Option<String> {
+    let backlog = node.backlog.filter(|backlog| *backlog > 0)?;
+    Some(format!("{}: {} records were not read yet", node.name, count(backlog)))
 }
 
 /// Why the last windows have not closed: which splits held time back to the end, and which were quiet.

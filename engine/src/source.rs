@@ -12,7 +12,7 @@ use datafusion_physical_expr::PhysicalExpr;
 use serde::{Deserialize, Serialize};
 
 use crate::graph::ChangelogMode;
-use crate::time::EventTime;
+use crate::time::{EventTime, ProcessingTime};
 use crate::{Batch, Result};
 
 /// A part of the input that is read in order: a file, a range of a file, a partition.
@@ -57,6 +57,15 @@ pub enum Read {
     Wait(Duration),
     /// The split is read to its end and will never give more.
     End,
+}
+
+/// What a source knows of the place that it reads from, without asking.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
+pub struct SourceHealth {
+    /// Records that are there and not read yet; `None`: not known.
+    pub backlog: Option<u64>,
+    /// Since when the place cannot be reached; reading goes on by itself once it can.
+    pub unreachable_since: Option<ProcessingTime>,
 }
 
 pub trait SplitReader: Send {
@@ -106,6 +115,11 @@ pub trait Source: Send + Sync + Debug {
     /// A checkpoint with these positions is complete: what is in front of them will not be read again. For outside tools that show how
     /// far reading has come. `last`: the job ends with it.
     fn completed(&self, _positions: &[(&Split, &Position)], _last: bool) {}
+
+    /// Asked now and then, by whoever shows the job's status.
+    fn health(&self) -> SourceHealth {
+        SourceHealth::default()
+    }
 
     /// Opens a split at its start, or behind a position that its reader once gave.
     fn open(&self, split: &Split, position: Option<&Position>) -> Result<Box<dyn SplitReader>>;

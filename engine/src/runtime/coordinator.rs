@@ -254,9 +254,11 @@ impl<'a> Coordinator<'a> {
         let (manifest, snapshots) = draft(&self.plan, epoch, running.finished, running.snapshots, now);
         let written = self.plan.store.write(manifest, &snapshots)?;
         failpoint::reach("checkpoint.durable")?;
+        let durable_at = Instant::now();
         self.publishers.commit(epoch, &written.checkpoint.manifest.sinks)?;
+        let commit = durable_at.elapsed();
         failpoint::reach("checkpoint.committed")?;
-        self.plan.monitor.checkpoint_completed(&written.checkpoint.manifest, written.total_bytes);
+        self.plan.monitor.checkpoint_completed(&written.checkpoint.manifest, written.total_bytes, commit);
         self.schedule.last_completed = Some(Instant::now());
         tracing::debug!(epoch = epoch.0, new_bytes = written.new_bytes, "checkpoint completed");
         self.tell_sources(&written.checkpoint.manifest, running.barrier.kind == BarrierKind::Stop);

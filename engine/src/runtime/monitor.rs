@@ -60,6 +60,7 @@ struct SourceTime {
 struct CompletedCheckpoint {
     at: Instant,
     duration: Duration,
+    commit: Duration,
     bytes: u64,
 }
 
@@ -134,7 +135,8 @@ impl Monitor {
         self.live.lock().running_since = Some(Instant::now());
     }
 
-    pub fn checkpoint_completed(&self, manifest: &Manifest, bytes: u64) {
+    /// `commit`: how long it took to make the output visible.
+    pub fn checkpoint_completed(&self, manifest: &Manifest, bytes: u64, commit: Duration) {
         let epoch = manifest.epoch;
         let mut live = self.live.lock();
         let at = Instant::now();
@@ -143,7 +145,7 @@ impl Monitor {
         live.epoch = epoch;
         live.checkpoints += 1;
         live.records_covered = manifest.records_read();
-        live.last_checkpoint = Some(CompletedCheckpoint { at, duration, bytes });
+        live.last_checkpoint = Some(CompletedCheckpoint { at, duration, commit, bytes });
     }
 
     /// Completed in this run.
@@ -198,6 +200,7 @@ impl Monitor {
                 completed: live.checkpoints,
                 last_age: last.map(|last| last.at.elapsed()),
                 last_duration: last.map(|last| last.duration),
+                last_commit: last.map(|last| last.commit),
                 last_bytes: last.map(|last| last.bytes),
                 running_for: live.running_since.map(|since| since.elapsed()),
             },

@@ -9,12 +9,14 @@ use super::status::{NodeRole, NodeStatus};
 use crate::graph::{Node, NodeKind};
 use crate::latency::Latencies;
 use crate::metrics::{Counts, Gauge, NodeMetrics};
+use crate::source::{Source, SourceHealth};
 use crate::time::EventTime;
 
 pub struct NodeProbe {
     pub name: String,
     pub uid: String,
     role: NodeRole,
+    source: Option<Arc<dyn Source>>,
     figures: Mutex<Figures>,
 }
 
@@ -32,9 +34,13 @@ impl NodeProbe {
             NodeKind::Operator(_) => NodeRole::Operator,
             NodeKind::Sink(_) => NodeRole::Sink,
         };
+        let source = match &node.kind {
+            NodeKind::Source(spec) => Some(Arc::clone(&spec.source)),
+            _ => None,
+        };
         let instances = (0..instances(node, parallelism)).map(|_| Arc::default()).collect();
         let figures = Mutex::new(Figures { restored: Counts::default(), instances });
-        Self { name: node.name.clone(), uid: node.uid.clone(), role, figures }
+        Self { name: node.name.clone(), uid: node.uid.clone(), role, source, figures }
     }
 
     /// A new attempt: what was counted behind the checkpoint did not happen.
@@ -55,6 +61,7 @@ impl NodeProbe {
     }
 
     pub fn status(&self) -> NodeStatus {
+        let health = self.source.as_ref().map_or_else(SourceHealth::default, |source| source.health());
         let figures = self.figures.lock();
         let mut counts = figures.restored;
         figures.instances.iter().for_each(|instance| counts += instance.counts());
@@ -76,6 +83,8 @@ impl NodeProbe {
             // None before any None: the node is as far as the instance that is least far.
             watermark: gauges(|one| &one.watermark_ms).min().flatten().map(EventTime),
             event_time_max: gauges(|one| &one.event_time_max_ms).max().flatten().map(EventTime),
+            backlog: health.backlog,
+            unreachable_since: health.unreachable_since,
             latency: Latencies::summary(figures.instances.iter().map(|one| &one.latencies)),
         }
     }

@@ -5,7 +5,7 @@ use std::time::Duration;
 use crate::Epoch;
 use crate::latency::LatencySummary;
 use crate::metrics::LookupCounts;
-use crate::time::EventTime;
+use crate::time::{EventTime, ProcessingTime};
 
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum JobState {
@@ -68,6 +68,8 @@ pub struct CheckpointStatus {
     pub last_age: Option<Duration>,
     /// From the barrier to the end of the commit.
     pub last_duration: Option<Duration>,
+    /// Of that, how long it took to make the output visible.
+    pub last_commit: Option<Duration>,
     /// Size of the state that the last one names.
     pub last_bytes: Option<u64>,
     /// Time since the barrier of the one that is under way.
@@ -104,6 +106,10 @@ pub struct NodeStatus {
     pub watermark: Option<EventTime>,
     /// Largest event time seen.
     pub event_time_max: Option<EventTime>,
+    /// Of a source: records that are there and not read yet, where it knows.
+    pub backlog: Option<u64>,
+    /// Of a source: since when the place that it reads from cannot be reached.
+    pub unreachable_since: Option<ProcessingTime>,
     /// Of a sink's rows in this attempt.
     pub latency: Option<LatencySummary>,
 }
