@@ -110,6 +110,7 @@ fn spec_of(table: &TableDefinition, time_zone: &str) -> TableSpec {
 }
 
 fn metadata_column(column: &Column) -> Option<MetadataColumn> {
-    let ColumnKind::Metadata { key, .. } = &column.kind else { return None };
-    Some(MetadataColumn { name: column.name.clone(), key: key.clone(), data_type: column.data_type.clone() })
+    let ColumnKind::Metadata { key, virtual_ } = &column.kind else { return None };
+    let (name, key, data_type) = (column.name.clone(), key.clone(), column.data_type.clone());
+    Some(MetadataColumn { name, key, data_type, is_virtual: *virtual_ })
 }

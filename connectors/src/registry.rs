@@ -22,7 +22,7 @@ use crate::kafka::Kafka;
 use crate::nexmark::Nexmark;
 use crate::options::{self, OptionDef, OptionProblem, OptionType, Side};
 use crate::print::{Console, Print, PrintSink, PrintStyle};
-use crate::table::TableSpec;
+use crate::table::{MetadataColumn, TableSpec};
 
 /// What a table is about to be used for.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -40,6 +40,8 @@ pub enum Usage {
 pub struct MetadataDef {
     pub key: &'static str,
     pub data_type: DataType,
+    /// INSERT may give it; else its columns are declared VIRTUAL.
+    pub writable: bool,
     pub doc: &'static str,
 }
 
@@ -158,10 +160,12 @@ impl Registry {
 
     /// As [`Registry::standard`], with another place to print to.
     pub fn new(console: Console) -> Self {
+        let [kafka, upsert_kafka] = Kafka::both();
         let connectors: Vec<Box<dyn Connector>> = vec![
             Box::new(Filesystem),
             Box::new(Datagen),
-            Box::new(Kafka::default()),
+            Box::new(kafka),
+            Box::new(upsert_kafka),
             Box::new(Nexmark),
             Box::new(Print::new(console.clone())),
             Box::new(Blackhole),
@@ -184,7 +188,7 @@ impl Registry {
         known.extend_from_slice(common_options(connector));
         let mut problems = options::check(connector.name(), &known, &spec.options);
         problems.extend(check_usage(connector, spec, usage));
-        problems.extend(check_metadata(connector, spec));
+        problems.extend(check_metadata(connector, spec, usage));
         if problems.is_empty() {
             problems = connector.check(spec, usage);
         }
@@ -287,21 +291,28 @@ fn cannot(connector: &str, spec: &TableSpec, verb: &str) -> OptionProblem {
         .hint("`tidemill connectors` says which connectors read and which write")
 }
 
-fn check_metadata(connector: &dyn Connector, spec: &TableSpec) -> Vec<OptionProblem> {
+fn check_metadata(connector: &dyn Connector, spec: &TableSpec, usage: Usage) -> Vec<OptionProblem> {
     let offered = connector.metadata();
+    let problem = |column: &MetadataColumn| match offered.iter().find(|def| def.key == column.key) {
+        None => Some(unknown_metadata(connector, &offered, column)),
+        Some(def) if usage == Usage::Sink && !column.is_virtual && !def.writable => {
+            let message = format!("column '{}': metadata '{}' can only be read", column.name, column.key);
+            Some(OptionProblem::new(message).hint("add VIRTUAL to the column, so that INSERT leaves it out"))
+        }
+        Some(_) => None,
+    };
+    spec.metadata.iter().filter_map(problem).collect()
+}
+
+fn unknown_metadata(connector: &dyn Connector, offered: &[MetadataDef], column: &MetadataColumn) -> OptionProblem {
     let keys: Vec<&str> = offered.iter().map(|metadata| metadata.key).collect();
-    let unknown = spec.metadata.iter().filter(|column| !keys.contains(&column.key.as_str()));
-    unknown
-        .map(|column| {
-            let message = format!("column '{}': '{}' has no metadata '{}'", column.name, connector.name(), column.key);
-            let hint = match closest(&column.key, keys.iter().copied()) {
-                Some(key) => format!("did you mean '{key}'?"),
-                None if keys.is_empty() => "it has no metadata columns".to_string(),
-                None => format!("there are: '{}'", keys.join("', '")),
-            };
-            OptionProblem::new(message).hint(hint)
-        })
-        .collect()
+    let message = format!("column '{}': '{}' has no metadata '{}'", column.name, connector.name(), column.key);
+    let hint = match closest(&column.key, keys.iter().copied()) {
+        Some(key) => format!("did you mean '{key}'?"),
+        None if keys.is_empty() => "it has no metadata columns".to_string(),
+        None => format!("there are: '{}'", keys.join("', '")),
+    };
+    OptionProblem::new(message).hint(hint)
 }
 
 /// What `tidemill connectors` shows of one connector.

@@ -15,6 +15,8 @@ pub struct MetadataColumn {
     pub key: String,
     /// The declared type; values are cast to it.
     pub data_type: DataType,
+    /// INSERT leaves it out.
+    pub is_virtual: bool,
 }
 
 /// A table as its connector sees it.

@@ -7,7 +7,8 @@ use regex::{Captures, Regex};
 /// Such options, by their names, as Flink tells them.
 pub(crate) fn is_secret(key: &str) -> bool {
     let key = key.to_ascii_lowercase();
-    ["password", "secret", "token", "http.headers."].iter().any(|part| key.contains(part))
+    let parts = ["password", "secret", "token", "jaas", "key.pem", "keystore.key", "http.headers."];
+    parts.iter().any(|part| key.contains(part))
 }
 
 /// `'key' = 'value'` as far as it stands on one line; the value may lack its closing quote.
@@ -37,6 +38,7 @@ mod tests {
             ),
             ("  'http.headers.Authorization' = 'Bearer abc',", "  'http.headers.Authorization' = '**********',"),
             ("  'password' = 'not closed", "  'password' = '**********"),
+            ("'properties.sasl.jaas.config' = 'x y;',", "'properties.sasl.jaas.config' = '****',"),
             ("SELECT * FROM t WHERE a = 'b'", "SELECT * FROM t WHERE a = 'b'"),
         ] {
             assert_eq!(without_secrets(line), shown);

@@ -41,7 +41,7 @@ pub enum Origin {
 /// The connector's metadata columns.
 pub fn metadata() -> Vec<MetadataDef> {
     let time = DataType::Timestamp(TimeUnit::Millisecond, Some("UTC".into()));
-    let def = |key, data_type, doc| MetadataDef { key, data_type, doc };
+    let def = |key, data_type, doc| MetadataDef { key, data_type, writable: false, doc };
     vec![
         def("file.path", DataType::Utf8, "path of the file that the row was read from"),
         def("file.name", DataType::Utf8, "its name, without folders"),

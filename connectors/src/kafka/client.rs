@@ -4,17 +4,24 @@ use std::collections::BTreeMap;
 use std::fmt;
 
 use rdkafka::ClientConfig;
-use rdkafka::client::ClientContext;
+use rdkafka::client::{ClientContext, OAuthToken};
 use rdkafka::config::RDKafkaLogLevel;
 use rdkafka::consumer::ConsumerContext;
 use rdkafka::error::{KafkaError, RDKafkaErrorCode};
+use rdkafka::types::RDKafka;
 use tidemill_engine::EngineError;
+
+use super::tokens::{self, TokenError};
 
 /// The setting that every table needs, without its prefix.
 pub const BOOTSTRAP: &str = "bootstrap.servers";
 
+/// Longest pause, in milliseconds, before a client tries again to reach a broker that has gone; librdkafka's own ten seconds would be most of
+/// an outage.
+const RECONNECT_MS_MAX: &str = "1000";
+
 /// Parts of a key whose value is nobody's business.
-const SECRET_PARTS: [&str; 6] = ["password", "secret", "token", "jaas", "key.pem", "private"];
+const SECRET_PARTS: [&str; 7] = ["password", "secret", "token", "jaas", "key.pem", "private", tokens::CONFIG];
 
 /// The settings of one cluster's clients, as a table gives them.
 #[derive(Clone, PartialEq, Eq)]
@@ -23,16 +30,9 @@ pub struct ClientSettings {
 }
 
 impl ClientSettings {
-    /// `properties`: without the prefix `properties.`; [`BOOTSTRAP`] is among them. Flink's way to give a user and a password
-    /// (`sasl.jaas.config`) is taken as well as librdkafka's.
-    pub fn new(mut properties: BTreeMap<String, String>) -> Self {
-        if let Some(jaas) = properties.remove("sasl.jaas.config") {
-            for (parameter, key) in [("username", "sasl.username"), ("password", "sasl.password")] {
-                if let Some(value) = jaas_parameter(&jaas, parameter) {
-                    properties.entry(key.into()).or_insert(value);
-                }
-            }
-        }
+    /// librdkafka's settings; [`BOOTSTRAP`] is among them.
+    pub fn new(properties: BTreeMap<String, String>) -> Self {
+        debug_assert!(properties.contains_key(BOOTSTRAP), "a table without brokers is refused");
         Self { properties }
     }
 
@@ -51,9 +51,24 @@ impl ClientSettings {
     /// What a client begins with; the caller adds what its role asks for.
     pub fn config(&self) -> ClientConfig {
         let mut config = ClientConfig::new();
-        config.set_log_level(RDKafkaLogLevel::Warning);
+        config.set_log_level(RDKafkaLogLevel::Warning).set("reconnect.backoff.max.ms", RECONNECT_MS_MAX);
         for (key, value) in &self.properties {
             config.set(key, value);
+        }
+        config
+    }
+
+    /// Gives a client that was just made of these settings what it needs to log in. `client` is alive.
+    pub fn log_in(&self, client: *mut RDKafka) -> Result<(), KafkaError> {
+        let given = tokens::hand_over(client, self.get(tokens::CONFIG));
+        given.map_err(|error| KafkaError::ClientCreation(format!("there is no token to log in with: {error}")))
+    }
+
+    /// What a producer begins with: keys go to the partitions that other clients of Kafka choose for them.
+    pub fn producer_config(&self) -> ClientConfig {
+        let mut config = self.config();
+        if self.get("partitioner").is_none() {
+            config.set("partitioner", "murmur2_random");
         }
         config
     }
@@ -67,28 +82,21 @@ impl fmt::Debug for ClientSettings {
     }
 }
 
-fn is_secret(key: &str) -> bool {
+/// True where a setting's value is not to be shown.
+pub fn is_secret(key: &str) -> bool {
     SECRET_PARTS.iter().any(|part| key.contains(part))
-}
-
-/// The value of `name="..."` in a JAAS line.
-fn jaas_parameter(line: &str, name: &str) -> Option<String> {
-    let value = line.split_once(&format!("{name}=\""))?.1;
-    let mut text = String::new();
-    let mut characters = value.chars();
-    loop {
-        match characters.next()? {
-            '"' => return Some(text),
-            '\\' => text.push(characters.next()?),
-            other => text.push(other),
-        }
-    }
 }
 
 /// What a client says beside its answers, in our log: it tries again by itself, so that only what it gives up is worth a warning.
 pub struct Quiet;
 
 impl ClientContext for Quiet {
+    const ENABLE_REFRESH_OAUTH_TOKEN: bool = true;
+
+    fn generate_oauth_token(&self, setting: Option<&str>) -> Result<OAuthToken, TokenError> {
+        tokens::token(setting)
+    }
+
     fn log(&self, level: RDKafkaLogLevel, facility: &str, message: &str) {
         log(level, facility, message);
     }
@@ -124,10 +132,16 @@ pub fn failed(doing: impl fmt::Display, error: &KafkaError) -> EngineError {
     EngineError::Connector { connector: "kafka".into(), reason: format!("cannot {doing}: {}", reason(error)) }
 }
 
+/// As [`failed`], for a client that cannot be made of its settings: trying again will not help.
+pub fn unusable(doing: impl fmt::Display, error: &KafkaError) -> EngineError {
+    EngineError::Unsupported(format!("kafka: cannot {doing}: {}", reason(error)))
+}
+
 /// librdkafka's own words.
 pub fn reason(error: &KafkaError) -> String {
     match error {
         KafkaError::Transaction(inner) => inner.string(),
+        KafkaError::ClientCreation(description) => description.clone(),
         KafkaError::ClientConfig(_, description, key, _) => format!("setting '{key}': {description}"),
         other => match other.rdkafka_error_code() {
             Some(code) => code.to_string(),
@@ -162,14 +176,12 @@ mod tests {
 
     #[test]
     fn a_password_is_never_shown() {
-        let jaas =
-            r#"org.apache.kafka.common.security.scram.ScramLoginModule required username="ann" password="p\"w";"#;
-        let settings = settings(&[(BOOTSTRAP, "a:1"), ("sasl.jaas.config", jaas), ("ssl.key.password", "q")]);
-        assert_eq!((settings.get("sasl.username"), settings.get("sasl.password")), (Some("ann"), Some("p\"w")));
+        let secrets = [("sasl.password", "p"), ("ssl.key.password", "q"), ("ssl.key.pem", "r")];
+        let settings = settings(&[&[(BOOTSTRAP, "a:1"), ("sasl.username", "ann")][..], &secrets].concat());
         let shown = format!("{settings:?}");
         assert_eq!(
             shown,
-            r#"{"bootstrap.servers": "a:1", "sasl.password": "***", "sasl.username": "ann", "ssl.key.password": "***"}"#
+            r#"{"bootstrap.servers": "a:1", "sasl.password": "***", "sasl.username": "ann", "ssl.key.password": "***", "ssl.key.pem": "***"}"#
         );
     }
 }

@@ -1,16 +1,25 @@
 //! One client of librdkafka for all partitions that a process reads of a table: threads and connections do not grow with them.
 
+use std::collections::{BTreeMap, HashMap};
 use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, AtomicI64, Ordering};
 use std::time::Duration;
 
+use parking_lot::Mutex;
 use rdkafka::consumer::base_consumer::PartitionQueue;
 use rdkafka::consumer::{BaseConsumer, CommitMode, Consumer};
 use rdkafka::error::{KafkaError, RDKafkaErrorCode};
+use rdkafka::types::RDKafka;
 use rdkafka::{Offset, TopicPartitionList};
 use tidemill_engine::Result;
+use tidemill_engine::source::SourceHealth;
+use tidemill_engine::time::{Clock, SystemClock};
 
-use super::client::{ClientSettings, Quiet, failed, reason};
+use super::client::{ClientSettings, Quiet, failed, reason, unusable};
+use super::native;
 use super::options::Topics;
+use super::reach::reach;
+use super::watch::{self, Watch};
 
 /// How long a request to the brokers may take.
 pub const REQUEST_TIMEOUT: Duration = Duration::from_secs(30);
@@ -18,12 +27,41 @@ pub const REQUEST_TIMEOUT: Duration = Duration::from_secs(30);
 /// A consumer asks for a group even where it is told its partitions.
 const GROUP_UNUSED: &str = "tidemill";
 
+/// Where reading begins in a partition of which the group has no offset.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Reset {
+    Earliest,
+    Latest,
+    /// Nobody said so.
+    Unknown,
+}
+
 /// A consumer that is told its partitions, each with a queue of its own.
 pub struct SharedConsumer {
+    // In front of the consumer, which is given up last: what is asked of it has to be taken back before.
+    watch: Mutex<Watch>,
     consumer: Arc<BaseConsumer<Quiet>>,
     /// Offsets go to the group, for tools that show how far it has come.
     commits: bool,
-    earliest: bool,
+    reset: Reset,
+    /// How far reading has come in the partitions that are open.
+    progress: Mutex<HashMap<(String, i32), Arc<Progress>>>,
+}
+
+/// How far reading has come in one partition.
+#[derive(Debug, Default)]
+pub struct Progress {
+    /// The offset of the next message.
+    next: AtomicI64,
+    /// Nothing that may be read stands behind it: what fills the log up to its end is no concern of a reader.
+    at_end: AtomicBool,
+}
+
+impl Progress {
+    pub fn set(&self, next: i64, at_end: bool) {
+        self.next.store(next, Ordering::Relaxed);
+        self.at_end.store(at_end, Ordering::Relaxed);
+    }
 }
 
 /// A queue of messages of one partition.
@@ -31,6 +69,7 @@ pub type Queue = PartitionQueue<Quiet>;
 
 impl SharedConsumer {
     pub fn open(settings: &ClientSettings) -> Result<Self> {
+        reach(settings)?;
         let mut config = settings.config();
         let commits = settings.get("group.id").is_some();
         if !commits {
@@ -45,17 +84,62 @@ impl SharedConsumer {
         if settings.get("isolation.level").is_none() {
             config.set("isolation.level", "read_committed");
         }
-        let consumer = config.create_with_context(Quiet).map_err(|error| failed("open a consumer", &error))?;
-        Ok(Self {
-            consumer: Arc::new(consumer),
-            commits,
-            earliest: settings.get("auto.offset.reset") == Some("earliest"),
-        })
+        let consumer: BaseConsumer<Quiet> =
+            config.create_with_context(Quiet).map_err(|error| unusable("open a consumer", &error))?;
+        settings.log_in(consumer.client().native_ptr()).map_err(|error| failed("open a consumer", &error))?;
+        let reset = match settings.get("auto.offset.reset") {
+            Some("earliest" | "smallest" | "beginning") => Reset::Earliest,
+            Some("latest" | "largest" | "end") => Reset::Latest,
+            _ => Reset::Unknown,
+        };
+        let (watch, progress) = (Mutex::default(), Mutex::default());
+        Ok(Self { watch, consumer: Arc::new(consumer), commits, reset, progress })
     }
 
-    /// Where a group that has no offset yet is to begin at the start.
-    pub fn resets_to_earliest(&self) -> bool {
-        self.earliest
+    pub fn reset(&self) -> Reset {
+        self.reset
+    }
+
+    fn native(&self) -> *mut RDKafka {
+        self.consumer.client().native_ptr()
+    }
+
+    /// The ids of topics, where the brokers tell them.
+    pub fn topic_ids(&self, topics: &[&str]) -> Result<BTreeMap<String, String>> {
+        watch::ids_of(self.native(), topics, REQUEST_TIMEOUT)
+    }
+
+    /// Watches a topic from here on. `id`: as it was when the split was found; another one now is refused at once.
+    pub fn watch(&self, topic: &str, id: Option<&str>) -> Result<()> {
+        let mut watch = self.watch.lock();
+        if !watch.knows(topic) {
+            watch.add(topic, self.topic_ids(&[topic])?.get(topic).map(String::as_str))?;
+        }
+        watch.add(topic, id)
+    }
+
+    /// Refuses to go on where a topic is not what it was. Waits for nobody.
+    pub fn look(&self) -> Result<()> {
+        match self.watch.try_lock() {
+            Some(mut watch) => watch.look(self.native(), SystemClock.now()),
+            None => Ok(()),
+        }
+    }
+
+    /// What is known of the brokers and of what is left to read; asks nobody.
+    pub fn health(&self) -> SourceHealth {
+        let unreachable_since = self.watch.try_lock().and_then(|watch| watch.unreachable_since());
+        let progress = self.progress.lock();
+        let left = progress.iter().map(|((topic, partition), progress)| {
+            if progress.at_end.load(Ordering::Relaxed) {
+                return Some(0);
+            }
+            let end = native::known_end(self.native(), topic, *partition)?;
+            Some(end.saturating_sub(progress.next.load(Ordering::Relaxed)).max(0).unsigned_abs())
+        });
+        // Where not even one is known, nothing is.
+        let backlog = left.flatten().reduce(|a, b| a + b);
+        SourceHealth { backlog, unreachable_since }
     }
 
     /// All partitions of the topics, in their order.
@@ -121,14 +205,17 @@ impl SharedConsumer {
     }
 
     /// Begins to fetch a partition at an offset.
-    pub fn queue(&self, topic: &str, partition: i32, offset: i64) -> Result<Queue> {
+    pub fn queue(&self, topic: &str, partition: i32, offset: i64) -> Result<(Queue, Arc<Progress>)> {
         let doing = || format!("read topic '{topic}', partition {partition}");
         let queue = self.consumer.split_partition_queue(topic, partition);
         let queue = queue.ok_or_else(|| failed(doing(), &KafkaError::NoMessageReceived))?;
         let mut list = TopicPartitionList::new();
         let added = list.add_partition_offset(topic, partition, Offset::Offset(offset));
         added.and_then(|()| self.consumer.incremental_assign(&list)).map_err(|error| failed(doing(), &error))?;
-        Ok(queue)
+        let progress = Arc::<Progress>::default();
+        progress.set(offset, false);
+        self.progress.lock().insert((topic.to_string(), partition), Arc::clone(&progress));
+        Ok((queue, progress))
     }
 
     /// Stops fetching it.

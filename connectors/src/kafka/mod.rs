@@ -1,7 +1,7 @@
-//! The `kafka` connector: topics of Apache Kafka as tables, read from checkpointed offsets and written exactly once.
+//! The connectors `kafka` and `upsert-kafka`: topics of Apache Kafka as tables, read from checkpointed offsets and written exactly once.
 //!
 //! Reading: [`source`] finds partitions, [`consumer`] is the one client for all of them, [`reader`] reads one, [`rows`] makes rows of
-//! messages. Writing: [`writer`] sends rows, [`transaction`] makes those of an epoch visible together.
+//! messages, [`watch`] sees to it that a topic is still the one that it was. Writing: [`encoding`] makes messages of rows, [`writer`] sends them, [`transaction`] makes those of an epoch visible together.
 
 use std::sync::Arc;
 
@@ -14,39 +14,60 @@ use crate::options::{OptionDef, OptionProblem};
 use crate::registry::{Connector, MetadataDef, Usage};
 use crate::table::TableSpec;
 
+mod buffer;
 mod client;
 mod consumer;
+mod encoding;
+mod native;
 mod options;
+mod reach;
 mod reader;
 mod rows;
 mod sink;
 mod source;
+mod tokens;
 mod transaction;
+mod watch;
 mod writer;
 
+use encoding::MessageLayout;
 use options::{KafkaTable, SinkOptions, SourceOptions};
 use rows::RowLayout;
 use sink::KafkaSink;
 use source::KafkaSource;
 use transaction::Outboxes;
 
-/// The connector. All sinks of a process that are made by one instance find each other's transactions.
-#[derive(Default)]
+/// One of the two connectors. All sinks of a process that come of one pair find each other's transactions.
 pub struct Kafka {
     outboxes: Arc<Outboxes>,
+    /// Messages are upserts by key.
+    upserts: bool,
+}
+
+impl Kafka {
+    /// `kafka` and `upsert-kafka`.
+    pub fn both() -> [Self; 2] {
+        let outboxes = Arc::<Outboxes>::default();
+        [Self { outboxes: Arc::clone(&outboxes), upserts: false }, Self { outboxes, upserts: true }]
+    }
 }
 
 impl Connector for Kafka {
     fn name(&self) -> &'static str {
-        "kafka"
+        if self.upserts { options::UPSERT_KAFKA } else { "kafka" }
     }
 
     fn doc(&self) -> &'static str {
-        "reads and writes topics of Apache Kafka; what it writes becomes visible exactly once"
+        match self.upserts {
+            false => "reads and writes topics of Apache Kafka; what it writes becomes visible exactly once",
+            true => {
+                "topics of Apache Kafka as tables kept by key: of a key the last message counts, one without a value deletes it"
+            }
+        }
     }
 
     fn options(&self, spec: Option<&TableSpec>) -> Vec<OptionDef> {
-        options::list(spec)
+        options::list(spec, self.upserts)
     }
 
     fn metadata(&self) -> Vec<MetadataDef> {
@@ -64,16 +85,16 @@ impl Connector for Kafka {
     fn accepts(&self, spec: Option<&TableSpec>) -> ChangelogMode {
         match spec {
             None => ChangelogMode::Retract,
-            Some(spec) => KafkaTable::of(spec).map_or(ChangelogMode::Append, |table| table.value.changelog()),
+            Some(spec) => self.gives(spec),
         }
     }
 
     fn takes_updates_with(&self) -> Option<&'static str> {
-        Some("write 'format' = 'debezium-json' or 'changelog-json'")
+        Some("write 'connector' = 'upsert-kafka' with a PRIMARY KEY, or 'format' = 'debezium-json' or 'changelog-json'")
     }
 
     fn gives(&self, spec: &TableSpec) -> ChangelogMode {
-        KafkaTable::of(spec).map_or(ChangelogMode::Append, |table| table.value.changelog())
+        KafkaTable::of(spec).map_or(ChangelogMode::Append, |table| table.changelog())
     }
 
     fn check(&self, spec: &TableSpec, usage: Usage) -> Vec<OptionProblem> {
@@ -91,10 +112,10 @@ impl Connector for Kafka {
         Ok(Arc::new(KafkaSource::new(table.clone(), SourceOptions::of(spec, &table)?, layout)))
     }
 
-    fn sink(&self, spec: &TableSpec, _schema: SchemaRef) -> Result<Arc<dyn Sink>, OptionProblem> {
+    fn sink(&self, spec: &TableSpec, schema: SchemaRef) -> Result<Arc<dyn Sink>, OptionProblem> {
         let table = KafkaTable::of(spec)?;
         let options = SinkOptions::of(spec, &table)?;
-        let (schema, outboxes) = (spec.columns.clone(), Arc::clone(&self.outboxes));
-        Ok(Arc::new(KafkaSink { table, options, schema, outboxes }))
+        let layout = MessageLayout::new(spec, &table, &schema);
+        Ok(Arc::new(KafkaSink { table, options, layout, outboxes: Arc::clone(&self.outboxes) }))
     }
 }

@@ -10,7 +10,7 @@ use tidemill_engine::source::{Position, Read, SplitReader};
 use tidemill_engine::{EngineError, Result};
 
 use super::client::{failed, is_outage};
-use super::consumer::{Queue, SharedConsumer};
+use super::consumer::{Progress, Queue, SharedConsumer};
 use super::rows::MessageRows;
 use super::source::PartitionSplit;
 
@@ -26,6 +26,7 @@ const BATCH_BYTES_MAX: usize = 8 << 20;
 pub struct PartitionReader {
     consumer: Arc<SharedConsumer>,
     queue: Queue,
+    progress: Arc<Progress>,
     split: PartitionSplit,
     rows: MessageRows,
     /// Of the next message.
@@ -53,16 +54,17 @@ impl PartitionReader {
         position: Option<i64>,
         rows: MessageRows,
     ) -> Result<Self> {
+        consumer.watch(&split.topic, split.topic_id.as_deref())?;
         let (first, end) = consumer.bounds(&split.topic, split.partition)?;
         let offset = match position.or(split.start) {
             None => first,
             Some(offset) if (first..=end).contains(&offset) => offset,
             Some(offset) => return Err(gone(&split, offset, first, end, position.is_some())),
         };
-        let queue = consumer.queue(&split.topic, split.partition, offset)?;
+        let (queue, progress) = consumer.queue(&split.topic, split.partition, offset)?;
         let reaches_end = split.end.is_some_and(|last| end >= last);
         let ended = split.end.is_some_and(|end| offset >= end);
-        Ok(Self { consumer, queue, split, rows, offset, reaches_end, ended })
+        Ok(Self { consumer, queue, progress, split, rows, offset, reaches_end, ended })
     }
 
     fn look(&mut self) -> Result<Look> {
@@ -95,7 +97,7 @@ impl PartitionReader {
         if self.reaches_end {
             // The log may have grown since its end was met: that is to be met once more.
             self.consumer.release(topic, *partition);
-            self.queue = self.consumer.queue(topic, *partition, self.offset)?;
+            (self.queue, self.progress) = self.consumer.queue(topic, *partition, self.offset)?;
         }
         Ok(false)
     }
@@ -119,9 +121,14 @@ impl SplitReader for PartitionReader {
         if self.ended {
             return Ok(Read::End);
         }
+        self.consumer.look()?;
         let mut last = Look::Taken;
         while matches!(last, Look::Taken) && self.rows.len() < rows_max && self.rows.bytes() < BATCH_BYTES_MAX {
             last = self.look()?;
+        }
+        let at_end = matches!(last, Look::AtEnd);
+        if at_end || self.rows.len() > 0 {
+            self.progress.set(self.offset, at_end);
         }
         self.ended = match last {
             Look::Passed => true,

@@ -2,20 +2,20 @@
 
 use std::sync::Arc;
 
-use arrow::datatypes::{Schema, SchemaRef};
 use tidemill_engine::graph::ChangelogMode;
 use tidemill_engine::sink::{Committable, Committer, Guarantee, Sink, SinkWriter, WriterContext};
 use tidemill_engine::{EngineError, Epoch, Result};
 
+use super::encoding::MessageLayout;
 use super::options::{KafkaTable, SinkOptions};
 use super::transaction::{Outbox, OutboxSettings, Outboxes, Ticket};
-use super::writer::{Encoding, Route, RowWriter};
+use super::writer::{Route, RowWriter};
 
 #[derive(Debug)]
 pub struct KafkaSink {
     pub table: KafkaTable,
     pub options: SinkOptions,
-    pub schema: SchemaRef,
+    pub layout: MessageLayout,
     pub outboxes: Arc<Outboxes>,
 }
 
@@ -32,28 +32,11 @@ impl KafkaSink {
     fn outbox(&self, owner: &str) -> Result<Arc<Outbox>> {
         self.outboxes.of(job_of(owner), &self.outbox_settings())
     }
-
-    fn encoding(&self) -> Result<Encoding> {
-        let is_key = |name: &String| self.table.key_fields.contains(name);
-        let pick = |keep: &dyn Fn(&String) -> bool| -> (Vec<usize>, SchemaRef) {
-            let kept: Vec<usize> =
-                (0..self.schema.fields().len()).filter(|index| keep(self.schema.field(*index).name())).collect();
-            let fields: Vec<_> = kept.iter().map(|index| self.schema.field(*index).clone()).collect();
-            (kept, Arc::new(Schema::new(fields)))
-        };
-        let (values, value_schema) = pick(&|name| !(self.table.except_key && is_key(name)));
-        let (keys, key_schema) = pick(&is_key);
-        let key = match &self.table.key {
-            None => None,
-            Some(format) => Some((keys, format.encoder(&key_schema)?)),
-        };
-        Ok(Encoding::new((values, self.table.value.encoder(&value_schema)?), key))
-    }
 }
 
 impl Sink for KafkaSink {
     fn accepts(&self) -> ChangelogMode {
-        self.table.value.changelog()
+        self.table.changelog()
     }
 
     fn guarantee(&self) -> Guarantee {
@@ -65,13 +48,7 @@ impl Sink for KafkaSink {
             Guarantee::ExactlyOnce => Route::transactions(self.outbox(&context.job_id)?)?,
             guarantee => Route::direct(&self.table.client, guarantee)?,
         };
-        Ok(Box::new(RowWriter::new(
-            self.options.topic.clone(),
-            self.options.partitioning,
-            context.subtask,
-            self.encoding()?,
-            route,
-        )))
+        Ok(Box::new(RowWriter::new(&self.options, context.subtask, self.layout.encoding()?, route)))
     }
 
     fn committer(&self, owner: &str) -> Result<Option<Box<dyn Committer>>> {

@@ -9,10 +9,10 @@ use parking_lot::Mutex;
 use serde::{Deserialize, Serialize};
 use serde_json::json;
 use tidemill_engine::graph::ChangelogMode;
-use tidemill_engine::source::{Boundedness, Position, Source, Split, SplitReader};
+use tidemill_engine::source::{Boundedness, Position, Source, SourceHealth, Split, SplitReader};
 use tidemill_engine::{EngineError, Result};
 
-use super::consumer::SharedConsumer;
+use super::consumer::{Reset, SharedConsumer};
 use super::options::{KafkaTable, Place, SourceOptions};
 use super::reader::PartitionReader;
 use super::rows::RowLayout;
@@ -29,6 +29,9 @@ pub struct KafkaSource {
 pub struct PartitionSplit {
     pub topic: String,
     pub partition: i32,
+    /// Tells the topic from a later one of the same name, where the brokers know such ids.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub topic_id: Option<String>,
     /// `None`: from the first message that is there.
     pub start: Option<i64>,
     /// The first that is not read; `None`: without end.
@@ -59,7 +62,8 @@ impl KafkaSource {
         Ok(Arc::clone(consumer.insert(opened)))
     }
 
-    fn split(&self, consumer: &SharedConsumer, topic: String, partition: i32, start: &Place) -> Result<Split> {
+    fn split(&self, consumer: &SharedConsumer, found: Found, start: &Place) -> Result<Split> {
+        let Found { topic, partition, topic_id } = found;
         let start = self.offset(consumer, &topic, partition, start)?;
         let end = match &self.options.end {
             None => None,
@@ -69,7 +73,7 @@ impl KafkaSource {
             }),
         };
         let id = format!("{topic}-{partition}");
-        Ok(Split { id, payload: json!(PartitionSplit { topic, partition, start, end }) })
+        Ok(Split { id, payload: json!(PartitionSplit { topic, partition, topic_id, start, end }) })
     }
 
     /// `None`: the first message that is there.
@@ -80,8 +84,12 @@ impl KafkaSource {
             Place::Timestamp(time_ms) => Some(consumer.offset_at(topic, partition, *time_ms)?),
             Place::Offsets(offsets) if offsets.contains_key(&partition) => Some(offsets[&partition]),
             Place::Group | Place::Offsets(_) => match consumer.group_offset(topic, partition)? {
-                None if !consumer.resets_to_earliest() => return Err(no_group_offset(topic, partition)),
-                offset => offset,
+                Some(offset) => Some(offset),
+                None => match consumer.reset() {
+                    Reset::Earliest => None,
+                    Reset::Latest => Some(consumer.bounds(topic, partition)?.1),
+                    Reset::Unknown => return Err(no_group_offset(topic, partition)),
+                },
             },
         })
     }
@@ -89,8 +97,23 @@ impl KafkaSource {
     fn splits(&self, start: &Place) -> Result<Vec<Split>> {
         let consumer = self.consumer()?;
         let partitions = consumer.partitions(&self.table.topics)?;
-        partitions.into_iter().map(|(topic, partition)| self.split(&consumer, topic, partition, start)).collect()
+        let mut topics: Vec<&str> = partitions.iter().map(|(topic, _)| topic.as_str()).collect();
+        topics.dedup();
+        let ids = consumer.topic_ids(&topics)?;
+        let found = |(topic, partition): &(String, i32)| Found {
+            topic: topic.clone(),
+            partition: *partition,
+            topic_id: ids.get(topic).cloned(),
+        };
+        partitions.iter().map(|partition| self.split(&consumer, found(partition), start)).collect()
     }
+}
+
+/// A partition that is there.
+struct Found {
+    topic: String,
+    partition: i32,
+    topic_id: Option<String>,
 }
 
 impl Source for KafkaSource {
@@ -103,7 +126,7 @@ impl Source for KafkaSource {
     }
 
     fn changelog(&self) -> ChangelogMode {
-        self.table.value.changelog()
+        self.table.changelog()
     }
 
     fn discover(&self) -> Result<Vec<Split>> {
@@ -129,6 +152,11 @@ impl Source for KafkaSource {
             let offsets: Vec<_> = positions.iter().filter_map(offset).collect();
             consumer.tell_group(&offsets, last);
         }
+    }
+
+    fn health(&self) -> SourceHealth {
+        let consumer = self.consumer.try_lock();
+        consumer.as_deref().and_then(Option::as_ref).map_or_else(SourceHealth::default, |consumer| consumer.health())
     }
 
     fn open(&self, split: &Split, position: Option<&Position>) -> Result<Box<dyn SplitReader>> {

@@ -11,43 +11,19 @@ use tidemill_engine::sink::{Committable, Guarantee, Prepared, SinkWriter};
 use tidemill_engine::time::ProcessingTime;
 use tidemill_engine::{Batch, EngineError, Epoch, Result, failpoint};
 
-use super::client::{ClientSettings, failed, reason};
+use super::buffer::UpsertBuffer;
+use super::client::{ClientSettings, failed, reason, unusable};
 use super::consumer::REQUEST_TIMEOUT;
-use super::options::Partitioning;
+use super::encoding::{Encoding, Outgoing};
+use super::options::{Partitioning, SinkOptions};
+use super::reach::reach;
 use super::transaction::{Deliveries, Outbox, Reports, RowProducer, Turn, Undelivered, fatal};
-use crate::format::{Messages, RowEncoder};
 
 /// How long the broker may take to acknowledge the rows before a barrier: librdkafka itself gives a message up after five minutes.
 const ACKNOWLEDGE_TIMEOUT: Duration = Duration::from_secs(330);
 
 /// How long to wait for room in the client's buffer before looking again.
 const ROOM_PAUSE: Duration = Duration::from_millis(1);
-
-type Half = (Vec<usize>, Box<dyn RowEncoder>);
-
-/// How rows become messages.
-pub struct Encoding {
-    value: Half,
-    key: Option<Half>,
-    values: Messages,
-    keys: Messages,
-}
-
-impl Encoding {
-    /// Of each half: the columns in it, and their encoder.
-    pub fn new(value: Half, key: Option<Half>) -> Self {
-        Self { value, key, values: Messages::default(), keys: Messages::default() }
-    }
-
-    fn encode(&mut self, batch: &Batch) -> Result<()> {
-        let (columns, encoder) = &mut self.value;
-        encoder.encode_messages(&batch.rows().project(columns)?, batch.kinds(), &mut self.values)?;
-        if let Some((columns, encoder)) = &mut self.key {
-            encoder.encode_messages(&batch.rows().project(columns)?, None, &mut self.keys)?;
-        }
-        Ok(())
-    }
-}
 
 /// The way to the broker.
 pub enum Route {
@@ -64,11 +40,14 @@ impl Route {
 
     pub fn direct(client: &ClientSettings, guarantee: Guarantee) -> Result<Self> {
         let waits = guarantee == Guarantee::AtLeastOnce;
-        let mut config = client.config();
+        reach(client)?;
+        let mut config = client.producer_config();
         if waits && client.get("acks").is_none() {
             config.set("enable.idempotence", "true");
         }
-        let producer = config.create_with_context(Reports).map_err(|error| failed("open a producer", &error))?;
+        let producer: RowProducer =
+            config.create_with_context(Reports).map_err(|error| unusable("open a producer", &error))?;
+        client.log_in(producer.client().native_ptr()).map_err(|error| failed("open a producer", &error))?;
         Ok(Self::Direct { producer: Arc::new(producer), waits })
     }
 
@@ -104,26 +83,43 @@ impl Route {
 
 /// One instance of a Kafka sink.
 pub struct RowWriter {
+    encoding: Encoding,
+    /// Where upserts wait for later ones.
+    buffer: Option<UpsertBuffer>,
+    sender: Sender,
+}
+
+/// Sends messages to the partitions of a topic.
+struct Sender {
     topic: String,
     partitioning: Partitioning,
     subtask: Subtask,
-    encoding: Encoding,
     route: Route,
     deliveries: Arc<Deliveries>,
     /// Where it is asked for: how many partitions the topic has.
     partitions: Option<i32>,
-    /// Rows sent, for turns among partitions.
+    /// Messages sent, for turns among partitions.
     sent: u64,
     doing: String,
 }
 
 impl RowWriter {
-    pub fn new(topic: String, partitioning: Partitioning, subtask: Subtask, encoding: Encoding, route: Route) -> Self {
+    pub fn new(options: &SinkOptions, subtask: Subtask, encoding: Encoding, route: Route) -> Self {
+        let topic = options.topic.clone();
         let doing = format!("write to topic '{topic}'");
-        let deliveries = Arc::default();
-        Self { topic, partitioning, subtask, encoding, route, deliveries, partitions: None, sent: 0, doing }
+        let (partitioning, deliveries) = (options.partitioning, Arc::default());
+        let sender = Sender { topic, partitioning, subtask, route, deliveries, partitions: None, sent: 0, doing };
+        Self { encoding, buffer: options.flush.map(UpsertBuffer::new), sender }
     }
 
+    fn flush(&mut self) -> Result<()> {
+        let Some(buffer) = &mut self.buffer else { return Ok(()) };
+        let producer = self.sender.route.producer()?;
+        buffer.flush(|message| self.sender.send(&producer, message))
+    }
+}
+
+impl Sender {
     fn partition(&mut self, producer: &RowProducer) -> Result<Option<i32>> {
         if self.partitioning == Partitioning::ByKey {
             return Ok(None);
@@ -146,12 +142,13 @@ impl RowWriter {
         }
     }
 
-    fn send(&mut self, producer: &RowProducer, key: Option<&[u8]>, value: Option<&[u8]>) -> Result<()> {
+    fn send(&mut self, producer: &RowProducer, message: Outgoing<'_>) -> Result<()> {
         let partition = self.partition(producer)?;
         self.deliveries.sent();
         let mut record: BaseRecord<'_, [u8], [u8], Arc<Deliveries>> =
             BaseRecord::with_opaque_to(&self.topic, Arc::clone(&self.deliveries));
-        (record.key, record.payload, record.partition) = (key, value, partition);
+        (record.key, record.payload, record.partition) = (message.key, message.value, partition);
+        (record.timestamp, record.headers) = (message.timestamp, message.headers);
         loop {
             match producer.send(record) {
                 Ok(()) => break,
@@ -170,6 +167,21 @@ impl RowWriter {
         self.sent += 1;
         Ok(())
     }
+
+    /// Waits until the broker has all that was sent.
+    fn prepare(&mut self, last: bool) -> Result<Prepared> {
+        let waits = !matches!(self.route, Route::Direct { waits: false, .. }) || last;
+        if waits {
+            self.deliveries
+                .wait(ACKNOWLEDGE_TIMEOUT, || self.route.broken())
+                .map_err(|undelivered| self.route.explain(&self.doing, &undelivered))?;
+        }
+        failpoint::reach("kafka.flushed")?;
+        let Route::Transactions { outbox, turn, producer } = &mut self.route else { return Ok(Prepared::default()) };
+        let ticket = outbox.ticket(*turn);
+        (*turn, *producer) = (turn.next(), None);
+        Ok(Prepared { committables: vec![Committable(json!(ticket))], state: None })
+    }
 }
 
 fn partition_count(producer: &RowProducer, topic: &str) -> Result<i32> {
@@ -184,42 +196,31 @@ fn partition_count(producer: &RowProducer, topic: &str) -> Result<i32> {
 }
 
 impl SinkWriter for RowWriter {
-    fn write(&mut self, batch: &Batch, _now: ProcessingTime) -> Result<()> {
-        self.check()?;
-        self.encoding.encode(batch)?;
-        let producer = self.route.producer()?;
-        let (values, keys) = (std::mem::take(&mut self.encoding.values), std::mem::take(&mut self.encoding.keys));
-        let mut keys_in_order = keys.iter();
-        for value in values.iter() {
-            self.send(&producer, keys_in_order.next().flatten(), value)?;
-        }
-        drop(keys_in_order);
-        (self.encoding.values, self.encoding.keys) = (values, keys);
-        Ok(())
+    fn write(&mut self, batch: &Batch, now: ProcessingTime) -> Result<()> {
+        let Self { encoding, buffer, sender } = self;
+        sender.check()?;
+        let producer = sender.route.producer()?;
+        let Some(buffer) = buffer else { return encoding.each(batch, |message| sender.send(&producer, message)) };
+        encoding.each(batch, |message| {
+            buffer.add(message, now);
+            if buffer.is_due(now) { buffer.flush(|message| sender.send(&producer, message)) } else { Ok(()) }
+        })
     }
 
     fn prepare(&mut self, _epoch: Epoch, last: bool) -> Result<Prepared> {
         failpoint::reach("kafka.prepare")?;
-        let waits = !matches!(self.route, Route::Direct { waits: false, .. }) || last;
-        if waits {
-            self.deliveries
-                .wait(ACKNOWLEDGE_TIMEOUT, || self.route.broken())
-                .map_err(|undelivered| self.route.explain(&self.doing, &undelivered))?;
-        }
-        failpoint::reach("kafka.flushed")?;
-        let Route::Transactions { outbox, turn, producer } = &mut self.route else { return Ok(Prepared::default()) };
-        let ticket = outbox.ticket(*turn);
-        (*turn, *producer) = (turn.next(), None);
-        Ok(Prepared { committables: vec![Committable(json!(ticket))], state: None })
+        self.flush()?;
+        self.sender.prepare(last)
     }
 
     /// A writer whose rows are refused while no further row comes is told so at once.
-    fn on_time(&mut self, _now: ProcessingTime) -> Result<()> {
-        self.check()
+    fn on_time(&mut self, now: ProcessingTime) -> Result<()> {
+        self.sender.check()?;
+        if self.buffer.as_ref().is_some_and(|buffer| buffer.is_due(now)) { self.flush() } else { Ok(()) }
     }
 }
 
-impl Drop for RowWriter {
+impl Drop for Sender {
     fn drop(&mut self) {
         if let Some(error) = self.deliveries.failure() {
             tracing::debug!(topic = self.topic, reason = reason(&error), "rows were refused");

@@ -31,7 +31,7 @@ fn refused_tables_say_what_to_write() {
         &table(&[]),
         Usage::Declared,
         expect![
-            "table 't' does not name its connector (add 'connector' = '...' to WITH; there are: 'filesystem', 'datagen', 'kafka', 'nexmark', 'print', 'blackhole', 'http', 'jdbc')"
+            "table 't' does not name its connector (add 'connector' = '...' to WITH; there are: 'filesystem', 'datagen', 'kafka', 'upsert-kafka', 'nexmark', 'print', 'blackhole', 'http', 'jdbc')"
         ],
     );
     check(
@@ -43,7 +43,7 @@ fn refused_tables_say_what_to_write() {
         &table(&[("connector", "pulsar")]),
         Usage::Declared,
         expect![
-            "there is no connector 'pulsar' (there are: 'filesystem', 'datagen', 'kafka', 'nexmark', 'print', 'blackhole', 'http', 'jdbc')"
+            "there is no connector 'pulsar' (there are: 'filesystem', 'datagen', 'kafka', 'upsert-kafka', 'nexmark', 'print', 'blackhole', 'http', 'jdbc')"
         ],
     );
     check(
@@ -66,7 +66,12 @@ fn refused_tables_say_what_to_write() {
         expect!["'datagen' has no option 'rows-per-secnd' (did you mean 'rows-per-second'?)"],
     );
     let mut spec = table(&[("connector", "datagen")]);
-    spec.metadata.push(MetadataColumn { name: "o".into(), key: "offset".into(), data_type: DataType::Int64 });
+    spec.metadata.push(MetadataColumn {
+        name: "o".into(),
+        key: "offset".into(),
+        data_type: DataType::Int64,
+        is_virtual: true,
+    });
     check(&spec, Usage::Source, expect!["column 'o': 'datagen' has no metadata 'offset' (it has no metadata columns)"]);
     check(&table(&[("connector", "print"), ("scan.watermark.idle-timeout", "1 s")]), Usage::Sink, expect![[""]]);
 }

@@ -3,6 +3,7 @@
 mod avro;
 mod broker;
 mod failpoints;
+mod features;
 mod inputs;
 mod jobs;
 mod ledger;

@@ -124,7 +124,7 @@ fn folders_and_files_give_columns() {
         ("size", "file.size", DataType::Int32),
         ("at", "file.modification-time", zone),
     ] {
-        spec.metadata.push(MetadataColumn { name: name.into(), key: key.into(), data_type });
+        spec.metadata.push(MetadataColumn { name: name.into(), key: key.into(), data_type, is_virtual: true });
     }
     let columns: Vec<String> = ["day", "id", "n", "file", "size", "at"].map(String::from).to_vec();
     let source = source(&spec, &columns);

@@ -4,7 +4,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use parking_lot::Mutex;
-use rdkafka::ClientContext;
+use rdkafka::client::{ClientContext, OAuthToken};
 use rdkafka::config::RDKafkaLogLevel;
 use rdkafka::error::{KafkaError, RDKafkaErrorCode};
 use rdkafka::message::DeliveryResult;
@@ -16,6 +16,7 @@ use super::deliveries::Deliveries;
 use super::protocol::{self, Answer, Commit, Next, Succession, Ticket, Turn};
 use super::record::{CommitRecord, PARTITION, RecordTopic};
 use crate::kafka::client::{self, ClientSettings, failed, reason};
+use crate::kafka::tokens::{self, TokenError};
 
 /// How long a call that begins or ends a transaction may take before its outcome counts as unknown.
 const CALL_TIMEOUT: Duration = Duration::from_secs(60);
@@ -40,6 +41,12 @@ pub fn fatal(producer: &RowProducer) -> Option<KafkaError> {
 pub struct Reports;
 
 impl ClientContext for Reports {
+    const ENABLE_REFRESH_OAUTH_TOKEN: bool = true;
+
+    fn generate_oauth_token(&self, setting: Option<&str>) -> Result<OAuthToken, TokenError> {
+        tokens::token(setting)
+    }
+
     fn log(&self, level: RDKafkaLogLevel, facility: &str, message: &str) {
         client::log(level, facility, message);
     }
@@ -267,15 +274,16 @@ impl Outbox {
     }
 
     fn producer(&self, turn: Turn) -> Result<Arc<RowProducer>> {
-        let mut config = self.settings.client.config();
+        let mut config = self.settings.client.producer_config();
         let id = format!("{}-{}-{}", self.settings.id_prefix, self.job, turn.index());
         config.set("transactional.id", &id);
         config.set("transaction.timeout.ms", self.settings.transaction_timeout.as_millis().to_string());
         let producer: RowProducer = config
             .create_with_context(Reports)
             .map_err(|error| EngineError::Unsupported(format!("kafka: {}", reason(&error))))?;
-        self.call("open a transactional producer", || producer.init_transactions(CALL_TIMEOUT))
-            .map_err(|error| self.wrong_timeout(error))?;
+        const DOING: &str = "open a transactional producer";
+        self.settings.client.log_in(producer.client().native_ptr()).map_err(|error| failed(DOING, &error))?;
+        self.call(DOING, || producer.init_transactions(CALL_TIMEOUT)).map_err(|error| self.wrong_timeout(error))?;
         Ok(Arc::new(producer))
     }
 

@@ -6,11 +6,12 @@ use futures_executor::block_on;
 use rdkafka::admin::{AdminClient, AdminOptions, NewTopic, TopicReplication};
 use rdkafka::consumer::{BaseConsumer, Consumer};
 use rdkafka::error::{KafkaError, RDKafkaErrorCode};
-use rdkafka::{ClientConfig, Message, Offset, TopicPartitionList};
+use rdkafka::{Message, Offset, TopicPartitionList};
 use serde::{Deserialize, Serialize};
 use tidemill_engine::{EngineError, Epoch, Result};
 
 use crate::kafka::client::{ClientSettings, Quiet, failed};
+use crate::kafka::reach::reach;
 
 /// All records stand in one partition, so that none can be looked for in the wrong one.
 pub const PARTITION: i32 = 0;
@@ -53,9 +54,11 @@ impl CommitRecord {
 impl RecordTopic {
     /// Makes the topic where it does not exist. Compaction keeps the newest record of each job.
     pub fn ensure(&self) -> Result<()> {
+        reach(&self.settings)?;
         let doing = format!("make the topic '{}', which keeps the record of commits", self.topic);
         let admin: AdminClient<Quiet> =
             self.settings.config().create_with_context(Quiet).map_err(|error| failed(&doing, &error))?;
+        self.settings.log_in(admin.inner().native_ptr()).map_err(|error| failed(&doing, &error))?;
         let topic = NewTopic::new(&self.topic, 1, TopicReplication::Fixed(-1))
             .set("cleanup.policy", "compact")
             .set("segment.ms", "600000")
@@ -107,14 +110,14 @@ impl RecordTopic {
 
     /// Just behind the last message that a reader of this isolation may see.
     fn end(&self, isolation: &str, patience: Duration) -> Result<i64, KafkaError> {
-        let consumer: BaseConsumer<Quiet> = self.consumer(isolation).create_with_context(Quiet)?;
+        let consumer = self.consumer(isolation)?;
         Ok(consumer.fetch_watermarks(&self.topic, PARTITION, patience)?.1)
     }
 
     /// The newest committed message of the job before `end`, or one behind that. Other jobs may write all the time, so that the end of
     /// the topic never comes; and before `end` there may stand only what no reader sees.
     fn newest(&self, job: &str, end: i64, patience: Duration) -> Result<Option<Vec<u8>>, KafkaError> {
-        let consumer: BaseConsumer<Quiet> = self.consumer("read_committed").create_with_context(Quiet)?;
+        let consumer = self.consumer("read_committed")?;
         let mut partitions = TopicPartitionList::new();
         partitions.add_partition_offset(&self.topic, PARTITION, Offset::Beginning)?;
         consumer.assign(&partitions)?;
@@ -135,12 +138,14 @@ impl RecordTopic {
         Ok(newest)
     }
 
-    fn consumer(&self, isolation: &str) -> ClientConfig {
+    fn consumer(&self, isolation: &str) -> Result<BaseConsumer<Quiet>, KafkaError> {
         let mut config = self.settings.config();
         // A group is asked for even by a consumer that is told its partitions; nothing is committed to it.
         config.set("group.id", "tidemill-record").set("enable.auto.commit", "false");
         config.set("enable.partition.eof", "true").set("isolation.level", isolation);
         config.set("auto.offset.reset", "earliest");
-        config
+        let consumer: BaseConsumer<Quiet> = config.create_with_context(Quiet)?;
+        self.settings.log_in(consumer.client().native_ptr())?;
+        Ok(consumer)
     }
 }
