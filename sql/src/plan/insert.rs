@@ -59,7 +59,6 @@ pub(super) fn add_table_sink(
     let steady = accepts == ChangelogMode::Upsert
         && key.is_upsert_key
         && rows.unstable.as_ref().is_some_and(|unstable| !unstable.filters && !key.reads(unstable));
-    let rows = if steady { Stream { unstable: None, ..rows } } else { rows };
     let context = translator.resolver.context;
     let sink = context
         .connectors
@@ -70,7 +69,8 @@ pub(super) fn add_table_sink(
     let instances = Instances::of(definition, &rows, &schema).map_err(|found| found.or_at(insert.table.span))?;
     let resolver = translator.resolver;
     let diagnostic = |error| super::errors::diagnostic(error, resolver, &insert.query);
-    let rows = settled(translator, rows).map_err(diagnostic)?;
+    let settle = if steady { Translator::settle_as_computed } else { Translator::settle };
+    let rows = settled(translator, rows, settle).map_err(diagnostic)?;
     let rows = match accepts {
         ChangelogMode::Upsert => upsert::add(translator, rows, &key).map_err(diagnostic)?,
         _ => rows,
@@ -88,15 +88,19 @@ pub(super) fn add_table_sink(
 pub(super) fn add_print_sink(translator: &mut Translator<'_>, rows: Stream) -> Result<()> {
     let context = translator.resolver.context;
     let sink = context.connectors.print_sink(Arc::clone(&rows.schema), rows.changelog);
-    let rows = settled(translator, Stream { whole_row: None, ..rows })?;
+    let rows = settled(translator, Stream { whole_row: None, ..rows }, Translator::settle)?;
     add_sink(translator, &rows, sink, "print", None, None);
     Ok(())
 }
 
 /// The rows as a node gives them, under the names that the sink knows.
-fn settled(translator: &mut Translator<'_>, rows: Stream) -> Result<Stream> {
+fn settled<'a>(
+    translator: &mut Translator<'a>,
+    rows: Stream,
+    settle: fn(&mut Translator<'a>, Stream) -> Result<Stream>,
+) -> Result<Stream> {
     let schema = Arc::clone(&rows.schema);
-    let rows = translator.settle(rows)?;
+    let rows = settle(translator, rows)?;
     // Same columns, other names: they are relabelled by a node of their own.
     if rows.base == schema { Ok(rows) } else { translator.relabel(rows, schema) }
 }

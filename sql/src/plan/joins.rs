@@ -7,7 +7,7 @@ use datafusion_common::config::ConfigOptions;
 use datafusion_common::tree_node::{Transformed, TreeNode};
 use datafusion_common::{JoinType, Result};
 use datafusion_expr::utils::{conjunction, split_conjunction_owned};
-use datafusion_expr::{Expr, Filter, Join, LogicalPlan};
+use datafusion_expr::{Expr, Filter, Join, LogicalPlan, lit};
 use datafusion_optimizer::extract_equijoin_predicate::ExtractEquijoinPredicate;
 use datafusion_optimizer::{Optimizer, OptimizerContext};
 
@@ -23,6 +23,7 @@ pub(crate) fn prepare(plan: LogicalPlan, options: &Arc<ConfigOptions>) -> Result
     }
     let subqueries = Subqueries::new(options);
     let plan = plan.transform_up_with_subqueries(|node| subqueries.resolve(node))?.data;
+    let plan = plan.transform_up(unsteady_above)?.data;
     let plan = plan.transform_down(conditions_to_joins)?.data;
     let context = OptimizerContext::new_with_config_options(Arc::clone(options)).without_query_execution_start_time();
     Optimizer::with_rules(vec![Arc::new(ExtractEquijoinPredicate::new())]).optimize(plan, &context, |_, _| {})
@@ -30,6 +31,21 @@ pub(crate) fn prepare(plan: LogicalPlan, options: &Arc<ConfigOptions>) -> Result
 
 fn has_subquery(node: &LogicalPlan) -> bool {
     node.expressions().iter().any(subqueries::has_subquery)
+}
+
+/// What has another value each time is asked of the pairs that an inner join gives, where it stays.
+fn unsteady_above(node: LogicalPlan) -> Result<Transformed<LogicalPlan>> {
+    let LogicalPlan::Join(mut join) = node else { return Ok(Transformed::no(node)) };
+    let conditions = join.filter.take().map(split_conjunction_owned).unwrap_or_default();
+    let (unsteady, steady): (Vec<Expr>, Vec<Expr>) = conditions.into_iter().partition(Expr::is_volatile);
+    if join.join_type != JoinType::Inner || unsteady.is_empty() {
+        join.filter = conjunction(steady.into_iter().chain(unsteady));
+        return Ok(Transformed::no(LogicalPlan::Join(join)));
+    }
+    join.filter = conjunction(steady);
+    let unsteady = conjunction(unsteady).unwrap_or_else(|| lit(true));
+    let above = Filter::try_new(unsteady, Arc::new(LogicalPlan::Join(join)))?;
+    Ok(Transformed::yes(LogicalPlan::Filter(above)))
 }
 
 /// `FROM a, b WHERE a.x = b.x`: what reads both sides of a join becomes its condition.

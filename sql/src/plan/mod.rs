@@ -47,6 +47,7 @@ mod set_operations;
 mod sink_check;
 mod sink_parallelism;
 mod spans;
+mod steady_rules;
 mod stream;
 mod subqueries;
 mod table;

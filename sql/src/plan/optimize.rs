@@ -15,11 +15,10 @@ use datafusion_optimizer::analyzer::Analyzer;
 use datafusion_optimizer::common_subexpr_eliminate::CommonSubexprEliminate;
 use datafusion_optimizer::optimize_projections::OptimizeProjections;
 use datafusion_optimizer::optimize_unions::OptimizeUnions;
-use datafusion_optimizer::push_down_filter::PushDownFilter;
-use datafusion_optimizer::simplify_expressions::SimplifyExpressions;
 use datafusion_optimizer::{Optimizer, OptimizerContext, OptimizerRule};
 
 use super::context::NameResolver;
+use super::steady_rules::{PushDownSteady, SimplifySteady};
 use super::{
     casts, event_time, exact, joins, literals, outer_types, over_window, plain_types, set_operations, temporal, unnest,
     windows,
@@ -42,11 +41,20 @@ pub(crate) fn analyze(plan: LogicalPlan, resolver: &NameResolver<'_>) -> Result<
     let finish = |node| casts::finish(node, &resolver.options)?.transform_data(exact::coalesce);
     let finished = plain.transform_up_with_subqueries(finish)?.data;
     let joined = joins::prepare(finished, &resolver.options)?;
+    let mut rules: Vec<Arc<dyn OptimizerRule + Send + Sync>> = Vec::new();
     if needs_conditions_below(&joined)? {
-        run(vec![Arc::new(PushDownFilter::new())], joined, &resolver.options)
-    } else {
-        Ok(joined)
+        rules.push(Arc::new(PushDownSteady::default()));
     }
+    if has_unsteady(&joined)? {
+        rules.push(Arc::new(OptimizeProjections::new()));
+    }
+    if rules.is_empty() { Ok(joined) } else { run(rules, joined, &resolver.options) }
+}
+
+/// Over rows that are updated, what has another value each time is refused; whether they are must not hang on a count that
+/// nobody reads.
+fn has_unsteady(plan: &LogicalPlan) -> Result<bool> {
+    plan.exists(|node| Ok(node.expressions().iter().any(Expr::is_volatile)))
 }
 
 /// A rank that is joined must know the conditions on it, which may stand above the join.
@@ -90,8 +98,8 @@ fn distinct_as_groups(node: LogicalPlan) -> Result<Transformed<LogicalPlan>> {
 pub(crate) fn optimize(plan: LogicalPlan, options: &Arc<ConfigOptions>) -> Result<LogicalPlan> {
     let rules: Vec<Arc<dyn OptimizerRule + Send + Sync>> = vec![
         Arc::new(OptimizeUnions::new()),
-        Arc::new(SimplifyExpressions::new()),
-        Arc::new(PushDownFilter::new()),
+        Arc::new(SimplifySteady::default()),
+        Arc::new(PushDownSteady::default()),
         Arc::new(CommonSubexprEliminate::new()),
         Arc::new(OptimizeProjections::new()),
     ];

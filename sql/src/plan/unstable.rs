@@ -55,6 +55,26 @@ impl Unstable {
         Some(Self { function, columns: found.into_iter().map(|(index, _)| index).collect(), filters: false })
     }
 
+    /// What is unstable of that which is still to be computed for rows that are taken back.
+    pub fn of_pending(stream: &Stream) -> Option<Self> {
+        if !stream.is_updated() {
+            return None;
+        }
+        let pending = || stream.columns.iter().chain(&stream.conjuncts).find_map(volatile_in);
+        let new = || pending().map(|function| Self { function, columns: BTreeSet::new(), filters: true });
+        stream.unstable.clone().or_else(new)
+    }
+
+    /// Refuses a condition of a join, over both inputs, that decides differently each time for rows that are taken back.
+    pub fn check_joined(condition: Option<&Physical>, inputs: [&Stream; 2]) -> Result<()> {
+        match condition.and_then(volatile_in) {
+            Some(function) if inputs.iter().any(|input| input.is_updated()) => {
+                Err(Self { function, columns: BTreeSet::new(), filters: true }.refused())
+            }
+            _ => Ok(()),
+        }
+    }
+
     /// The same of some of the columns, in another order.
     pub fn of_places(&self, places: &[usize]) -> Option<Self> {
         let kept = places.iter().enumerate().filter(|(_, place)| self.columns.contains(place));

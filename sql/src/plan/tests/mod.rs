@@ -7,3 +7,4 @@ mod graphs;
 mod robustness;
 mod rows;
 mod scripts;
+mod steady;

@@ -4,7 +4,7 @@ use std::sync::Arc;
 
 use arrow::datatypes::{Schema, SchemaRef};
 use datafusion_common::Result;
-use tidemill_engine::graph::{ChangelogMode, Exchange, Input, NodeKind, Parallelism};
+use tidemill_engine::graph::{Exchange, Input, NodeKind, Parallelism};
 use tidemill_engine::operator::{MAIN_PORT, OperatorFactory};
 use tidemill_engine::operators::calc::Calc;
 use tidemill_engine::operators::session_assign::SessionAssign;
@@ -18,6 +18,7 @@ use crate::plan::graph_builder::{NodeDraft, any_exchange, detail};
 use crate::plan::nodes::window::describe_window;
 use crate::plan::physical::{self, Physical, column, columns_read, identity, substitute};
 use crate::plan::stream::{PendingWindow, Stream, WholeRow, extend};
+use crate::plan::unstable::Unstable;
 
 /// Attributes and values for EXPLAIN.
 pub(crate) type Details = Vec<(String, String)>;
@@ -26,10 +27,16 @@ impl Translator<'_> {
     /// Adds what is pending as nodes of its own, so that the stream is a node's output as it is.
     pub fn settle(&mut self, stream: Stream) -> Result<Stream> {
         let stream = self.resolve_rank(stream)?;
-        let mut stream = self.resolve_sort(stream)?;
-        if let Some(unstable) = stream.unstable.take_if(|_| stream.changelog != ChangelogMode::Append) {
-            return Err(unstable.refused());
+        let stream = self.resolve_sort(stream)?;
+        match Unstable::of_pending(&stream) {
+            Some(unstable) => Err(unstable.refused()),
+            None => self.settle_as_computed(stream),
         }
+    }
+
+    /// The same for rows whose old values nobody is told.
+    pub fn settle_as_computed(&mut self, mut stream: Stream) -> Result<Stream> {
+        stream.unstable = None;
         let stream = match stream.window.take() {
             None => stream,
             Some(window) if window.is_session() => self.add_session_assign(stream, window)?,

@@ -18,6 +18,7 @@ use crate::plan::physical::{self, Physical, column, column_index, substitute};
 use crate::plan::stream::Stream;
 use crate::plan::translate::settle::{Details, by_key, names, reachable, typed_names};
 use crate::plan::translate::{Translator, plain_schema};
+use crate::plan::unstable::Unstable;
 
 pub(super) fn translate(
     translator: &mut Translator<'_>,
@@ -149,6 +150,7 @@ fn regular(translator: &mut Translator<'_>, join: &Join, condition: &JoinConditi
     let is_bounded = sides.iter().all(|side| side.stream.bounded);
     translator.note_endless_join(join, is_bounded)?;
     let rest = rest_of(translator, join, condition, &sides)?;
+    Unstable::check_joined(rest.as_ref(), [&sides[0].stream, &sides[1].stream])?;
     let null_fits_null = condition.keys.iter().map(|key| key.null_fits_null).collect();
     let output = add_node(translator, &sides, shape, null_fits_null, rest)?;
     Ok(Stream { schema: plain_schema(&join.schema), ..output })
