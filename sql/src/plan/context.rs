@@ -18,6 +18,7 @@ use sqlparser::ast::{Query, Statement};
 use super::PlanContext;
 use super::aggregates;
 use super::column_names;
+use super::comparisons;
 use super::functions::Functions;
 use super::using;
 use super::window_functions;
@@ -88,7 +89,9 @@ impl<'a> NameResolver<'a> {
     pub fn query(&self, query: &Query) -> Result<LogicalPlan> {
         let mut query = query.clone();
         using::apply(&mut query, self).map_err(external)?;
-        self.query_without_commons(&query)
+        let plan = self.query_without_commons(&query)?;
+        comparisons::check(&plan)?;
+        Ok(plan)
     }
 
     /// The same for a query in which no join has common columns left to find.

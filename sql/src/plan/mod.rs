@@ -20,6 +20,7 @@ use crate::settings::Settings;
 mod aggregates;
 mod casts;
 mod column_names;
+mod comparisons;
 mod context;
 mod display;
 mod errors;

@@ -130,8 +130,13 @@ struct Relation {
 
 impl Relation {
     fn column(&self, name: &str) -> Expr {
-        let quoted = |text: &str| Ident::with_quote('`', text);
-        Expr::CompoundIdentifier(vec![quoted(&self.name.value), quoted(name)])
+        self.column_at(&Ident::new(name))
+    }
+
+    /// The column, called where this name stands.
+    fn column_at(&self, name: &Ident) -> Expr {
+        let quoted = |text: &str| Ident::with_quote_and_span('`', name.span, text);
+        Expr::CompoundIdentifier(vec![quoted(&self.name.value), quoted(&name.value)])
     }
 }
 
@@ -336,7 +341,7 @@ fn meet(joined: &mut Joined, name: &Ident, operator: &JoinOperator) -> Result<Ex
     if !relation.columns.contains(&name.value) {
         return Err(missing(name, "right", &relation.columns));
     }
-    let right = relation.column(&name.value);
+    let right = relation.column_at(name);
     let condition =
         Expr::BinaryOp { left: Box::new(left.clone()), op: BinaryOperator::Eq, right: Box::new(right.clone()) };
     let value = match operator {
