@@ -199,6 +199,7 @@ pub fn summary(summary: &JobSummary) -> String {
     let (rows_in, rows_out) = totals(&summary.nodes);
     let ended = match summary.outcome {
         Outcome::Finished => "finished: the input is read to its end",
+        Outcome::Satisfied => "finished: LIMIT has its rows, so nothing more is read",
         Outcome::Stopped => "stopped with a final checkpoint; the same command resumes",
         Outcome::Cancelled => "cancelled; the same command resumes from the last checkpoint",
         Outcome::AlreadyComplete => "nothing to do: this state directory holds a finished job (--fresh runs it again)",

@@ -94,6 +94,11 @@ pub trait Operator: Send {
         false
     }
 
+    /// True once no further row will be emitted, whatever may still come; asked after `open` and after every call.
+    fn is_done(&self) -> bool {
+        false
+    }
+
     /// The operator as one that asks the outside world; `None` for all others.
     fn stage(&mut self) -> Option<&mut dyn Stage> {
         None

@@ -27,6 +27,13 @@ struct LimitOperator {
     seen: u64,
 }
 
+impl LimitOperator {
+    /// The number of the last row that is given; `None`: they never end.
+    fn last(&self) -> Option<u64> {
+        self.plan.fetch.map(|fetch| self.plan.skip.saturating_add(fetch))
+    }
+}
+
 impl Operator for LimitOperator {
     fn open(&mut self, ctx: &mut OperatorContext) -> Result<()> {
         for note in ctx.state.restored_notes() {
@@ -43,7 +50,7 @@ impl Operator for LimitOperator {
         out: &mut dyn Collector,
     ) -> Result<()> {
         let rows = batch.num_rows() as u64;
-        let end = self.plan.fetch.map_or(u64::MAX, |fetch| self.plan.skip.saturating_add(fetch));
+        let end = self.last().unwrap_or(u64::MAX);
         let from = self.plan.skip.saturating_sub(self.seen).min(rows);
         let to = end.saturating_sub(self.seen).min(rows);
         self.seen = self.seen.saturating_add(rows);
@@ -53,6 +60,10 @@ impl Operator for LimitOperator {
             out.emit(MAIN_PORT, batch.slice(from as usize, given as usize))?;
         }
         Ok(())
+    }
+
+    fn is_done(&self) -> bool {
+        self.last().is_some_and(|last| self.seen >= last)
     }
 
     fn on_barrier(&mut self, _epoch: Epoch, ctx: &mut OperatorContext, _out: &mut dyn Collector) -> Result<()> {

@@ -43,6 +43,8 @@ pub struct Slot {
     /// The state behind `ctx.state`, to take snapshots of.
     pub state: Option<StateInstance>,
     pub outputs: Vec<Output>,
+    /// It was said that the operator is done.
+    pub done: bool,
 }
 
 pub enum Body {
@@ -100,6 +102,17 @@ impl Chain {
             Body::Source => false,
             Body::Operator(operator) => operator.wants_time(),
             Body::Sink(_) => true,
+        })
+    }
+
+    /// Operators that have become done since the last call, by their nodes' positions in the graph.
+    pub fn newly_done(&mut self) -> impl Iterator<Item = usize> {
+        self.slots.iter_mut().filter_map(|slot| match &slot.body {
+            Body::Operator(operator) if !slot.done && operator.is_done() => {
+                slot.done = true;
+                Some(slot.node)
+            }
+            _ => None,
         })
     }
 

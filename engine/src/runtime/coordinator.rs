@@ -11,6 +11,7 @@ use std::time::{Duration, Instant};
 
 use crossbeam_channel::{Receiver, Sender, select};
 
+use super::done::DoneOperators;
 use super::draft::draft;
 use super::events::{Event, TaskId, TaskSnapshot};
 use super::launch::{Plan, RunningTasks};
@@ -43,6 +44,8 @@ pub enum Command {
 pub enum AttemptEnd {
     /// All input was read, all output is visible.
     Finished,
+    /// All output is visible, and no input could add to it.
+    Satisfied,
     /// Stopped with a final checkpoint.
     Stopped,
     Cancelled,
@@ -67,6 +70,7 @@ pub struct Coordinator<'a> {
     schedule: Schedule,
     running: Option<Running>,
     ended_sources: BTreeSet<TaskId>,
+    done: DoneOperators,
 }
 
 /// What has been asked for and when the next periodic checkpoint is due.
@@ -106,7 +110,8 @@ impl<'a> Coordinator<'a> {
     ) -> Self {
         let schedule = Schedule { last_started: Some(Instant::now()), ..Schedule::default() };
         let (running, ended_sources) = (None, BTreeSet::new());
-        Self { plan, tasks, publishers, requests, next_epoch, schedule, running, ended_sources }
+        let done = DoneOperators::default();
+        Self { plan, tasks, publishers, requests, next_epoch, schedule, running, ended_sources, done }
     }
 
     /// Runs the attempt to its end; all its threads are gone on return.
@@ -214,6 +219,10 @@ impl<'a> Coordinator<'a> {
                 self.ended_sources.insert(task);
                 Ok(None)
             }
+            Event::OperatorDone { node } => {
+                self.on_done(node);
+                Ok(None)
+            }
             Event::CheckpointWanted { task } => {
                 // The barrier that is already on its way to this task will do.
                 let on_its_way = self.running.as_ref().is_some_and(|running| running.waiting.contains(&task));
@@ -221,6 +230,15 @@ impl<'a> Coordinator<'a> {
                 Ok(None)
             }
             Event::Snapshot { task, epoch, snapshot } => self.on_snapshot(task, epoch, snapshot),
+        }
+    }
+
+    /// Sources whose rows can reach no sink any more come to their end.
+    fn on_done(&mut self, node: usize) {
+        for source in self.done.add(node, &self.plan.graph, self.plan.options.parallelism) {
+            if let Some(unneeded) = self.tasks.unneeded.get(&source) {
+                unneeded.store(true, Ordering::Relaxed);
+            }
         }
     }
 
@@ -238,7 +256,7 @@ impl<'a> Coordinator<'a> {
         match kind {
             BarrierKind::Stop if finished => {
                 self.publishers.finish()?;
-                Ok(Some(AttemptEnd::Finished))
+                Ok(Some(if self.done.cut_short() { AttemptEnd::Satisfied } else { AttemptEnd::Finished }))
             }
             BarrierKind::Stop => Ok(Some(AttemptEnd::Stopped)),
             _ if self.plan.options.crash_after_checkpoint => Ok(Some(AttemptEnd::CrashedOnPurpose)),

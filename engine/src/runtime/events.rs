@@ -16,6 +16,8 @@ pub enum Event {
     Snapshot { task: TaskId, epoch: Epoch, snapshot: TaskSnapshot },
     /// A source task has read all there will ever be.
     SourceEnded { task: TaskId },
+    /// An instance of this node gives no further rows (see [`crate::operator::Operator::is_done`]).
+    OperatorDone { node: usize },
     /// A source task waits for a checkpoint (see `JobOptions::checkpoint_every_batches`).
     CheckpointWanted { task: TaskId },
     /// The task's thread is about to end because of this.
@@ -45,7 +47,8 @@ pub struct Reporter {
     events: Sender<Event>,
 }
 
-/// Events that one task can have under way: a snapshot, an end, a wish and a failure.
+/// Events that one task can have under way: a snapshot, an end, a wish and a failure. Beside these, each of its operators is
+/// done once.
 pub const EVENTS_PER_TASK_MAX: usize = 4;
 
 impl Reporter {
@@ -59,6 +62,10 @@ impl Reporter {
 
     pub fn source_ended(&self) {
         self.send(Event::SourceEnded { task: self.task });
+    }
+
+    pub fn operator_done(&self, node: usize) {
+        self.send(Event::OperatorDone { node });
     }
 
     pub fn checkpoint_wanted(&self) {

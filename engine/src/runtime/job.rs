@@ -88,6 +88,7 @@ impl Job {
             AttemptOutcome::AlreadyComplete if self.monitor.checkpoints() > 0 => Some(Outcome::Finished),
             AttemptOutcome::AlreadyComplete => Some(Outcome::AlreadyComplete),
             AttemptOutcome::Ended(AttemptEnd::Finished) => Some(Outcome::Finished),
+            AttemptOutcome::Ended(AttemptEnd::Satisfied) => Some(Outcome::Satisfied),
             AttemptOutcome::Ended(AttemptEnd::Stopped) => Some(Outcome::Stopped),
             AttemptOutcome::Ended(AttemptEnd::Cancelled) => Some(Outcome::Cancelled),
             AttemptOutcome::Ended(AttemptEnd::CrashedOnPurpose) => {

@@ -1,6 +1,7 @@
 //! Builds the tasks of one attempt from the graph and the restored checkpoint, and gives each its thread.
 
 use std::any::Any;
+use std::collections::BTreeMap;
 use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::path::PathBuf;
 use std::sync::Arc;
@@ -59,6 +60,8 @@ pub struct RunningTasks {
     pub events: Receiver<Event>,
     /// To every source task.
     pub barriers: Vec<(TaskId, Sender<Barrier>)>,
+    /// By position of a source node: to be set once nobody needs its rows.
+    pub unneeded: BTreeMap<usize, Arc<AtomicBool>>,
     pub task_count: usize,
     /// By task: its head and subtask, for people.
     pub names: Vec<String>,
@@ -81,17 +84,19 @@ struct Seat {
 /// Where a task's rows come from.
 enum ReadingEnd {
     Gate(Gate),
-    Source { pool: Arc<SplitPool>, barriers: Receiver<Barrier> },
+    Source { pool: Arc<SplitPool>, barriers: Receiver<Barrier>, unneeded: Arc<AtomicBool> },
 }
 
 impl RunningTasks {
     /// Starts all tasks. On an error nothing keeps running.
     pub fn launch(plan: Arc<Plan>) -> Result<Self> {
-        let (sender, events) = bounded(EVENTS_PER_TASK_MAX * plan.layout.thread_count());
+        let operators: usize = plan.graph.nodes().iter().map(|node| instances(node, plan.options.parallelism)).sum();
+        let (sender, events) = bounded(EVENTS_PER_TASK_MAX * plan.layout.thread_count() + operators);
         let cancelled = Arc::new(AtomicBool::new(false));
         let mut running = Self {
             events,
             barriers: Vec::new(),
+            unneeded: BTreeMap::new(),
             task_count: 0,
             names: Vec::new(),
             cancelled: Arc::clone(&cancelled),
@@ -112,7 +117,7 @@ impl RunningTasks {
                     begun_epoch: Arc::clone(&running.begun_epoch),
                 };
                 let end = match &pool {
-                    Some(pool) => running.source_end(id, pool),
+                    Some(pool) => running.source_end(id, task.nodes[0], pool),
                     None => ReadingEnd::Gate(wiring.take_gate(task.nodes[0], subtask).expect("a reader has channels")),
                 };
                 let outlets = task.nodes.iter().map(|node| wiring.take_outlets(*node, subtask)).collect();
@@ -124,11 +129,12 @@ impl RunningTasks {
         Ok(running)
     }
 
-    fn source_end(&mut self, id: TaskId, pool: &Arc<SplitPool>) -> ReadingEnd {
+    fn source_end(&mut self, id: TaskId, node: NodeId, pool: &Arc<SplitPool>) -> ReadingEnd {
         // One checkpoint at a time: a barrier is taken before the next one is sent.
         let (sender, barriers) = bounded(1);
         self.barriers.push((id, sender));
-        ReadingEnd::Source { pool: Arc::clone(pool), barriers }
+        let unneeded = Arc::clone(self.unneeded.entry(node.0).or_default());
+        ReadingEnd::Source { pool: Arc::clone(pool), barriers, unneeded }
     }
 
     /// Sends a barrier to all sources, and tells tasks that they should come to it.
@@ -234,7 +240,7 @@ impl Plan {
             cache_budget_bytes: self.backend.cache_budget_bytes(self.stateful_instances()),
             metrics: Arc::clone(&metrics),
         };
-        Ok(Slot { node: node.id.0, uid: node.uid.clone(), body, ctx, metrics, state, outputs })
+        Ok(Slot { node: node.id.0, uid: node.uid.clone(), body, ctx, metrics, state, outputs, done: false })
     }
 }
 
@@ -278,7 +284,7 @@ impl Seat {
                 StageTask { chain, gate, threads, world: self.world }.run()
             }
             (ReadingEnd::Gate(gate), _) => OperatorTask { chain, gate, world: self.world }.run(),
-            (ReadingEnd::Source { pool, barriers }, NodeKind::Source(spec)) => {
+            (ReadingEnd::Source { pool, barriers, unneeded }, NodeKind::Source(spec)) => {
                 let task = SourceTask {
                     uid: head.uid.clone(),
                     node: head.id.0,
@@ -286,6 +292,7 @@ impl Seat {
                     reading: reading(&plan, head, spec, pool, self.subtask)?,
                     chain,
                     barriers,
+                    unneeded,
                     world: self.world,
                     monitor: Arc::clone(&plan.monitor),
                     checkpoint_every_batches: plan.options.checkpoint_every_batches,

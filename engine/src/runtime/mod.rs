@@ -10,6 +10,7 @@
 
 mod chain;
 mod coordinator;
+mod done;
 mod draft;
 mod edge;
 mod events;

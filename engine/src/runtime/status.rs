@@ -130,6 +130,8 @@ pub struct WatermarkHolder {
 pub enum Outcome {
     /// All inputs were read to their end and all output is visible.
     Finished,
+    /// All output is visible, and nothing that was still to be read could add to it.
+    Satisfied,
     /// An earlier run had finished already: nothing was run.
     AlreadyComplete,
     /// Stopped on request, with a final checkpoint.

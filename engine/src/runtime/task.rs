@@ -32,6 +32,11 @@ impl TaskWorld {
         if self.cancelled.load(Ordering::Relaxed) { Err(EngineError::Cancelled) } else { Ok(()) }
     }
 
+    /// Says which operators have given their last row.
+    pub fn tell_done(&self, chain: &mut Chain) {
+        chain.newly_done().for_each(|node| self.reporter.operator_done(node));
+    }
+
     /// The checkpoint whose barrier is on its way, or was the last one.
     pub fn awaited_epoch(&self) -> Option<Epoch> {
         Some(Epoch(self.begun_epoch.load(Ordering::Relaxed))).filter(|epoch| *epoch > Epoch::ZERO)
@@ -80,6 +85,7 @@ impl OperatorTask {
         let mut ticker = Ticker::new(&self.chain, self.world.now());
         loop {
             self.world.check_cancelled()?;
+            self.world.tell_done(&mut self.chain);
             let event = self.gate.next(TICK)?;
             let now = self.world.now();
             match event {

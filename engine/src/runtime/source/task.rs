@@ -1,8 +1,9 @@
 //! The loop of a source task: reads, tells time, and puts barriers between what it has read and what it will read.
 //!
-//! A source that has come to its end stays, since barriers still have to come from it.
+//! A source that has come to its end, or whose rows nobody needs any more, stays, since barriers still have to come from it.
 
 use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::{Duration, Instant};
 
 use crossbeam_channel::{Receiver, RecvTimeoutError, TryRecvError};
@@ -29,6 +30,8 @@ pub struct SourceTask {
     pub chain: Chain,
     /// The coordinator's barriers.
     pub barriers: Receiver<Barrier>,
+    /// Set once nobody needs further rows.
+    pub unneeded: Arc<AtomicBool>,
     pub world: TaskWorld,
     pub monitor: Arc<Monitor>,
     /// Ask for a checkpoint after so many batches.
@@ -74,6 +77,7 @@ impl Run {
 
     fn turn(&mut self) -> Result<Next> {
         self.task.world.check_cancelled()?;
+        self.task.world.tell_done(&mut self.task.chain);
         if let Some(barrier) = self.waiting_barrier()? {
             return self.on_barrier(barrier);
         }
@@ -85,6 +89,9 @@ impl Run {
 
     /// Reads once, hands on what came of it, and says how long there is nothing to do.
     fn read(&mut self, now: ProcessingTime) -> Result<Duration> {
+        if self.task.unneeded.load(Ordering::Relaxed) {
+            return self.end(now).map(|()| Duration::ZERO);
+        }
         let mut wait = Duration::ZERO;
         let read_at = Instant::now();
         match self.task.reading.step(now)? {

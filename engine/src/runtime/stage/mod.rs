@@ -46,6 +46,7 @@ impl StageTask {
         self.chain.open(self.world.now())?;
         loop {
             self.world.check_cancelled()?;
+            self.world.tell_done(&mut self.chain);
             let now = self.world.now();
             if self.settle(&mut held, now)? {
                 return Ok(());

@@ -5,5 +5,6 @@ mod asking;
 mod failures;
 mod joins;
 pub mod kit;
+mod limits;
 mod pipelines;
 mod time;
