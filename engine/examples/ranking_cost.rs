@@ -119,6 +119,7 @@ fn top_n(to: u64, with_rank: bool) -> TopN {
         order: Order::Columns(vec![SortColumn { column: 1, descending: true, nulls_first: false }]),
         function: RankFunction::RowNumber,
         range: RankRange { from: 1, to },
+        bound: None,
         kept: vec![0, 1, 2, 3],
         with_rank,
         updated: false,

@@ -1,5 +1,7 @@
 //! Which ranks a query wants, read from its conditions: `rank <= 3`, `rank = 1`, `rank BETWEEN 2 AND 4`, ...
 
+use std::sync::Arc;
+
 use arrow::array::RecordBatch;
 use arrow::datatypes::{DataType, Schema};
 use datafusion_common::ScalarValue;
@@ -7,6 +9,7 @@ use datafusion_expr::Operator;
 use datafusion_physical_expr::expressions::{BinaryExpr, CastExpr, InListExpr};
 
 use super::physical::{Physical, column_index, columns_read};
+use super::unstable::volatile_in;
 
 /// Ranks between two bounds, both included.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -47,6 +50,38 @@ pub(crate) fn bounds(conjuncts: &[Physical], rank: usize) -> (Bounds, Vec<Physic
         }
     }
     (all, rest)
+}
+
+/// What a condition on the rank compares it with, where that is the same for all rows of a partition.
+pub(crate) struct PartitionBound {
+    /// A whole number, over the columns that the conditions are over.
+    pub expr: Physical,
+    /// The condition's place among all.
+    pub conjunct: usize,
+    /// Nothing is left to ask once no greater rank is given.
+    pub exact: bool,
+}
+
+/// A bound from above that is computed from columns of the partition's key. The rank is the column behind those of `base`.
+pub(crate) fn partition_bound(conjuncts: &[Physical], base: &Schema, partition_by: &[usize]) -> Option<PartitionBound> {
+    let rank = base.fields().len();
+    conjuncts.iter().enumerate().find_map(|(conjunct, condition)| {
+        let binary = condition.downcast_ref::<BinaryExpr>()?;
+        let (op, bound) = match (is_rank(binary.left(), rank), is_rank(binary.right(), rank)) {
+            (true, false) => (*binary.op(), binary.right()),
+            (false, true) => (binary.op().swap()?, binary.left()),
+            _ => return None,
+        };
+        let columns = columns_read(bound);
+        let of_key = !columns.is_empty() && columns.iter().all(|column| partition_by.contains(column));
+        let is_whole = bound.data_type(base).is_ok_and(|data_type| data_type.is_integer());
+        let bounds = matches!(op, Operator::LtEq | Operator::Lt | Operator::Eq);
+        (bounds && of_key && is_whole && volatile_in(bound).is_none()).then(|| PartitionBound {
+            expr: Arc::clone(bound),
+            conjunct,
+            exact: op == Operator::LtEq,
+        })
+    })
 }
 
 fn bounds_of(expr: &Physical, rank: usize) -> Option<Bounds> {

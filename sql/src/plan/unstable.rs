@@ -117,7 +117,8 @@ fn may_be_updated(stream: &Stream) -> bool {
     stream.is_updated() || stream.rank.is_some() || stream.sort.is_some()
 }
 
-fn volatile_in(expr: &Physical) -> Option<String> {
+/// A function in the expression that has another value each time, in upper case.
+pub(crate) fn volatile_in(expr: &Physical) -> Option<String> {
     let own = expr.downcast_ref::<ScalarFunctionExpr>();
     let own = own.filter(|call| call.fun().signature().volatility == Volatility::Volatile);
     let name = own.map(|call| call.name().to_uppercase());

@@ -12,9 +12,9 @@ mod tests;
 
 use std::sync::Arc;
 
-use arrow::array::{RecordBatch, UInt32Array};
+use arrow::array::{AsArray, RecordBatch, UInt32Array};
 use arrow::compute::take_record_batch;
-use arrow::datatypes::SchemaRef;
+use arrow::datatypes::{Int64Type, SchemaRef};
 
 use self::changes::Changes;
 use self::partition::Limits;
@@ -52,6 +52,9 @@ pub struct TopN {
     pub order: Order,
     pub function: RankFunction,
     pub range: RankRange,
+    /// A BIGINT column of the input that bounds the range as well: the same in all rows of a partition, and never below the
+    /// range's first.
+    pub bound: Option<usize>,
     /// Columns of the input that are kept and given.
     pub kept: Vec<usize>,
     pub with_rank: bool,
@@ -120,7 +123,8 @@ impl Operator for TopNOperator {
         out: &mut dyn Collector,
     ) -> Result<()> {
         let keys = self.keys.encode(batch.rows())?;
-        let slots = self.store.slots_of(&keys, batch.num_rows(), ctx)?;
+        let bounds = self.plan.bound.map(|column| batch.column(column).as_primitive::<Int64Type>());
+        let slots = self.store.slots_of(&keys, batch.num_rows(), bounds, ctx)?;
         let order = self.order.encode(batch.rows())?;
         let candidates = self.candidates(&slots, &order);
         let rows = self.rows.encode(&self.kept_columns(batch.rows(), candidates.clone())?)?;

@@ -8,12 +8,15 @@
 use std::collections::BTreeMap;
 use std::collections::btree_map::Entry;
 
+use arrow::array::Int64Array;
+
 use super::partition::{self, Limits, Partition, Place};
 use crate::keys::{KeyGroup, hash_key};
 use crate::operator::OperatorContext;
 use crate::operators::expiry::ExpirySearch;
 use crate::operators::key_table::{BatchKeys, KeyTable, SlotSet};
 use crate::operators::note::{from_sortable, sortable};
+use crate::operators::ordering::RankRange;
 use crate::state::Writes;
 use crate::{EngineError, Result};
 
@@ -27,6 +30,8 @@ pub struct PartitionStore {
     expiry: ExpirySearch,
     keys: KeyTable,
     partitions: Vec<Partition>,
+    /// The last rank that is wanted of each partition.
+    last_ranks: Vec<u64>,
     /// Slots with rows in the current batch.
     touched: Vec<u32>,
     /// Slots that differ from state.
@@ -55,6 +60,7 @@ impl PartitionStore {
             expiry: ExpirySearch::new(ttl_ms),
             keys: KeyTable::default(),
             partitions: Vec::new(),
+            last_ranks: Vec::new(),
             touched: Vec::new(),
             dirty: SlotSet::default(),
             batches: 0,
@@ -64,16 +70,21 @@ impl PartitionStore {
         }
     }
 
-    /// The slots of a batch's rows; partitions that memory does not have are read from state.
-    pub fn slots_of(&mut self, keys: &BatchKeys, rows: usize, ctx: &mut OperatorContext) -> Result<Vec<u32>> {
+    /// The slots of a batch's rows; partitions that memory does not have are read from state. `bounds`: of each row's partition.
+    pub fn slots_of(
+        &mut self,
+        keys: &BatchKeys,
+        rows: usize,
+        bounds: Option<&Int64Array>,
+        ctx: &mut OperatorContext,
+    ) -> Result<Vec<u32>> {
         self.batches += 1;
         self.touched.clear();
         let mut slots = Vec::with_capacity(rows);
         for row in 0..rows {
             let slot = self.keys.intern(keys.hash(row), keys.key(row));
             if slot as usize == self.partitions.len() {
-                self.partitions.push(Partition::default());
-                self.partitions[slot as usize] = self.read(slot, ctx)?;
+                self.add(slot, bounds.map(|bounds| bounds.value(row)), ctx)?;
             }
             let partition = &mut self.partitions[slot as usize];
             if partition.used_in_batch != self.batches {
@@ -84,6 +95,22 @@ impl PartitionStore {
             slots.push(slot);
         }
         Ok(slots)
+    }
+
+    /// Takes a partition into memory.
+    fn add(&mut self, slot: u32, bound: Option<i64>, ctx: &OperatorContext) -> Result<()> {
+        let range = self.limits.range;
+        let last = bound.map_or(range.to, |bound| range.to.min(bound.unsigned_abs()));
+        assert!(bound.is_none_or(|bound| bound > 0) && last >= range.from, "a partition without a range has no rows");
+        self.partitions.push(Partition::default());
+        self.last_ranks.push(last);
+        self.partitions[slot as usize] = self.read(slot, ctx)?;
+        Ok(())
+    }
+
+    fn limits(&self, slot: u32) -> Limits {
+        let range = RankRange { to: self.last_ranks[slot as usize], ..self.limits.range };
+        Limits { range, ..self.limits }
     }
 
     /// Notes that a partition is in use, and forgets what it had where that is too long ago.
@@ -108,7 +135,7 @@ impl PartitionStore {
     fn read(&mut self, slot: u32, ctx: &OperatorContext) -> Result<Partition> {
         let group = self.keys.group(slot, ctx.key_groups);
         let mut partition = Partition::with_entries(Vec::new(), false);
-        while !partition.suffices(self.limits) {
+        while !partition.suffices(self.limits(slot)) {
             let mut entries = std::mem::take(&mut partition.entries);
             let last = entries.last().map(|entry| entry.bytes().to_vec());
             let complete = self.read_behind(slot, last.as_deref(), &mut entries, ctx)?;
@@ -131,10 +158,10 @@ impl PartitionStore {
         entries: &mut Vec<partition::Entry>,
         ctx: &OperatorContext,
     ) -> Result<bool> {
+        let entries_max = if self.updated { self.limits(slot).rows_to_read() } else { usize::MAX };
         let key = self.keys.key(slot);
         write_key(&mut self.key_buffer, ROW_TAG, key, &[last.unwrap_or_default()]);
         let prefix = &self.key_buffer[..1 + key.len()];
-        let entries_max = if self.updated { self.limits.rows_to_read() } else { usize::MAX };
         let (mut complete, mut read) = (true, 0);
         ctx.state.scan_from(self.keys.group(slot, ctx.key_groups), prefix, &self.key_buffer, &mut |key, value| {
             let bytes = &key[prefix.len()..];
@@ -156,27 +183,29 @@ impl PartitionStore {
     pub fn take_only(&mut self, ctx: &mut OperatorContext, see: impl FnOnce(&Partition, Limits)) -> Result<()> {
         let slot = self.keys.intern(hash_key(&[]), &[]);
         if slot as usize == self.partitions.len() {
-            self.partitions.push(Partition::default());
-            self.partitions[slot as usize] = self.read(slot, ctx)?;
+            self.add(slot, None, ctx)?;
         }
-        see(&self.partitions[slot as usize], self.limits);
+        let limits = self.limits(slot);
+        see(&self.partitions[slot as usize], limits);
         self.partitions[slot as usize] = Partition::with_entries(Vec::new(), true);
         ctx.state.delete_prefix(self.keys.group(slot, ctx.key_groups), &[ROW_TAG])
     }
 
     /// False for an appended row that cannot be in range, by its sort bytes.
     pub fn may_enter(&self, slot: u32, sort: &[u8]) -> bool {
-        self.partitions[slot as usize].may_enter(sort, self.limits)
+        self.partitions[slot as usize].may_enter(sort, self.limits(slot))
     }
 
     pub fn insert_newest(&mut self, slot: u32, row: &[u8]) {
-        self.partitions[slot as usize].append_newest(row, self.limits);
+        let limits = self.limits(slot);
+        self.partitions[slot as usize].append_newest(row, limits);
     }
 
     pub fn insert(&mut self, slot: u32, sort: &[u8], row: &[u8], ctx: &mut OperatorContext) -> Result<()> {
+        let limits = self.limits(slot);
         let partition = &mut self.partitions[slot as usize];
         if !self.updated {
-            partition.append(sort, row, self.limits);
+            partition.append(sort, row, limits);
             return Ok(());
         }
         match partition.place(sort, row) {
@@ -242,9 +271,10 @@ impl PartitionStore {
             if self.updated {
                 self.refill(slot, ctx)?;
             }
+            let limits = self.limits(slot);
             let partition = &mut self.partitions[slot as usize];
-            see(partition, self.limits);
-            partition.end_batch(self.limits, self.updated);
+            see(partition, limits);
+            partition.end_batch(limits, self.updated);
         }
         Ok(())
     }
@@ -278,7 +308,7 @@ impl PartitionStore {
 
     /// Reads further entries of a partition that lost too many.
     fn refill(&mut self, slot: u32, ctx: &OperatorContext) -> Result<()> {
-        while !self.partitions[slot as usize].suffices(self.limits) {
+        while !self.partitions[slot as usize].suffices(self.limits(slot)) {
             let last = self.partitions[slot as usize].entries.last().map(|entry| entry.bytes().to_vec());
             let mut further = Vec::new();
             let complete = self.read_behind(slot, last.as_deref(), &mut further, ctx)?;
@@ -305,10 +335,11 @@ impl PartitionStore {
         by_use.truncate(ctx.cache_budget_bytes / 2 / (size_bytes / self.partitions.len() + 1));
         ctx.metrics.spilled.add(self.partitions.len() - by_use.len());
         let keys = std::mem::take(&mut self.keys);
-        let mut old = std::mem::take(&mut self.partitions);
+        let (mut old, last_ranks) = (std::mem::take(&mut self.partitions), std::mem::take(&mut self.last_ranks));
         for (_, slot) in by_use {
             self.keys.intern(keys.hash(slot), keys.key(slot));
             self.partitions.push(std::mem::take(&mut old[slot as usize]));
+            self.last_ranks.push(last_ranks[slot as usize]);
         }
         ctx.metrics.cache_bytes.set(self.size_bytes() as i64);
         Ok(())
@@ -316,7 +347,7 @@ impl PartitionStore {
 
     fn size_bytes(&self) -> usize {
         let entries: usize = self.partitions.iter().map(|partition| partition.size_bytes).sum();
-        entries + self.keys.size_bytes() + self.partitions.capacity() * size_of::<Partition>()
+        entries + self.keys.size_bytes() + self.partitions.capacity() * (size_of::<Partition>() + size_of::<u64>())
     }
 
     /// Removes expired partitions of one key group, now and then.

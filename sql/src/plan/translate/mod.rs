@@ -26,6 +26,7 @@ mod normalize;
 mod numbered;
 mod over;
 mod over_frame;
+mod rank_bound;
 mod ranked;
 mod refused;
 mod scan;

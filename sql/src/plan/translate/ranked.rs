@@ -17,14 +17,14 @@ use tidemill_engine::time::window::{TimeDomain, WindowSpec};
 
 use super::over::{self, Given, OverCall, OverKeys};
 use super::settle::{Details, by_key, names, operator_draft, reachable, typed_names};
-use super::{Translator, late, sort};
+use super::{Translator, late, rank_bound, sort};
 use crate::diagnostic::Diagnostic;
 use crate::plan::context::external;
 use crate::plan::graph_builder::detail;
 use crate::plan::nodes::window::describe_ms;
 use crate::plan::over_window::OverOrder;
 use crate::plan::physical::{Physical, column, columns_read, substitute};
-use crate::plan::rank_filter;
+use crate::plan::rank_filter::{self, Bounds, PartitionBound};
 use crate::plan::stream::{PendingRank, Stream};
 
 /// Name of the rank's column in the operator's output.
@@ -42,6 +42,11 @@ impl Translator<'_> {
         {
             return add_numbers(self, stream, &rank, Given::InOrder(domain));
         }
+        if matches!(rank.order, OverOrder::Rows | OverOrder::Newest)
+            && let Some(bound) = rank_filter::partition_bound(&rest, &stream.base, &rank.partition_by)
+        {
+            return add_bounded(self, Stream { conjuncts: rest, ..stream }, &rank, bounds, &bound);
+        }
         let to = match (&rank.order, bounds.to) {
             (_, Some(to)) => to,
             // All rows of a window are there when it closes.
@@ -53,8 +58,7 @@ impl Translator<'_> {
             _ => return Err(external(unlimited(name))),
         };
         if to < bounds.from {
-            let message = format!("{name}() OVER: no row has a number from {} to {to}", bounds.from);
-            return Err(external(Diagnostic::new(message).with_hint("numbers start at 1")));
+            return Err(external(no_number(name, bounds.from as u64, to)));
         }
         stream.conjuncts = rest;
         let to = if to == i64::MAX { u64::MAX } else { to as u64 };
@@ -71,16 +75,43 @@ impl Translator<'_> {
     }
 }
 
+/// Each partition says itself how many of its rows are wanted.
+fn add_bounded(
+    translator: &mut Translator<'_>,
+    mut stream: Stream,
+    rank: &PendingRank,
+    bounds: Bounds,
+    bound: &PartitionBound,
+) -> Result<Stream> {
+    if bound.exact {
+        stream.conjuncts.remove(bound.conjunct);
+    }
+    let range = RankRange { from: bounds.from as u64, to: bounds.to.map_or(u64::MAX, |to| to.max(0) as u64) };
+    if range.to < range.from {
+        return Err(external(no_number(rank.function.name(), range.from, range.to)));
+    }
+    let (stream, place) = rank_bound::with_bound(translator, stream, &bound.expr, range.from)?;
+    let ranked = Ranked { bound: Some(place), ..Ranked::new(&stream, rank, range) };
+    add_top_n(translator, stream, rank, ranked)
+}
+
+fn no_number(name: &str, from: u64, to: impl std::fmt::Display) -> Diagnostic {
+    Diagnostic::new(format!("{name}() OVER: no row has a number from {from} to {to}")).with_hint("numbers start at 1")
+}
+
 fn unlimited(name: &str) -> Diagnostic {
     let message = format!("{name}() OVER numbers all rows: each new row would change the numbers of those behind it");
     Diagnostic::new(message).with_hint(
-        "say how many are wanted: SELECT ... FROM (SELECT ..., ROW_NUMBER() OVER (...) AS n FROM ...) WHERE n <= 10, or QUALIFY",
+        "say how many are wanted: SELECT ... FROM (SELECT ..., ROW_NUMBER() OVER (...) AS n FROM ...) WHERE n <= 10, or QUALIFY; \
+         or in a column that all rows of a partition have in common: OVER (PARTITION BY shop, wanted ...) and WHERE n <= wanted",
     )
 }
 
 /// What a ranking operator keeps and gives.
 struct Ranked {
     range: RankRange,
+    /// A column of the stream's base that bounds the range as well.
+    bound: Option<usize>,
     /// Columns of the stream's base.
     kept: Vec<usize>,
     with_rank: bool,
@@ -101,7 +132,7 @@ impl Ranked {
                 rank.partition_by.first().copied().or(rank.order_by.first().map(|sort| sort.column)).or(Some(0)),
             );
         }
-        Self { range, kept, with_rank }
+        Self { range, bound: None, kept, with_rank }
     }
 
     fn schema(&self, base: &Schema) -> Arc<Schema> {
@@ -163,6 +194,7 @@ fn add_top_n(translator: &mut Translator<'_>, stream: Stream, rank: &PendingRank
         order,
         function: rank.function,
         range: ranked.range,
+        bound: ranked.bound,
         kept: ranked.kept.clone(),
         with_rank: ranked.with_rank,
         updated,
@@ -311,6 +343,7 @@ fn state_note(updated: bool, parallelism: Parallelism, ttl_ms: Option<i64>) -> S
 
 fn describe(stream: &Stream, rank: &PendingRank, ranked: &Ranked) -> Details {
     let mut details = vec![detail("rank", describe_range(rank.function, ranked.range))];
+    details.extend(ranked.bound.map(|bound| detail("at most", stream.base.field(bound).name())));
     if !rank.partition_by.is_empty() {
         details.push(detail("partition by", names(&stream.base, &rank.partition_by)));
     }
@@ -348,8 +381,9 @@ pub(super) fn describe_order(schema: &Schema, order: &[SortColumn]) -> String {
 
 fn signature(stream: &Stream, rank: &PendingRank, ranked: &Ranked, updated: bool) -> String {
     let sorted: Vec<usize> = rank.order_by.iter().map(|sort| sort.column).collect();
+    let bound = ranked.bound.map_or(String::new(), |bound| format!(" up to [{}]", typed_names(&stream.base, &[bound])));
     format!(
-        "{}{}; keys [{}]; order {:?} {} [{}]; rows of {}{}",
+        "{}{bound}{}; keys [{}]; order {:?} {} [{}]; rows of {}{}",
         describe_range(rank.function, ranked.range),
         if ranked.with_rank { " with number" } else { "" },
         typed_names(&stream.base, &rank.partition_by),

@@ -226,6 +226,7 @@ fn add_top(
         order: Order::Columns(order_by.to_vec()),
         function: RankFunction::RowNumber,
         range,
+        bound: None,
         kept: kept.clone(),
         with_rank: false,
         updated,

@@ -106,7 +106,7 @@ fn windows_and_limits_that_cannot_run() {
           |
         1 | SELECT bidder, ROW_NUMBER() OVER (PARTITION BY bidder ORDER BY price) FROM live
           |                ^^^^^^^^^^
-        hint: say how many are wanted: SELECT ... FROM (SELECT ..., ROW_NUMBER() OVER (...) AS n FROM ...) WHERE n <= 10, or QUALIFY
+        hint: say how many are wanted: SELECT ... FROM (SELECT ..., ROW_NUMBER() OVER (...) AS n FROM ...) WHERE n <= 10, or QUALIFY; or in a column that all rows of a partition have in common: OVER (PARTITION BY shop, wanted ...) and WHERE n <= wanted
     "#]],
     );
     check(
