@@ -339,8 +339,9 @@ fn a_watermark_that_fires_without_end_is_cancelled_between_two_batches() {
         std::thread::sleep(Duration::from_millis(1));
     }
     let before = emitted();
-    std::thread::sleep(Duration::from_millis(20));
-    assert!(emitted() > before, "figures move while it fires");
+    while emitted() == before {
+        std::thread::sleep(Duration::from_millis(1));
+    }
     job.cancel();
     assert_eq!(job.wait().unwrap().outcome, Outcome::Cancelled);
 }
