@@ -288,9 +288,19 @@ pub(crate) fn check_options(
     }
 }
 
+/// True where a message names this column, or a field in it.
+fn is_about(message: &str, column: &str) -> bool {
+    ["'", "`"].iter().any(|quote| {
+        let named = format!("column {quote}{column}");
+        [quote, "."].iter().any(|end| message.contains(&format!("{named}{end}")))
+    })
+}
+
 fn option_diagnostic(create: &CreateTable, problem: &OptionProblem) -> Diagnostic {
     let option = create.options.iter().find(|option| Some(&option.key.value) == problem.option.as_ref());
-    let span = option.map_or(create.name.span, |option| option.key.span);
+    let column = || create.columns.iter().find(|column| is_about(&problem.message, &column.name.value));
+    let column_span = || column().map_or(create.name.span, |column| column.name.span);
+    let span = option.map_or_else(column_span, |option| option.key.span);
     let found = Diagnostic::at(span, problem.message.clone());
     match &problem.hint {
         Some(hint) => found.with_hint(hint.clone()),

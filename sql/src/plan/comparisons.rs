@@ -1,4 +1,5 @@
-//! Values of unlike types that are compared or put into one column: decided before types are coerced, and as Flink does.
+//! Values of unlike types that are compared, put into one column or taken for conditions: decided before types are coerced,
+//! and as Flink does.
 //!
 //! A text is never read as a number, nor a number as a time: it would fail for the first row that holds something else. A text
 //! is read as a time where it is compared with one, but not where rows of two inputs meet by it.
@@ -75,18 +76,29 @@ fn check_expr(expr: &Expr, schema: &DFSchema) -> std::result::Result<(), Diagnos
     let of = |expr| Operand::of(expr, schema);
     match expr {
         Expr::BinaryExpr(BinaryExpr { left, op, right }) if compares(*op) => check_compared(&of(left), *op, &of(right)),
+        Expr::BinaryExpr(BinaryExpr { left, op: Operator::And | Operator::Or, right }) => {
+            [left, right].into_iter().try_for_each(|side| check_condition(&of(side)))
+        }
+        Expr::Not(condition) => check_condition(&of(condition)),
+        Expr::Case(Case { expr: None, when_then_expr, .. }) => {
+            when_then_expr.iter().try_for_each(|(when, _)| check_condition(&of(when)))
+        }
+        Expr::AggregateFunction(call) => call.params.filter.iter().try_for_each(|filter| check_condition(&of(filter))),
+        Expr::ScalarFunction(call) if call.name() == "if" => {
+            call.args.first().map_or(Ok(()), |arg| check_condition(&of(arg)))
+        }
         Expr::InList(InList { expr, list, .. }) => list.iter().map(of).try_for_each(|value| {
-            of(expr).fits(&value, false).or_else(|()| {
+            ensure(of(expr).fits(&value, false), || {
                 let message =
                     format!("{} cannot be compared with {}, the values of IN", of(expr).words(), value.words());
-                Err(refused(message, "CAST them to one type", &[of(expr), value]))
+                refused(message, "CAST them to one type", &[of(expr), value.clone()])
             })
         }),
         Expr::Between(Between { expr, low, high, .. }) => [low, high].into_iter().try_for_each(|bound| {
             let (expr, bound) = (of(expr), of(bound));
-            expr.fits(&bound, false).or_else(|()| {
+            ensure(expr.fits(&bound, false), || {
                 let message = format!("{} and {} cannot be compared in BETWEEN", expr.words(), bound.words());
-                Err(refused(message, "CAST one of them", &[expr, bound]))
+                refused(message, "CAST one of them", &[expr.clone(), bound.clone()])
             })
         }),
         Expr::Case(Case { expr: Some(expr), when_then_expr, .. }) => {
@@ -96,7 +108,7 @@ fn check_expr(expr: &Expr, schema: &DFSchema) -> std::result::Result<(), Diagnos
         Expr::SetComparison(SetComparison { expr, subquery, .. }) => check_subquery(&of(expr), subquery),
         Expr::ScalarFunction(call) if CHOICES.contains(&call.name()) => {
             let values: Vec<Operand<'_>> = call.args.iter().map(of).collect();
-            let unlike = values.iter().skip(1).find(|value| values[0].fits(value, false).is_err());
+            let unlike = values.iter().skip(1).find(|value| !values[0].fits(value, false));
             unlike.map_or(Ok(()), |unlike| {
                 let types = format!("{} and {}", values[0].words(), unlike.words());
                 let message = format!("{}: {types} have no common type", call.name().to_uppercase());
@@ -107,6 +119,14 @@ fn check_expr(expr: &Expr, schema: &DFSchema) -> std::result::Result<(), Diagnos
     }
 }
 
+fn check_condition(condition: &Operand<'_>) -> std::result::Result<(), Diagnostic> {
+    if condition.kind().mixes_with(Kind::Boolean) {
+        return Ok(());
+    }
+    let message = format!("a condition must be BOOLEAN, but this one is {}", condition.words());
+    Err(refused(message, "compare it with a value", std::slice::from_ref(condition)))
+}
+
 fn compares(op: Operator) -> bool {
     use Operator::{Eq, Gt, GtEq, IsDistinctFrom, IsNotDistinctFrom, Lt, LtEq, NotEq};
     matches!(op, Eq | NotEq | Lt | LtEq | Gt | GtEq | IsDistinctFrom | IsNotDistinctFrom)
@@ -114,9 +134,9 @@ fn compares(op: Operator) -> bool {
 
 fn check_compared(left: &Operand<'_>, op: Operator, right: &Operand<'_>) -> std::result::Result<(), Diagnostic> {
     let meets = matches!(op, Operator::Eq | Operator::IsNotDistinctFrom) && left.is_of_another_input(right);
-    left.fits(right, meets).or_else(|()| {
+    ensure(left.fits(right, meets), || {
         let message = format!("{} {op} {}: these types cannot be compared", left.words(), right.words());
-        Err(refused(message, "CAST one side", &[left.clone(), right.clone()]))
+        refused(message, "CAST one side", &[left.clone(), right.clone()])
     })
 }
 
@@ -124,11 +144,11 @@ fn check_compared(left: &Operand<'_>, op: Operator, right: &Operand<'_>) -> std:
 fn check_subquery(value: &Operand<'_>, subquery: &Subquery) -> std::result::Result<(), Diagnostic> {
     let Some(field) = subquery.subquery.schema().fields().first() else { return Ok(()) };
     let listed = Operand { expr: value.expr, data_type: Some(field.data_type().clone()) };
-    value.fits(&listed, true).or_else(|()| {
+    ensure(value.fits(&listed, true), || {
         let message =
             format!("{} cannot be compared with {}, the values of the subquery", value.words(), listed.words());
         let hint = format!("CAST one of them: CAST(... AS {})", listed.words());
-        Err(refused(message, hint, std::slice::from_ref(value)))
+        refused(message, hint, std::slice::from_ref(value))
     })
 }
 
@@ -156,6 +176,10 @@ fn check_columns(first: &LogicalPlan, other: &LogicalPlan, clause: &str) -> std:
         }
     }
     Ok(())
+}
+
+fn ensure(holds: bool, refusal: impl FnOnce() -> Diagnostic) -> std::result::Result<(), Diagnostic> {
+    if holds { Ok(()) } else { Err(refusal()) }
 }
 
 fn refused(message: String, hint: impl Into<String>, operands: &[Operand<'_>]) -> Diagnostic {
@@ -195,13 +219,12 @@ impl<'a> Operand<'a> {
     }
 
     /// True where the two can be compared, or be values of one column. `meets`: rows of two inputs find each other by it.
-    fn fits(&self, other: &Self, meets: bool) -> std::result::Result<(), ()> {
+    fn fits(&self, other: &Self, meets: bool) -> bool {
         let (one, two) = (self.kind(), other.kind());
-        let fits = one.mixes_with(two)
+        one.mixes_with(two)
             || self.reads_as(other)
             || other.reads_as(self)
-            || (!meets && (one == Kind::Text && two.is_time() || one.is_time() && two == Kind::Text));
-        if fits { Ok(()) } else { Err(()) }
+            || (!meets && (one == Kind::Text && two.is_time() || one.is_time() && two == Kind::Text))
     }
 
     /// A text that is written in the query, and is a value of the other's type.

@@ -266,6 +266,31 @@ static REWRITES: LazyLock<Vec<(Regex, &str, &str)>> = LazyLock::new(|| {
             "IN, EXISTS, ANY and ALL cannot stand in ORDER BY",
             "give the value a name in an inner query and order by that",
         ),
+        (
+            r"(?s)Function 'replace' requires String, but received (\w+(?:\([^)]*\))?).*",
+            "$1 as a pattern: LIKE takes texts",
+            "CAST the pattern to STRING",
+        ),
+        (
+            r"(?s)Order by column out of bounds, specified: (\d+), max: (\d+)",
+            "ORDER BY $1: the query gives $2 column(s)",
+            "write the column's name",
+        ),
+        (
+            r"(?s)Cannot find column with position (\d+) in SELECT clause. Valid columns: 1 to (\d+)",
+            "GROUP BY $1: the query gives $2 column(s)",
+            "write the column's name",
+        ),
+        (
+            r"(?s)Unary operator 'NOT' requires a boolean expression, got (.+)$",
+            "a condition must be BOOLEAN, but this one is $1",
+            "compare it with a value",
+        ),
+        (
+            r"(?s)Unary operator '-' only supports signed numeric.*",
+            "only numbers and intervals can be negative",
+            "CAST the value to a number",
+        ),
         (r"(?s)Unsupported ast node.*?: (.+)$", "this is not supported: $1", "write it in another way"),
     ];
     rewrites.into_iter().map(|(regex, text, hint)| (pattern(regex), text, hint)).collect()

@@ -2,7 +2,10 @@
 
 use std::ops::ControlFlow;
 
-use sqlparser::ast::{BinaryOperator, Expr, Ident, Query, SetExpr, Spanned, visit_expressions, visit_relations};
+use sqlparser::ast::{
+    BinaryOperator, Expr, GroupByExpr, Ident, Query, SetExpr, Spanned, Value, ValueWithSpan, Visit, Visitor,
+    visit_expressions, visit_relations,
+};
 use sqlparser::tokenizer::Span;
 
 use super::aggregates;
@@ -47,6 +50,12 @@ pub(crate) fn of_form(query: &Query, message: &str) -> Span {
     }
     if message.ends_with("cannot be compared") {
         return first_expression(query, |expr| is_comparison(expr).then(|| expr.span()));
+    }
+    if message.starts_with("ORDER BY ") {
+        return first_query(query, |query| query.order_by.as_ref().map(Spanned::span));
+    }
+    if let Some((position, _)) = message.strip_prefix("GROUP BY ").and_then(|rest| rest.split_once(':')) {
+        return first_query(query, |query| grouped_by(&query.body, position));
     }
     if message.ends_with("has no fields or elements") {
         return first_expression(query, |expr| is_access(expr).then(|| expr.span()));
@@ -121,7 +130,6 @@ fn ends_with_field(expr: &Expr, name: &str) -> bool {
 }
 
 fn is_text(expr: &Expr, text: &str) -> bool {
-    use sqlparser::ast::{Value, ValueWithSpan};
     matches!(expr, Expr::Value(ValueWithSpan { value: Value::SingleQuotedString(found), .. }) if found == text)
 }
 
@@ -146,6 +154,17 @@ fn condition(body: &SetExpr) -> Span {
     }
 }
 
+/// The number of a column in GROUP BY.
+fn grouped_by(body: &SetExpr, position: &str) -> Option<Span> {
+    let SetExpr::Select(select) = body else { return None };
+    let GroupByExpr::Expressions(keys, _) = &select.group_by else { return None };
+    let is_position = |expr: &&Expr| match expr {
+        Expr::Value(ValueWithSpan { value: Value::Number(number, _), .. }) => *number == position,
+        _ => false,
+    };
+    keys.iter().find(is_position).map(Spanned::span)
+}
+
 fn is_comparison(expr: &Expr) -> bool {
     use BinaryOperator as Op;
     let compares = |op: &Op| matches!(op, Op::Eq | Op::NotEq | Op::Lt | Op::LtEq | Op::Gt | Op::GtEq);
@@ -161,6 +180,19 @@ fn is_access(expr: &Expr) -> bool {
 pub(crate) fn first(query: &Query) -> Span {
     let start = query.span().start;
     Span::new(start, start)
+}
+
+/// The first place within the query or one of its subqueries, outer ones first.
+fn first_query(query: &Query, place: impl Fn(&Query) -> Option<Span>) -> Span {
+    struct Queries<F>(F);
+    impl<F: Fn(&Query) -> Option<Span>> Visitor for Queries<F> {
+        type Break = Span;
+
+        fn pre_visit_query(&mut self, query: &Query) -> ControlFlow<Span> {
+            (self.0)(query).map_or(ControlFlow::Continue(()), ControlFlow::Break)
+        }
+    }
+    query.visit(&mut Queries(place)).break_value().unwrap_or_else(Span::empty)
 }
 
 fn first_expression(query: &Query, place: impl Fn(&Expr) -> Option<Span>) -> Span {
