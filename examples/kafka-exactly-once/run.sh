@@ -2,9 +2,14 @@
 # Starts a broker, runs the job, kills it on its way, runs it again, and compares what a reader sees with `expected`.
 set -euo pipefail
 cd "$(dirname "$0")"
-tidemill=${TIDEMILL:-tidemill}
+root=$(cd ../.. && pwd)
+tidemill=${TIDEMILL:-$(command -v tidemill || true)}
+if [ -z "$tidemill" ]; then
+  (cd "$root" && ./scripts/setup.sh && cargo build --bin tidemill)
+  tidemill=${CARGO_TARGET_DIR:-$root/target}/debug/tidemill
+fi
 work=$(mktemp -d)
-if docker compose version > /dev/null 2>&1; then
+if docker info > /dev/null 2>&1 && docker compose version > /dev/null 2>&1; then
   docker compose up -d
   trap 'docker compose down -v; rm -rf "$work"' EXIT
 else
