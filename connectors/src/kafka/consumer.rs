@@ -218,8 +218,9 @@ impl SharedConsumer {
         Ok((queue, progress))
     }
 
-    /// Stops fetching it.
+    /// Stops fetching it; nothing is left to read of it.
     pub fn release(&self, topic: &str, partition: i32) {
+        self.progress.lock().remove(&(topic.to_string(), partition));
         let mut list = TopicPartitionList::new();
         list.add_partition(topic, partition);
         if let Err(error) = self.consumer.incremental_unassign(&list) {
