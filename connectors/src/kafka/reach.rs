@@ -16,10 +16,15 @@ use super::tokens::{self, TokenError};
 /// How long to wait for an answer before looking whether we were turned away.
 const LOOK: Duration = Duration::from_millis(200);
 
-/// Hears why brokers turn a client away.
+/// After so long without an answer the user is told that we wait.
+const SILENCE_MAX: Duration = Duration::from_secs(2);
+
+/// Hears why brokers turn a client away, or cannot be reached.
 #[derive(Default)]
 struct Greeting {
     turned_away: Mutex<Option<(RDKafkaErrorCode, String)>>,
+    /// The last thing that went wrong on the way to a broker.
+    obstacle: Mutex<Option<String>>,
 }
 
 impl ClientContext for Greeting {
@@ -34,8 +39,13 @@ impl ClientContext for Greeting {
     }
 
     fn error(&self, error: KafkaError, text: &str) {
-        if let Some(code @ (RDKafkaErrorCode::Authentication | RDKafkaErrorCode::SSL)) = error.rdkafka_error_code() {
-            self.turned_away.lock().get_or_insert((code, text.to_string()));
+        match error.rdkafka_error_code() {
+            Some(code @ (RDKafkaErrorCode::Authentication | RDKafkaErrorCode::SSL)) => {
+                self.turned_away.lock().get_or_insert((code, text.to_string()));
+            }
+            // That all brokers are down says less than what became of one of them.
+            Some(RDKafkaErrorCode::AllBrokersDown) | None => {}
+            Some(_) => *self.obstacle.lock() = Some(text.to_string()),
         }
     }
 }
@@ -48,15 +58,24 @@ pub fn reach(settings: &ClientSettings) -> Result<()> {
     let made = settings.config().create_with_context(Greeting::default());
     let client: BaseConsumer<Greeting> = made.map_err(|error| unusable(&doing, &error))?;
     settings.log_in(client.client().native_ptr()).map_err(|error| failed(&doing, &error))?;
-    let deadline = Instant::now() + REQUEST_TIMEOUT;
+    let begun = Instant::now();
+    let mut told = false;
     while client.client().fetch_cluster_id(LOOK).is_none() {
         // Errors are told to whoever polls.
         let _ = client.poll(Duration::ZERO);
         if let Some((code, text)) = client.context().turned_away.lock().take() {
             return Err(refused(&doing, code, &text));
         }
-        if Instant::now() >= deadline {
-            return Err(failed(&doing, &KafkaError::Global(RDKafkaErrorCode::AllBrokersDown)));
+        let obstacle = client.context().obstacle.lock().clone();
+        if begun.elapsed() >= REQUEST_TIMEOUT {
+            let nobody = || KafkaError::Global(RDKafkaErrorCode::AllBrokersDown);
+            return Err(obstacle.map_or_else(|| failed(&doing, &nobody()), |text| out_of_reach(&doing, &text)));
+        }
+        if !told && begun.elapsed() >= SILENCE_MAX {
+            let brokers = settings.cluster();
+            let reason = obstacle.unwrap_or_else(|| "no answer yet".into());
+            tracing::warn!(brokers, reason, "no broker answers; trying for {} s", REQUEST_TIMEOUT.as_secs());
+            told = true;
         }
     }
     Ok(())
@@ -68,6 +87,10 @@ fn refused(doing: &str, code: RDKafkaErrorCode, text: &str) -> EngineError {
             "kafka: cannot {doing}: {text}\n  hint: check 'properties.sasl.mechanism', the user and the password"
         )),
         // A broker that is just going down breaks off handshakes too.
-        _ => EngineError::Connector { connector: "kafka".into(), reason: format!("cannot {doing}: {text}") },
+        _ => out_of_reach(doing, text),
     }
+}
+
+fn out_of_reach(doing: &str, text: &str) -> EngineError {
+    EngineError::Connector { connector: "kafka".into(), reason: format!("cannot {doing}: {text}") }
 }
