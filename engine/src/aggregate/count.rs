@@ -6,7 +6,7 @@ use arrow::array::{ArrayRef, AsArray, BooleanArray, Int64Array};
 use arrow::datatypes::{DataType, Field, Int64Type};
 
 use super::factory::{Factory, state_field};
-use super::selection::{for_each_row, for_each_value, select};
+use super::selection::{for_each_row, for_each_value, select, stretches};
 use super::{Accumulators, AggregateFactory};
 use crate::Result;
 
@@ -37,6 +37,21 @@ impl Accumulators for Count {
     fn update(&mut self, slots: &[u32], args: &[ArrayRef], keep: Option<&BooleanArray>) -> Result<()> {
         self.add(slots, args, keep, 1);
         Ok(())
+    }
+
+    fn update_running(
+        &mut self,
+        slots: &[u32],
+        ends: &[u32],
+        args: &[ArrayRef],
+        keep: Option<&BooleanArray>,
+    ) -> Result<ArrayRef> {
+        let (counts, selection) = (self.counts.as_mut_slice(), select(args, keep));
+        let running = stretches(slots, ends, &selection).map(|(slot, rows)| {
+            counts[slot] += rows.count() as i64;
+            counts[slot]
+        });
+        Ok(Arc::new(running.collect::<Int64Array>()))
     }
 
     fn retract(&mut self, slots: &[u32], args: &[ArrayRef], keep: Option<&BooleanArray>) -> Result<()> {

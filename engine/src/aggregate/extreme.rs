@@ -9,7 +9,7 @@ use arrow::datatypes::DataType;
 
 use super::factory::{Factory, state_field};
 use super::primitive::{Ordered, with_ordered};
-use super::selection::{for_each_value, select};
+use super::selection::{for_each_value, select, stretches};
 use super::{Accumulators, AggregateFactory};
 use crate::Result;
 
@@ -40,6 +40,18 @@ struct Cell<N> {
 impl<T: Ordered, const MAX: bool> Extremes<T, MAX> {
     const EMPTY: Cell<T::Native> =
         Cell { value: if MAX { T::Native::MIN_TOTAL_ORDER } else { T::Native::MAX_TOTAL_ORDER }, seen: false };
+
+    #[inline(always)]
+    fn add(cell: &mut Cell<T::Native>, value: T::Native) {
+        let value = T::canonical(value);
+        let better = if MAX { T::less(cell.value, value) } else { T::less(value, cell.value) };
+        *cell = Cell { value: if better { value } else { cell.value }, seen: true };
+    }
+
+    fn column(&self, cells: impl Iterator<Item = Cell<T::Native>>) -> ArrayRef {
+        let column: PrimitiveArray<T> = cells.map(|cell| cell.seen.then_some(cell.value)).collect();
+        Arc::new(column.with_data_type(self.data_type.clone()))
+    }
 }
 
 impl<T: Ordered, const MAX: bool> Accumulators for Extremes<T, MAX> {
@@ -50,13 +62,25 @@ impl<T: Ordered, const MAX: bool> Accumulators for Extremes<T, MAX> {
     fn update(&mut self, slots: &[u32], args: &[ArrayRef], keep: Option<&BooleanArray>) -> Result<()> {
         let values = args[0].as_primitive::<T>().values();
         let cells = self.cells.as_mut_slice();
-        for_each_value(slots, values, &select(args, keep), |slot, value| {
-            let value = T::canonical(value);
-            let cell = &mut cells[slot];
-            let better = if MAX { T::less(cell.value, value) } else { T::less(value, cell.value) };
-            *cell = Cell { value: if better { value } else { cell.value }, seen: true };
-        });
+        for_each_value(slots, values, &select(args, keep), |slot, value| Self::add(&mut cells[slot], value));
         Ok(())
+    }
+
+    fn update_running(
+        &mut self,
+        slots: &[u32],
+        ends: &[u32],
+        args: &[ArrayRef],
+        keep: Option<&BooleanArray>,
+    ) -> Result<ArrayRef> {
+        let (values, selection) = (args[0].as_primitive::<T>().values(), select(args, keep));
+        let mut running = Vec::with_capacity(ends.len());
+        for (slot, rows) in stretches(slots, ends, &selection) {
+            let cell = &mut self.cells[slot];
+            rows.for_each(|row| Self::add(cell, values[row]));
+            running.push(*cell);
+        }
+        Ok(self.column(running.into_iter()))
     }
 
     fn merge(&mut self, slots: &[u32], state: &[ArrayRef]) -> Result<()> {
@@ -68,9 +92,7 @@ impl<T: Ordered, const MAX: bool> Accumulators for Extremes<T, MAX> {
     }
 
     fn evaluate(&self, slots: &[u32]) -> Result<ArrayRef> {
-        let cells = slots.iter().map(|slot| self.cells[*slot as usize]);
-        let column: PrimitiveArray<T> = cells.map(|cell| cell.seen.then_some(cell.value)).collect();
-        Ok(Arc::new(column.with_data_type(self.data_type.clone())))
+        Ok(self.column(slots.iter().map(|slot| self.cells[*slot as usize])))
     }
 
     fn reset(&mut self, slots: &[u32]) {

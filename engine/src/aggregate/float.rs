@@ -8,7 +8,7 @@ use arrow::datatypes::{DataType, Float64Type};
 
 use super::exact::ExactSums;
 use super::factory::Factory;
-use super::selection::{for_each_value, select};
+use super::selection::{for_each_value, select, stretches};
 use super::sum::Finish;
 use super::{Accumulators, AggregateFactory};
 use crate::Result;
@@ -25,6 +25,12 @@ struct FloatSums {
 }
 
 impl FloatSums {
+    #[inline(always)]
+    fn add(&mut self, slot: usize, value: f64) {
+        self.sums.count_row(slot, 1);
+        self.sums.add(slot, 0, value);
+    }
+
     fn result(&self, slot: u32) -> Option<f64> {
         match (self.sums.count(slot), self.finish) {
             (0, _) => None,
@@ -43,10 +49,25 @@ impl Accumulators for FloatSums {
         let values = cast(&args[0], &DataType::Float64)?;
         let values = values.as_primitive::<Float64Type>().values();
         for_each_value(slots, values, &select(args, keep), |slot, value| {
-            self.sums.count_row(slot, 1);
-            self.sums.add(slot, 0, value);
+            self.add(slot, value);
         });
         Ok(())
+    }
+
+    fn update_running(
+        &mut self,
+        slots: &[u32],
+        ends: &[u32],
+        args: &[ArrayRef],
+        keep: Option<&BooleanArray>,
+    ) -> Result<ArrayRef> {
+        let values = cast(&args[0], &DataType::Float64)?;
+        let (values, selection) = (values.as_primitive::<Float64Type>().values(), select(args, keep));
+        let running = stretches(slots, ends, &selection).map(|(slot, rows)| {
+            rows.for_each(|row| self.add(slot, values[row]));
+            self.result(slot as u32)
+        });
+        Ok(Arc::new(running.collect::<Float64Array>()))
     }
 
     fn retract(&mut self, slots: &[u32], args: &[ArrayRef], keep: Option<&BooleanArray>) -> Result<()> {

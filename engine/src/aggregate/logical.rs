@@ -6,7 +6,7 @@ use arrow::array::{ArrayRef, AsArray, BooleanArray};
 use arrow::datatypes::DataType;
 
 use super::factory::{Factory, state_field};
-use super::selection::{for_each_row, select};
+use super::selection::{for_each_row, select, stretches};
 use super::{Accumulators, AggregateFactory};
 use crate::Result;
 
@@ -21,6 +21,14 @@ struct Logical<const OR: bool> {
     values: Vec<Option<bool>>,
 }
 
+impl<const OR: bool> Logical<OR> {
+    #[inline(always)]
+    fn add(so_far: &mut Option<bool>, value: bool) {
+        let before = so_far.unwrap_or(!OR);
+        *so_far = Some(if OR { before | value } else { before & value });
+    }
+}
+
 impl<const OR: bool> Accumulators for Logical<OR> {
     fn resize(&mut self, slots: usize) {
         self.values.resize(slots, None);
@@ -29,11 +37,23 @@ impl<const OR: bool> Accumulators for Logical<OR> {
     fn update(&mut self, slots: &[u32], args: &[ArrayRef], keep: Option<&BooleanArray>) -> Result<()> {
         let column = args[0].as_boolean().values();
         let values = self.values.as_mut_slice();
-        for_each_row(slots, &select(args, keep), |slot, row| {
-            let so_far = values[slot].unwrap_or(!OR);
-            values[slot] = Some(if OR { so_far | column.value(row) } else { so_far & column.value(row) });
-        });
+        for_each_row(slots, &select(args, keep), |slot, row| Self::add(&mut values[slot], column.value(row)));
         Ok(())
+    }
+
+    fn update_running(
+        &mut self,
+        slots: &[u32],
+        ends: &[u32],
+        args: &[ArrayRef],
+        keep: Option<&BooleanArray>,
+    ) -> Result<ArrayRef> {
+        let (column, selection) = (args[0].as_boolean().values(), select(args, keep));
+        let running = stretches(slots, ends, &selection).map(|(slot, rows)| {
+            rows.for_each(|row| Self::add(&mut self.values[slot], column.value(row)));
+            self.values[slot]
+        });
+        Ok(Arc::new(running.collect::<BooleanArray>()))
     }
 
     fn merge(&mut self, slots: &[u32], state: &[ArrayRef]) -> Result<()> {

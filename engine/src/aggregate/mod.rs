@@ -22,6 +22,7 @@ mod pick;
 mod primitive;
 mod quantile;
 mod resolve;
+mod running;
 mod selection;
 pub mod set;
 mod shared_calls;
@@ -51,6 +52,18 @@ pub trait Accumulators: Send {
 
     /// Adds row i of `args` to slot `slots[i]`, where `keep` is absent or true (null counts as false).
     fn update(&mut self, slots: &[u32], args: &[ArrayRef], keep: Option<&BooleanArray>) -> Result<()>;
+
+    /// Adds rows as [`Self::update`] does, one after another, and gives the result of a row's slot as it is once all rows before
+    /// row `ends[i]` are there, for each i. Rows of a slot stand together, and those between two ends are of one slot.
+    fn update_running(
+        &mut self,
+        slots: &[u32],
+        ends: &[u32],
+        args: &[ArrayRef],
+        keep: Option<&BooleanArray>,
+    ) -> Result<ArrayRef> {
+        running::by_rounds(self, slots, ends, args, keep)
+    }
 
     /// Takes row i of `args` out of slot `slots[i]`.
     fn retract(&mut self, _slots: &[u32], _args: &[ArrayRef], _keep: Option<&BooleanArray>) -> Result<()> {

@@ -11,7 +11,7 @@ use arrow::datatypes::{DataType, Float64Type};
 
 use super::exact::ExactSums;
 use super::factory::Factory;
-use super::selection::{for_each_row, for_each_value, select};
+use super::selection::{for_each_row, for_each_value, select, stretches};
 use super::{Accumulators, AggregateFactory};
 use crate::Result;
 
@@ -106,6 +106,13 @@ struct Spreads {
 
 impl Spreads {
     #[inline(always)]
+    fn apply_row(&mut self, direction: Direction, slot: usize, x: f64) {
+        self.sums.count_row(slot, direction.delta());
+        self.sums.apply(direction, slot, 0, x);
+        self.sums.apply_product(direction, slot, 1, x, x);
+    }
+
+    #[inline(always)]
     fn apply(
         &mut self,
         direction: Direction,
@@ -115,9 +122,7 @@ impl Spreads {
     ) -> Result<()> {
         let values = doubles(&args[0])?;
         for_each_value(slots, values.as_primitive::<Float64Type>().values(), &select(args, keep), |slot, x| {
-            self.sums.count_row(slot, direction.delta());
-            self.sums.apply(direction, slot, 0, x);
-            self.sums.apply_product(direction, slot, 1, x, x);
+            self.apply_row(direction, slot, x);
         });
         Ok(())
     }
@@ -157,6 +162,16 @@ const XX: [usize; 3] = [3, LANE_X, LANE_X];
 const XY: [usize; 3] = [4, LANE_Y, LANE_X];
 
 impl Relations {
+    #[inline(always)]
+    fn apply_row(&mut self, direction: Direction, slot: usize, y: f64, x: f64) {
+        self.sums.count_row(slot, direction.delta());
+        self.sums.apply(direction, slot, LANE_Y, y);
+        self.sums.apply(direction, slot, LANE_X, x);
+        self.sums.apply_product(direction, slot, YY[0], y, y);
+        self.sums.apply_product(direction, slot, XX[0], x, x);
+        self.sums.apply_product(direction, slot, XY[0], y, x);
+    }
+
     fn apply(
         &mut self,
         direction: Direction,
@@ -167,13 +182,7 @@ impl Relations {
         let (ys, xs) = (doubles(&args[0])?, doubles(&args[1])?);
         let (ys, xs) = (ys.as_primitive::<Float64Type>().values(), xs.as_primitive::<Float64Type>().values());
         for_each_row(slots, &select(args, keep), |slot, row| {
-            let (y, x) = (ys[row], xs[row]);
-            self.sums.count_row(slot, direction.delta());
-            self.sums.apply(direction, slot, LANE_Y, y);
-            self.sums.apply(direction, slot, LANE_X, x);
-            self.sums.apply_product(direction, slot, YY[0], y, y);
-            self.sums.apply_product(direction, slot, XX[0], x, x);
-            self.sums.apply_product(direction, slot, XY[0], y, x);
+            self.apply_row(direction, slot, ys[row], xs[row]);
         });
         Ok(())
     }
@@ -222,6 +231,22 @@ impl Accumulators for Spreads {
         self.apply(Direction::Add, slots, args, keep)
     }
 
+    fn update_running(
+        &mut self,
+        slots: &[u32],
+        ends: &[u32],
+        args: &[ArrayRef],
+        keep: Option<&BooleanArray>,
+    ) -> Result<ArrayRef> {
+        let values = doubles(&args[0])?;
+        let (values, selection) = (values.as_primitive::<Float64Type>().values(), select(args, keep));
+        let running = stretches(slots, ends, &selection).map(|(slot, rows)| {
+            rows.for_each(|row| self.apply_row(Direction::Add, slot, values[row]));
+            self.result(slot as u32)
+        });
+        Ok(Arc::new(running.collect::<Float64Array>()))
+    }
+
     fn retract(&mut self, slots: &[u32], args: &[ArrayRef], keep: Option<&BooleanArray>) -> Result<()> {
         self.apply(Direction::TakeBack, slots, args, keep)
     }
@@ -254,6 +279,30 @@ impl Accumulators for Relations {
 
     fn update(&mut self, slots: &[u32], args: &[ArrayRef], keep: Option<&BooleanArray>) -> Result<()> {
         self.apply(Direction::Add, slots, args, keep)
+    }
+
+    fn update_running(
+        &mut self,
+        slots: &[u32],
+        ends: &[u32],
+        args: &[ArrayRef],
+        keep: Option<&BooleanArray>,
+    ) -> Result<ArrayRef> {
+        let (ys, xs) = (doubles(&args[0])?, doubles(&args[1])?);
+        let (ys, xs) = (ys.as_primitive::<Float64Type>().values(), xs.as_primitive::<Float64Type>().values());
+        let selection = select(args, keep);
+        let (mut counts, mut results) = (Vec::new(), Vec::new());
+        for (slot, rows) in stretches(slots, ends, &selection) {
+            rows.for_each(|row| self.apply_row(Direction::Add, slot, ys[row], xs[row]));
+            match self.statistic {
+                Relation::Count => counts.push(self.sums.count(slot as u32)),
+                _ => results.push(self.result(slot as u32)),
+            }
+        }
+        Ok(match self.statistic {
+            Relation::Count => Arc::new(Int64Array::from(counts)),
+            _ => Arc::new(Float64Array::from(results)),
+        })
     }
 
     fn retract(&mut self, slots: &[u32], args: &[ArrayRef], keep: Option<&BooleanArray>) -> Result<()> {

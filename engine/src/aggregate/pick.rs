@@ -4,12 +4,12 @@ use std::cmp::Ordering;
 use std::sync::Arc;
 
 use arrow::array::{ArrayRef, AsArray, BooleanArray, Int64Array};
-use arrow::compute::cast;
+use arrow::compute::{cast, interleave};
 use arrow::datatypes::{DataType, Field, Int64Type};
 
 use super::factory::{Factory, state_field};
 use super::primitive::with_ordered;
-use super::selection::{for_each_row, select};
+use super::selection::{for_each_row, select, stretches};
 use super::values::{Binaries, Encoded, Primitives, Strings, Values};
 use super::{Accumulators, AggregateFactory};
 use crate::Result;
@@ -63,21 +63,20 @@ struct Pick<V> {
 }
 
 impl<V: Values> Pick<V> {
+    /// Keeps a row's value where it is the first or better than that of its slot; true where it was kept.
     #[inline(always)]
-    fn keep_where(
-        &mut self,
-        slots: &[u32],
-        args: &[ArrayRef],
-        keep: Option<&BooleanArray>,
-        better: impl Fn(&V, usize, &V::Column, usize) -> bool,
-    ) -> Result<()> {
-        let column = self.values.column(&args[0])?;
-        for_each_row(slots, &select(args, keep), |slot, row| {
-            if !self.values.is_set(slot) || better(&self.values, slot, &column, row) {
-                self.values.set(slot, &column, row);
-            }
-        });
-        Ok(())
+    fn offer(&mut self, slot: usize, column: &V::Column, row: usize) -> bool {
+        let is_better = !self.values.is_set(slot)
+            || match self.choice {
+                Choice::First => false,
+                Choice::Last => true,
+                Choice::Min => self.values.compare(slot, column, row) == Ordering::Greater,
+                Choice::Max => self.values.compare(slot, column, row) == Ordering::Less,
+            };
+        if is_better {
+            self.values.set(slot, column, row);
+        }
+        is_better
     }
 }
 
@@ -87,16 +86,27 @@ impl<V: Values> Accumulators for Pick<V> {
     }
 
     fn update(&mut self, slots: &[u32], args: &[ArrayRef], keep: Option<&BooleanArray>) -> Result<()> {
-        match self.choice {
-            Choice::First => self.keep_where(slots, args, keep, |_, _, _, _| false),
-            Choice::Last => self.keep_where(slots, args, keep, |_, _, _, _| true),
-            Choice::Min => self.keep_where(slots, args, keep, |values, slot, column, row| {
-                values.compare(slot, column, row) == Ordering::Greater
-            }),
-            Choice::Max => self.keep_where(slots, args, keep, |values, slot, column, row| {
-                values.compare(slot, column, row) == Ordering::Less
-            }),
+        let column = self.values.column(&args[0])?;
+        for_each_row(slots, &select(args, keep), |slot, row| {
+            self.offer(slot, &column, row);
+        });
+        Ok(())
+    }
+
+    fn update_running(
+        &mut self,
+        slots: &[u32],
+        ends: &[u32],
+        args: &[ArrayRef],
+        keep: Option<&BooleanArray>,
+    ) -> Result<ArrayRef> {
+        let (column, selection) = (self.values.column(&args[0])?, select(args, keep));
+        let mut winners = Winners::new(&self.values, slots)?;
+        for (slot, rows) in stretches(slots, ends, &selection) {
+            let winner = rows.filter(|row| self.offer(slot, &column, *row)).last();
+            winners.add(slot, winner);
         }
+        winners.finish(&args[0])
     }
 
     fn merge(&mut self, slots: &[u32], state: &[ArrayRef]) -> Result<()> {
@@ -120,12 +130,59 @@ impl<V: Values> Accumulators for Pick<V> {
     }
 }
 
+/// The values that slots have while rows are added, one stretch of rows after another: those from before, or a row's.
+struct Winners {
+    /// Of each slot, in the order in which they come.
+    before: ArrayRef,
+    /// Which slot of `before` the last stretch was of.
+    last: Option<(usize, usize)>,
+    /// Of each stretch: 0 and the place in `before`, or 1 and the row.
+    places: Vec<(usize, usize)>,
+}
+
+impl Winners {
+    fn new<V: Values>(values: &V, slots: &[u32]) -> Result<Self> {
+        let different: Vec<u32> = slots.chunk_by(|one, other| one == other).map(|rows| rows[0]).collect();
+        Ok(Self { before: values.gather(&different)?, last: None, places: Vec::new() })
+    }
+
+    /// The next stretch: the row that won last in it, if any.
+    fn add(&mut self, slot: usize, winner: Option<usize>) {
+        let (number, place_before) = match self.last {
+            Some((last, number)) if last == slot => (number, *self.places.last().expect("a stretch of that slot")),
+            Some((_, number)) => (number + 1, (0, number + 1)),
+            None => (0, (0, 0)),
+        };
+        self.last = Some((slot, number));
+        self.places.push(winner.map_or(place_before, |row| (1, row)));
+    }
+
+    fn finish(self, rows: &ArrayRef) -> Result<ArrayRef> {
+        Ok(interleave(&[self.before.as_ref(), rows.as_ref()], &self.places)?)
+    }
+}
+
 /// One value per slot with the time that it belongs to. Among equal times the smallest value is the first and the
 /// greatest the last, so that the order of arrival never matters.
 struct Timed<V, const LAST: bool> {
     values: V,
     /// Meaningless where no value is set.
     times: Vec<i64>,
+}
+
+impl<V: Values, const LAST: bool> Timed<V, LAST> {
+    /// Keeps a row's value where its time wins over that of its slot; true where it was kept.
+    #[inline(always)]
+    fn offer(&mut self, slot: usize, column: &V::Column, row: usize, time: i64) -> bool {
+        let wins = if LAST { Ordering::Less } else { Ordering::Greater };
+        let against = || self.times[slot].cmp(&time).then_with(|| self.values.compare(slot, column, row));
+        let is_better = !self.values.is_set(slot) || against() == wins;
+        if is_better {
+            self.values.set(slot, column, row);
+            self.times[slot] = time;
+        }
+        is_better
+    }
 }
 
 impl<V: Values, const LAST: bool> Accumulators for Timed<V, LAST> {
@@ -138,15 +195,28 @@ impl<V: Values, const LAST: bool> Accumulators for Timed<V, LAST> {
         let column = self.values.column(&args[0])?;
         let times = cast(&args[1], &DataType::Int64)?;
         let times = times.as_primitive::<Int64Type>().values();
-        let wins = if LAST { Ordering::Less } else { Ordering::Greater };
         for_each_row(slots, &select(args, keep), |slot, row| {
-            let against = |values: &V, own: i64| own.cmp(&times[row]).then_with(|| values.compare(slot, &column, row));
-            if !self.values.is_set(slot) || against(&self.values, self.times[slot]) == wins {
-                self.values.set(slot, &column, row);
-                self.times[slot] = times[row];
-            }
+            self.offer(slot, &column, row, times[row]);
         });
         Ok(())
+    }
+
+    fn update_running(
+        &mut self,
+        slots: &[u32],
+        ends: &[u32],
+        args: &[ArrayRef],
+        keep: Option<&BooleanArray>,
+    ) -> Result<ArrayRef> {
+        let (column, selection) = (self.values.column(&args[0])?, select(args, keep));
+        let times = cast(&args[1], &DataType::Int64)?;
+        let times = times.as_primitive::<Int64Type>().values();
+        let mut winners = Winners::new(&self.values, slots)?;
+        for (slot, rows) in stretches(slots, ends, &selection) {
+            let winner = rows.filter(|row| self.offer(slot, &column, *row, times[*row])).last();
+            winners.add(slot, winner);
+        }
+        winners.finish(&args[0])
     }
 
     fn merge(&mut self, slots: &[u32], state: &[ArrayRef]) -> Result<()> {

@@ -11,7 +11,7 @@ use arrow::compute::cast;
 use arrow::datatypes::{DataType, Float64Type};
 
 use super::factory::{Factory, state_field};
-use super::selection::{for_each_value, select};
+use super::selection::{for_each_value, select, stretches};
 use super::{Accumulators, AggregateFactory};
 use crate::{EngineError, Result};
 
@@ -243,6 +243,22 @@ impl Accumulators for Quantiles {
             self.change(slot, |sample, exact_max| sample.add(value, exact_max));
         });
         Ok(())
+    }
+
+    fn update_running(
+        &mut self,
+        slots: &[u32],
+        ends: &[u32],
+        args: &[ArrayRef],
+        keep: Option<&BooleanArray>,
+    ) -> Result<ArrayRef> {
+        let values = cast(&args[0], &DataType::Float64)?;
+        let (values, selection) = (values.as_primitive::<Float64Type>().values(), select(&args[..1], keep));
+        let running = stretches(slots, ends, &selection).map(|(slot, rows)| {
+            rows.for_each(|row| self.change(slot, |sample, exact_max| sample.add(values[row], exact_max)));
+            self.samples[slot].quantile(self.fraction)
+        });
+        Ok(Arc::new(running.collect::<Float64Array>()))
     }
 
     fn merge(&mut self, slots: &[u32], state: &[ArrayRef]) -> Result<()> {

@@ -78,6 +78,20 @@ impl AggregateSet {
         self.apply(slots, batch, Direction::Add)
     }
 
+    /// Adds rows as [`Self::update`] does, one after another: the results of a row's slot as they are once all rows before row
+    /// `ends[i]` are there, for each i; one column per call. Rows of a slot stand together, and those between two ends are of
+    /// one slot.
+    pub fn update_running(&mut self, slots: &[u32], ends: &[u32], batch: &RecordBatch) -> Result<Vec<ArrayRef>> {
+        debug_assert_eq!(slots.len(), batch.num_rows());
+        let mut results = vec![None; self.len()];
+        for member in &mut self.members {
+            let (args, keep) = arguments(batch, &member.args, member.filter)?;
+            let result = member.accumulators.update_running(slots, ends, &args, keep)?;
+            member.results(result).for_each(|(call, result)| results[call] = Some(result));
+        }
+        Ok(in_order(results))
+    }
+
     /// Takes row i of `batch` out of slot `slots[i]`; an error for calls that cannot take rows back.
     pub fn retract(&mut self, slots: &[u32], batch: &RecordBatch) -> Result<()> {
         self.apply(slots, batch, Direction::TakeBack)
@@ -145,7 +159,7 @@ impl AggregateSet {
             let result = member.accumulators.evaluate(slots)?;
             member.results(result).for_each(|(call, result)| results[call] = Some(result));
         }
-        Ok(results.into_iter().map(|result| result.expect("each call belongs to a member")).collect())
+        Ok(in_order(results))
     }
 
     /// The results of one call for the given slots. Changes nothing.
@@ -242,6 +256,10 @@ impl Member {
             Direction::TakeBack => self.accumulators.retract(slots, &args, keep),
         }
     }
+}
+
+fn in_order(results: Vec<Option<ArrayRef>>) -> Vec<ArrayRef> {
+    results.into_iter().map(|result| result.expect("each call belongs to a member")).collect()
 }
 
 /// The argument columns of a call, and those rows that it is for.

@@ -12,7 +12,7 @@ use arrow::row::{RowConverter, SortField};
 use xxhash_rust::xxh3::xxh3_64;
 
 use super::factory::{Factory, state_field};
-use super::selection::{for_each_row, select};
+use super::selection::{for_each_row, select, stretches};
 use super::{Accumulators, AggregateFactory};
 use crate::{EngineError, Result};
 
@@ -219,6 +219,22 @@ impl Accumulators for Sketches {
             self.change(slot, |sketch| sketch.add(hash));
         });
         Ok(())
+    }
+
+    fn update_running(
+        &mut self,
+        slots: &[u32],
+        ends: &[u32],
+        args: &[ArrayRef],
+        keep: Option<&BooleanArray>,
+    ) -> Result<ArrayRef> {
+        let (values, selection) = (self.converter.convert_columns(&args[..1])?, select(args, keep));
+        let running = stretches(slots, ends, &selection).map(|(slot, rows)| {
+            let hashes = rows.map(|row| xxh3_64(values.row(row).data()));
+            self.change(slot, |sketch| hashes.for_each(|hash| sketch.add(hash)));
+            self.sketches[slot].estimate()
+        });
+        Ok(Arc::new(running.collect::<Int64Array>()))
     }
 
     fn merge(&mut self, slots: &[u32], state: &[ArrayRef]) -> Result<()> {

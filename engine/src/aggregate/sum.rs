@@ -11,7 +11,7 @@ use arrow::datatypes::{
 };
 
 use super::factory::{Factory, state_field};
-use super::selection::{for_each_value, select};
+use super::selection::{for_each_value, select, stretches};
 use super::{Accumulators, AggregateFactory};
 use crate::{EngineError, Result};
 
@@ -213,6 +213,16 @@ struct Cell<S> {
     count: i64,
 }
 
+impl<S: Total> Cell<S> {
+    /// True where the sum wrapped around.
+    #[inline(always)]
+    fn add(&mut self, value: S) -> bool {
+        let (sum, wrapped) = self.sum.add(value);
+        *self = Self { sum, count: self.count + 1 };
+        wrapped
+    }
+}
+
 /// Totals of one input type.
 struct Sums<T: Summand> {
     cells: Vec<Cell<T::Total>>,
@@ -242,12 +252,28 @@ impl<T: Summand> Accumulators for Sums<T> {
         let cells = self.cells.as_mut_slice();
         let mut any_wrapped = false;
         for_each_value(slots, values, &select(args, keep), |slot, value| {
-            let cell = &mut cells[slot];
-            let (sum, wrapped) = cell.sum.add(T::widen(value));
-            *cell = Cell { sum, count: cell.count + 1 };
-            any_wrapped |= wrapped;
+            any_wrapped |= cells[slot].add(T::widen(value));
         });
         Self::check(any_wrapped)
+    }
+
+    fn update_running(
+        &mut self,
+        slots: &[u32],
+        ends: &[u32],
+        args: &[ArrayRef],
+        keep: Option<&BooleanArray>,
+    ) -> Result<ArrayRef> {
+        let values = args[0].as_primitive::<T>().values();
+        let (selection, mut any_wrapped) = (select(args, keep), false);
+        let mut running = Vec::with_capacity(ends.len());
+        for (slot, rows) in stretches(slots, ends, &selection) {
+            let cell = &mut self.cells[slot];
+            rows.for_each(|row| any_wrapped |= cell.add(T::widen(values[row])));
+            running.push(*cell);
+        }
+        Self::check(any_wrapped)?;
+        self.result.column(running.into_iter())
     }
 
     fn retract(&mut self, slots: &[u32], args: &[ArrayRef], keep: Option<&BooleanArray>) -> Result<()> {

@@ -2,11 +2,11 @@
 
 use std::sync::Arc;
 
-use arrow::array::{ArrayRef, AsArray, BooleanArray, StringArray};
+use arrow::array::{ArrayRef, AsArray, BooleanArray, StringArray, StringBuilder};
 use arrow::datatypes::DataType;
 
 use super::factory::{Factory, state_field};
-use super::selection::{for_each_row, select};
+use super::selection::{for_each_row, select, stretches};
 use super::{Accumulators, AggregateFactory};
 use crate::Result;
 
@@ -53,6 +53,22 @@ impl Accumulators for Joined {
         let column = args[0].as_string::<i32>();
         for_each_row(slots, &select(&args[..1], keep), |slot, row| self.append(slot, column.value(row)));
         Ok(())
+    }
+
+    fn update_running(
+        &mut self,
+        slots: &[u32],
+        ends: &[u32],
+        args: &[ArrayRef],
+        keep: Option<&BooleanArray>,
+    ) -> Result<ArrayRef> {
+        let (column, selection) = (args[0].as_string::<i32>(), select(&args[..1], keep));
+        let mut running = StringBuilder::new();
+        for (slot, rows) in stretches(slots, ends, &selection) {
+            rows.for_each(|row| self.append(slot, column.value(row)));
+            running.append_option(self.texts[slot].as_deref());
+        }
+        Ok(Arc::new(running.finish()))
     }
 
     fn merge(&mut self, slots: &[u32], state: &[ArrayRef]) -> Result<()> {

@@ -92,17 +92,23 @@ impl<C: KeyColumns, T: Tally> DistinctAccumulators<C, T> {
         self.inners.iter().any(Option::is_some)
     }
 
-    /// Adds `delta` to the count of every selected row's value; the rows with which a value came or went.
+    /// For what inner aggregates must be told of.
+    fn changed_rows(&self, rows: usize) -> ChangedRows {
+        ChangedRows::new(self.has_inner().then_some(rows))
+    }
+
+    /// Adds `delta` to the count of every selected row's value; the rows with which a value came or went, where they are
+    /// asked for.
     fn apply(
         &mut self,
         slots: &[u32],
         args: &[ArrayRef],
         keep: Option<&BooleanArray>,
         delta: i64,
+        mut changed: ChangedRows,
     ) -> Result<ChangedRows> {
         let (args, conditions) = args.split_at(self.argument_count);
         let (batch, uses) = (self.columns.batch(args)?, self.uses_of_rows(conditions, slots.len()));
-        let mut changed = ChangedRows::new(self.has_inner().then_some(slots.len()));
         for_each_row(slots, &self.selection(args, keep), |slot, row| {
             let uses = uses.of(row);
             if uses != 0 {
@@ -189,6 +195,33 @@ impl<C: KeyColumns, T: Tally> DistinctAccumulators<C, T> {
         }
     }
 
+    /// How many values a slot had after each stretch of rows; `appeared` are those with which a value came.
+    fn running_counts(&self, call: usize, slots: &[u32], ends: &[u32], appeared: &BooleanArray) -> ArrayRef {
+        let flags = appeared.values();
+        let mut counts = vec![0; ends.len()];
+        let (mut end, mut later) = (slots.len(), 0);
+        // Backwards from what there is now.
+        for (stretch, count) in counts.iter_mut().enumerate().rev() {
+            let start = stretch.checked_sub(1).map_or(0, |before| ends[before] as usize);
+            let slot = slots[start];
+            if slots.get(end) != Some(&slot) {
+                later = 0;
+            }
+            *count = self.live[slot as usize * self.inners.len() + call] as i64 - later;
+            later += flags.slice(start, end - start).count_set_bits() as i64;
+            end = start;
+        }
+        Arc::new(Int64Array::from(counts))
+    }
+
+    /// The results of all calls as one column.
+    fn joined(&self, mut results: Vec<ArrayRef>) -> Result<ArrayRef> {
+        match results.len() {
+            1 => Ok(results.remove(0)),
+            _ => Ok(Arc::new(StructArray::try_new(self.outputs.clone(), results, None)?)),
+        }
+    }
+
     /// Lets the inner aggregates see what came and went.
     fn show_inners(&mut self, keys: &ChangedKeys<'_, C>) -> Result<()> {
         if keys.slots.is_empty() {
@@ -225,9 +258,9 @@ impl RowUses {
     }
 }
 
-/// The rows that the inner aggregates must see.
+/// With which rows a value came or went.
 struct ChangedRows {
-    /// `None` where there is no inner aggregate.
+    /// `None` where nobody asks.
     by_row: Option<Vec<Uses>>,
 }
 
@@ -246,6 +279,12 @@ impl ChangedRows {
     /// Those of one call; `None` where there are none.
     fn of_call(&self, call: usize) -> Option<BooleanArray> {
         self.by_row.as_ref().and_then(|by_row| rows_of_call(by_row.iter().copied(), call))
+    }
+
+    /// Those of one call, even where there are none.
+    fn flags(&self, call: usize) -> BooleanArray {
+        let by_row = self.by_row.as_ref().expect("the rows were asked for");
+        BooleanArray::new(by_row.iter().map(|uses| uses >> call & 1 == 1).collect(), None)
     }
 }
 
@@ -280,7 +319,7 @@ impl<C: KeyColumns, T: Tally> Accumulators for DistinctAccumulators<C, T> {
     }
 
     fn update(&mut self, slots: &[u32], args: &[ArrayRef], keep: Option<&BooleanArray>) -> Result<()> {
-        let appeared = self.apply(slots, args, keep, 1)?;
+        let appeared = self.apply(slots, args, keep, 1, self.changed_rows(slots.len()))?;
         for (call, inner) in self.inners.iter_mut().enumerate() {
             if let (Some(inner), Some(rows)) = (inner, appeared.of_call(call)) {
                 inner.accumulators.update(slots, &args[..self.argument_count], Some(&rows))?;
@@ -289,8 +328,29 @@ impl<C: KeyColumns, T: Tally> Accumulators for DistinctAccumulators<C, T> {
         Ok(())
     }
 
+    fn update_running(
+        &mut self,
+        slots: &[u32],
+        ends: &[u32],
+        args: &[ArrayRef],
+        keep: Option<&BooleanArray>,
+    ) -> Result<ArrayRef> {
+        let appeared = self.apply(slots, args, keep, 1, ChangedRows::new(Some(slots.len())))?;
+        let mut results = Vec::with_capacity(self.inners.len());
+        for call in 0..self.inners.len() {
+            let rows = appeared.flags(call);
+            results.push(match &mut self.inners[call] {
+                Some(inner) => {
+                    inner.accumulators.update_running(slots, ends, &args[..self.argument_count], Some(&rows))?
+                }
+                None => self.running_counts(call, slots, ends, &rows),
+            });
+        }
+        self.joined(results)
+    }
+
     fn retract(&mut self, slots: &[u32], args: &[ArrayRef], keep: Option<&BooleanArray>) -> Result<()> {
-        let vanished = self.apply(slots, args, keep, -1)?;
+        let vanished = self.apply(slots, args, keep, -1, self.changed_rows(slots.len()))?;
         for (call, inner) in self.inners.iter_mut().enumerate() {
             if let (Some(inner), Some(rows)) = (inner, vanished.of_call(call)) {
                 inner.accumulators.retract(slots, &args[..self.argument_count], Some(&rows))?;
@@ -371,11 +431,7 @@ impl<C: KeyColumns, T: Tally> Accumulators for DistinctAccumulators<C, T> {
                 None => Ok(Arc::new(Int64Array::from_iter_values(slots.iter().map(live)))),
             }
         };
-        let mut results = self.inners.iter().enumerate().map(result).collect::<Result<Vec<_>>>()?;
-        match results.len() {
-            1 => Ok(results.remove(0)),
-            _ => Ok(Arc::new(StructArray::try_new(self.outputs.clone(), results, None)?)),
-        }
+        self.joined(self.inners.iter().enumerate().map(result).collect::<Result<Vec<_>>>()?)
     }
 
     fn reset(&mut self, slots: &[u32]) {

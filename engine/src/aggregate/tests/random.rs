@@ -191,6 +191,37 @@ fn arrival_order_is_kept() {
     );
 }
 
+#[test]
+fn running_results_are_those_of_all_rows_so_far() {
+    let mut cases = [independent_cases(), arrival_cases()].concat();
+    cases.extend(over_updates(arrival_cases()));
+    run(
+        |case, input, filter, rng| {
+            let mut set = case.set(filter, GROUPS as usize);
+            let mut twin = case.set(filter, GROUPS as usize);
+            let order: Vec<usize> = (0..input.rows.len()).collect();
+            for mut batch in cut(&order, rng) {
+                batch.sort_by_key(|row| input.groups[*row]);
+                let slots = input.slots(&batch);
+                let is_end = |row: &usize| slots.get(*row) != Some(&slots[row - 1]);
+                let ends: Vec<usize> = (1..=slots.len()).filter(|row| is_end(row) || rng.random_bool(0.5)).collect();
+                let told: Vec<u32> = ends.iter().map(|end| *end as u32).collect();
+                let found = set.update_running(&slots, &told, &input.batch(&batch)).unwrap().remove(0);
+                assert_eq!(found.len(), ends.len());
+                let mut start = 0;
+                for (stretch, end) in ends.into_iter().enumerate() {
+                    twin.update(&slots[start..end], &input.batch(&batch[start..end])).unwrap();
+                    let wanted = evaluate(&twin, &slots[start..=start]);
+                    assert_eq!(&found.slice(stretch, 1), &wanted, "{}, rows {start}..{end}", case.display());
+                    start = end;
+                }
+            }
+            compare(case, input, filter, &evaluate(&set, &all_slots()), "with running results");
+        },
+        &cases,
+    );
+}
+
 /// A new set with the state of another, by way of row bytes.
 fn moved(case: &Case, filter: bool, set: AggregateSet) -> AggregateSet {
     let mut restored = case.set(filter, GROUPS as usize);

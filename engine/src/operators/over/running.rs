@@ -1,10 +1,9 @@
-//! Aggregates over all rows so far: the first rows of all partitions are added and evaluated together, then the second
-//! ones, and so on.
+//! Aggregates over all rows so far.
 
 use std::sync::Arc;
 
 use arrow::array::{ArrayRef, AsArray, BooleanArray, Int64Array, RecordBatch, StructArray, UInt32Array};
-use arrow::compute::{concat, is_null, nullif, take};
+use arrow::compute::{is_null, nullif, take};
 use arrow::datatypes::{DataType, Field, FieldRef, Fields, Schema};
 
 use super::runs::Runs;
@@ -22,36 +21,18 @@ pub fn run(
     peers: bool,
 ) -> Result<Vec<ArrayRef>> {
     let columns = calls.project(sorted)?;
-    let mut next: Vec<usize> = runs.runs.iter().map(|run| run.rows.start).collect();
-    let mut live: Vec<usize> = (0..runs.runs.len()).collect();
-    let mut results: Vec<Vec<ArrayRef>> = vec![Vec::new(); values.len()];
-    // For each sorted row, where its result stands among those of all rounds.
-    let mut places = vec![0u32; runs.times.len()];
-    let mut evaluated = 0;
-    while !live.is_empty() {
-        let (mut slots_of_rows, mut rows, mut slots) = (Vec::new(), Vec::new(), Vec::new());
-        for index in &live {
-            let (slot, start) = (runs.runs[*index].slot, next[*index]);
-            let end = if peers { runs.peer_ends[start] as usize } else { start + 1 };
-            next[*index] = end;
-            places[start..end].fill(evaluated);
-            slots_of_rows.resize(slots_of_rows.len() + end - start, slot);
-            rows.extend(start as u32..end as u32);
-            slots.push(slot);
-            evaluated += 1;
-        }
-        values.update(&slots_of_rows, &rows_of(&columns, rows)?)?;
-        for (column, result) in results.iter_mut().zip(values.evaluate(&slots)?) {
-            column.push(result);
-        }
-        live.retain(|index| next[*index] < runs.runs[*index].rows.end);
+    let mut slots = Vec::with_capacity(sorted.num_rows());
+    runs.runs.iter().for_each(|run| slots.resize(run.rows.end, run.slot));
+    if !peers {
+        let ends: Vec<u32> = (1..=slots.len() as u32).collect();
+        return values.update_running(&slots, &ends, &columns);
     }
-    let places = UInt32Array::from(places);
-    let gather = |rounds: &Vec<ArrayRef>| {
-        let rounds: Vec<&dyn arrow::array::Array> = rounds.iter().map(AsRef::as_ref).collect();
-        Ok(take(&concat(&rounds)?, &places, None)?)
-    };
-    results.iter().map(gather).collect()
+    let mut ends = runs.peer_ends.clone();
+    ends.dedup();
+    let results = values.update_running(&slots, &ends, &columns)?;
+    let group = |row: u32| ends.partition_point(|end| *end <= row) as u32;
+    let groups = UInt32Array::from_iter_values((0..slots.len() as u32).map(group));
+    results.iter().map(|result| Ok(take(result, &groups, None)?)).collect()
 }
 
 /// Columns behind those of the rows, over which FIRST_VALUE gives the value in a partition's n-th row.
