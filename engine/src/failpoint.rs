@@ -1,7 +1,8 @@
 //! Faults on purpose, for tests: named places at which a run dies, fails or waits. Release builds have none of it.
 //!
 //! `TIDEMILL_FAILPOINTS=kafka.record=error@3,checkpoint.durable=kill@9`: the third time that the process comes to the first place, the
-//! attempt fails there; the ninth time that it comes to the second, it ends at once. `delay:200` waits so many milliseconds.
+//! attempt fails there; the ninth time after that that it comes to the second, it ends at once. `delay:200` waits so many milliseconds.
+//! Each fault counts from when the one before it has struck, so that a fault which struck proves that those before it did.
 
 use crate::Result;
 
@@ -35,8 +36,7 @@ pub fn reach(place: &'static str) -> Result<()> {
 
 #[cfg(debug_assertions)]
 mod strike {
-    use std::sync::OnceLock;
-    use std::sync::atomic::{AtomicU64, Ordering};
+    use std::sync::{LazyLock, Mutex, PoisonError};
     use std::time::Duration;
 
     use super::PLACES;
@@ -44,7 +44,7 @@ mod strike {
 
     const VARIABLE: &str = "TIDEMILL_FAILPOINTS";
 
-    #[derive(Debug, PartialEq)]
+    #[derive(Debug, Clone, Copy, PartialEq)]
     enum Action {
         Kill,
         Error,
@@ -52,33 +52,57 @@ mod strike {
     }
 
     /// What is to happen where, and when.
-    #[derive(Debug)]
+    #[derive(Debug, PartialEq)]
     struct Fault {
         place: String,
         action: Action,
         /// Which time, from 1.
         time: u64,
-        reached: AtomicU64,
+    }
+
+    /// What is still to happen.
+    #[derive(Debug)]
+    struct Course {
+        /// The next one first.
+        faults: std::vec::IntoIter<Fault>,
+        /// How often the next one's place was come to.
+        reached: u64,
+    }
+
+    impl Course {
+        fn of(text: &str) -> Self {
+            Self { faults: parse(text).into_iter(), reached: 0 }
+        }
+
+        fn reach(&mut self, place: &str) -> Option<Action> {
+            let next = self.faults.as_slice().first().filter(|fault| fault.place == place)?;
+            self.reached += 1;
+            if self.reached < next.time {
+                return None;
+            }
+            self.reached = 0;
+            self.faults.next().map(|fault| fault.action)
+        }
     }
 
     pub fn at(place: &'static str) -> Result<()> {
-        static FAULTS: OnceLock<Vec<Fault>> = OnceLock::new();
-        let faults = FAULTS.get_or_init(|| parse(&std::env::var(VARIABLE).unwrap_or_default()));
+        static COURSE: LazyLock<Mutex<Course>> =
+            LazyLock::new(|| Mutex::new(Course::of(&std::env::var(VARIABLE).unwrap_or_default())));
         debug_assert!(PLACES.contains(&place), "{place} is not in the list");
-        for fault in faults.iter().filter(|fault| fault.place == place) {
-            if fault.reached.fetch_add(1, Ordering::Relaxed) + 1 != fault.time {
-                continue;
+        // Given back before the fault: while one thread waits here, others go on, and may meet the next fault.
+        let action = COURSE.lock().unwrap_or_else(PoisonError::into_inner).reach(place);
+        match action {
+            None => Ok(()),
+            Some(Action::Kill) => std::process::abort(),
+            Some(Action::Delay(pause)) => {
+                std::thread::sleep(pause);
+                Ok(())
             }
-            match fault.action {
-                Action::Kill => std::process::abort(),
-                Action::Delay(pause) => std::thread::sleep(pause),
-                Action::Error => {
-                    let reason = format!("{VARIABLE} asks for an error at {place}");
-                    return Err(EngineError::Connector { connector: "test".into(), reason });
-                }
+            Some(Action::Error) => {
+                let reason = format!("{VARIABLE} asks for an error at {place}");
+                Err(EngineError::Connector { connector: "test".into(), reason })
             }
         }
-        Ok(())
     }
 
     fn parse(text: &str) -> Vec<Fault> {
@@ -93,7 +117,7 @@ mod strike {
                 _ => return None,
             };
             let place = PLACES.contains(&place).then(|| place.to_string())?;
-            Some(Fault { place, action, time: time.parse().ok()?, reached: AtomicU64::new(0) })
+            Some(Fault { place, action, time: time.parse().ok()? })
         };
         parts.map(|part| parse(part).unwrap_or_else(|| panic!("{VARIABLE}: '{part}' is no fault"))).collect()
     }
@@ -103,18 +127,15 @@ mod strike {
         use super::*;
 
         #[test]
-        fn faults_are_read_from_one_line() {
-            let faults = parse("kafka.record=error@3,kafka.open=delay:20@1,checkpoint.durable=kill@9");
-            let read: Vec<_> = faults.iter().map(|fault| (fault.place.as_str(), &fault.action, fault.time)).collect();
-            let pause = Action::Delay(Duration::from_millis(20));
-            assert_eq!(
-                read,
-                [
-                    ("kafka.record", &Action::Error, 3),
-                    ("kafka.open", &pause, 1),
-                    ("checkpoint.durable", &Action::Kill, 9)
-                ]
-            );
+        fn faults_are_read_from_one_line_and_strike_one_after_the_other() {
+            let mut course = Course::of("kafka.record=error@2,kafka.open=delay:20@1,kafka.record=kill@2");
+            let mut reach =
+                |places: &[&str]| -> Vec<Option<Action>> { places.iter().map(|place| course.reach(place)).collect() };
+            assert_eq!(reach(&["kafka.open", "kafka.record", "kafka.record"]), [None, None, Some(Action::Error)]);
+            let delay = Action::Delay(Duration::from_millis(20));
+            assert_eq!(reach(&["kafka.record", "kafka.record", "kafka.open"]), [None, None, Some(delay)]);
+            assert_eq!(reach(&["kafka.record", "kafka.record"]), [None, Some(Action::Kill)]);
+            assert_eq!(reach(&["kafka.record", "kafka.open"]), [None, None]);
             assert!(parse("").is_empty());
         }
     }

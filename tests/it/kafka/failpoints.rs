@@ -1,7 +1,12 @@
-//! Strikes at each named place between a barrier and the end of its commit, and at a start: alone, and two in a row.
+//! Strikes at each named place between a barrier and the end of its commit, and at a start: with kills, errors and delays, alone and one
+//! right after another.
 
-use std::time::Duration;
+use std::os::unix::process::ExitStatusExt;
+use std::time::{Duration, Instant};
 
+use rand::SeedableRng;
+use rand::seq::SliceRandom;
+use rand_chacha::ChaCha8Rng;
 use tidemill_engine::failpoint::PLACES;
 
 use super::broker::Broker;
@@ -10,78 +15,130 @@ use super::jobs::{Ledger, LedgerJob, ROWS, WINDOWS};
 const PER_SECOND: usize = 1_000;
 const PATIENCE_SECONDS: u64 = 120;
 /// A run that is to be struck ends long before.
-const STRIKE_MAX: Duration = Duration::from_secs(60);
-/// All pairs, and all actions at each place, instead of some: takes many minutes.
+const STRIKE_MAX: Duration = Duration::from_secs(120);
+/// All pairs instead of some: takes half an hour.
 const ALL_VARIABLE: &str = "TIDEMILL_KAFKA_EVERY_PAIR";
+/// Faults of which each stands once behind each, in the ordinary run.
+const FAULTS_OF_SAMPLE: usize = 5;
 
-#[test]
-fn a_kill_at_any_place_of_a_commit_loses_and_doubles_nothing() {
-    let faults = PLACES.iter().map(|place| fault(place, "kill")).collect();
-    strike("a_kill_at_any_place_of_a_commit", "alone", &ROWS, faults);
-}
-
-#[test]
-fn an_error_or_a_delay_at_any_place_and_then_a_kill_at_another_lose_and_double_nothing() {
-    let test = "an_error_or_a_delay_at_any_place_and_then_a_kill_at_another";
-    strike(test, "pairs", &WINDOWS, pairs(std::env::var_os(ALL_VARIABLE).is_some()));
-}
-
-/// Places that are come to once in each attempt, at its start.
+/// Places that are come to once in each attempt, at its start, in their order.
 const AT_START: [&str; 3] = ["kafka.open", "kafka.opened", "kafka.claim"];
 /// Places that each of two writers comes to in an epoch; to the others, one does.
 const OF_WRITERS: [&str; 2] = ["kafka.prepare", "kafka.flushed"];
+const ACTIONS: [&str; 3] = ["kill", "error", "delay:300"];
+/// Behind faults that end no run: that it was reached shows that they all struck.
+const LAST: &str = "checkpoint.committed=kill@2";
 
-/// In the first attempt: at its start, or some epochs later.
-fn fault(place: &str, action: &str) -> String {
-    let time = if AT_START.contains(&place) { 1 } else { 3 * per_epoch(place) };
+#[test]
+fn a_kill_at_any_place_of_a_commit_loses_and_doubles_nothing() {
+    strike("a_kill_at_any_place_of_a_commit", "alone", &ROWS, PLACES.iter().map(|place| alone(place, "kill")));
+}
+
+#[test]
+fn a_job_goes_on_by_itself_after_an_error_at_any_place_of_a_commit() {
+    let faults = PLACES.iter().map(|place| alone(place, "error")).collect::<Vec<_>>().join(",");
+    strike("a_job_goes_on_by_itself_after_an_error", "errors", &WINDOWS, [format!("{faults},{LAST}")]);
+}
+
+#[test]
+fn a_delay_at_any_place_of_a_commit_loses_and_doubles_nothing() {
+    let faults = PLACES.iter().map(|place| alone(place, "delay:700")).collect::<Vec<_>>().join(",");
+    strike("a_delay_at_any_place_of_a_commit", "delays", &ROWS, [format!("{faults},{LAST}")]);
+}
+
+#[test]
+fn a_fault_right_after_another_loses_and_doubles_nothing() {
+    let mut places = PLACES.to_vec();
+    places.shuffle(&mut ChaCha8Rng::seed_from_u64(23));
+    let turns = ACTIONS.len();
+    // Each place with each action, so that actions take turns.
+    let all = (0..turns).flat_map(|turn| (0..places.len()).map(move |index| (index, (index + turn) % turns)));
+    let mut all: Vec<Fault> = all.map(|(place, action)| (places[place], ACTIONS[action])).collect();
+    if std::env::var_os(ALL_VARIABLE).is_none() {
+        all.truncate(FAULTS_OF_SAMPLE);
+    }
+    let faults = each_behind_each(&all);
+    println!("{} pairs of faults", faults.len() - 1);
+    strike("a_fault_right_after_another", "pairs", &WINDOWS, runs(&faults));
+}
+
+/// Place and action.
+type Fault = (&'static str, &'static str);
+
+/// Some epochs into an attempt, or at its start.
+fn alone(place: &str, action: &str) -> String {
+    let per_epoch = if OF_WRITERS.contains(&place) { 2 } else { 1 };
+    let time = if AT_START.contains(&place) { 1 } else { 3 * per_epoch };
     format!("{place}={action}@{time}")
 }
 
-/// A kill behind such a fault: after the restart that it causes, or more epochs later.
-fn later_kill(place: &str) -> String {
-    let time = if AT_START.contains(&place) { 2 } else { 8 * per_epoch(place) };
-    format!("{place}=kill@{time}")
+/// A row in which each fault stands right behind each, itself included, once (a de Bruijn sequence).
+fn each_behind_each(faults: &[Fault]) -> Vec<Fault> {
+    let mut row = Vec::new();
+    for (index, one) in faults.iter().enumerate() {
+        row.push(*one);
+        faults[index + 1..].iter().for_each(|other| row.extend([*one, *other]));
+    }
+    row.extend(faults.first());
+    row
 }
 
-fn per_epoch(place: &str) -> usize {
-    if OF_WRITERS.contains(&place) { 2 } else { 1 }
-}
-
-fn pairs(all: bool) -> Vec<String> {
-    let count = PLACES.len();
-    let shifts = if all { 0..count } else { 4..5 };
-    let mut pairs = Vec::new();
-    for shift in shifts {
-        for (index, first) in PLACES.iter().enumerate() {
-            let second = PLACES[(index + shift) % count];
-            // Without a restart no attempt starts a second time.
-            let may_delay = !AT_START.contains(&second);
-            let error = all || !may_delay || index % 2 == 0;
-            let delay = may_delay && (all || !error);
-            let actions = [(error, "error"), (delay, "delay:300")];
-            let chosen = actions.iter().filter(|(chosen, _)| *chosen);
-            pairs.extend(chosen.map(|(_, action)| format!("{},{}", fault(first, action), later_kill(second))));
+/// Cuts a row of faults into runs of the program: each ends with a kill.
+fn runs(row: &[Fault]) -> Vec<String> {
+    let (mut runs, mut run) = (Vec::new(), Vec::new());
+    // The first place of a start that is still ahead.
+    let mut ahead = 0;
+    for (index, (place, action)) in row.iter().enumerate() {
+        let step = AT_START.iter().position(|start| start == place);
+        if step.is_some_and(|step| step < ahead) {
+            // Nothing but a failure brings the job there again.
+            run.push("checkpoint.durable=error@1".to_string());
+        }
+        // One epoch later every other time.
+        let time = if step.is_some() { 1 } else { 1 + index % 2 };
+        run.push(format!("{place}={action}@{time}"));
+        ahead = match (*action, step) {
+            ("kill" | "error", _) => 0,
+            (_, Some(step)) => step + 1,
+            (_, None) => AT_START.len(),
+        };
+        if *action == "kill" {
+            runs.push(std::mem::take(&mut run).join(","));
         }
     }
-    pairs
+    if !run.is_empty() {
+        run.push(LAST.to_string());
+        runs.push(run.join(","));
+    }
+    runs
 }
 
-fn strike(test: &str, name: &str, job: &'static LedgerJob, faults: Vec<String>) {
+#[test]
+fn each_fault_stands_behind_each_once() {
+    let faults: Vec<Fault> = PLACES.iter().flat_map(|place| ACTIONS.map(|action| (*place, action))).collect();
+    let row = each_behind_each(&faults);
+    let pairs: std::collections::HashSet<(Fault, Fault)> = row.windows(2).map(|pair| (pair[0], pair[1])).collect();
+    assert_eq!((row.len() - 1, pairs.len()), (faults.len() * faults.len(), faults.len() * faults.len()));
+}
+
+/// Runs the job with one list of faults after the other, each of which ends in a kill, and then without any to its end.
+fn strike(test: &str, name: &str, job: &'static LedgerJob, faults: impl IntoIterator<Item = String>) {
     let Some(broker) = Broker::shared(test) else { return };
-    let mut ledger =
-        Ledger::new(broker, job, name, "SET 'restart-strategy.exponential-delay.initial-backoff' = '50 ms';", "");
+    let settings = "SET 'restart-strategy.exponential-delay.initial-backoff' = '50 ms';
+SET 'restart-strategy.exponential-delay.max-backoff' = '50 ms';
+SET 'tidemill.restart.attempts-without-progress' = '1000000';";
+    let mut ledger = Ledger::new(broker, job, name, settings, "");
     ledger.load(PER_SECOND);
-    let mut killed = 0;
-    for faults in &faults {
-        let mut running = ledger.spawn_with_faults("state", &["-p", "2"], faults);
+    let (mut runs, begun) = (0, Instant::now());
+    for faults in faults {
+        let mut running = ledger.spawn_with_faults("state", &["-p", "2"], &faults);
         let ended = running.wait_or_kill(STRIKE_MAX);
-        let signal = ended.and_then(|status| std::os::unix::process::ExitStatusExt::signal(&status));
-        killed += usize::from(signal.is_some());
-        assert!(ended.is_none() || signal.is_some(), "{faults}: it ended by itself: {ended:?}: {}", ledger.said());
+        let killed = ended.is_some_and(|status| status.signal().is_some());
+        assert!(killed, "after {runs} runs, {faults}: it was not killed there: {ended:?}: {}", ledger.said());
+        runs += 1;
     }
     let last = ledger.spawn(&["-p", "2"]);
     let verdicts = ledger.finish(last, PATIENCE_SECONDS);
     verdicts.iter().for_each(|verdict| verdict.demand_exactly_once());
-    println!("{killed} of {} runs were killed where it was asked for: exactly once", faults.len());
-    assert_eq!(killed, faults.len(), "a run did not come to its place");
+    println!("{runs} runs were killed where it was asked for, in {:?}: exactly once", begun.elapsed());
 }

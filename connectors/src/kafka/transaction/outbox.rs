@@ -137,7 +137,7 @@ impl Outbox {
             // A copy that has taken over keeps its producers; to open these would end its transactions.
             self.refuse_if_superseded(self.record.peek(&self.job)?.as_ref())?;
             failpoint::reach("kafka.open")?;
-            let producers = [self.producer(Turn::First)?, self.producer(Turn::Second)?];
+            let producers = self.producers()?;
             failpoint::reach("kafka.opened")?;
             let found = self.record.read(&self.job)?;
             self.refuse_if_superseded(found.as_ref())?;
@@ -271,6 +271,18 @@ impl Outbox {
             }
         }
         unreachable!("without retries left no answer asks for another")
+    }
+
+    /// Both at once: where an earlier attempt left transactions open, the broker takes a while to end each.
+    fn producers(&self) -> Result<[Arc<RowProducer>; 2]> {
+        std::thread::scope(|scope| {
+            let second = scope.spawn(|| self.producer(Turn::Second));
+            let first = self.producer(Turn::First);
+            let second = second.join().unwrap_or_else(|_| {
+                Err(EngineError::Internal { place: "kafka".into(), reason: "opening a producer panicked".into() })
+            });
+            Ok([first?, second?])
+        })
     }
 
     fn producer(&self, turn: Turn) -> Result<Arc<RowProducer>> {

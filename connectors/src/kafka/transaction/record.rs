@@ -1,5 +1,6 @@
 //! The record of commits: one message per job in a compacted topic, written by the very transaction that it tells of.
 
+use std::ops::Range;
 use std::time::{Duration, Instant};
 
 use futures_executor::block_on;
@@ -21,6 +22,9 @@ const REQUEST_TIMEOUT: Duration = Duration::from_secs(30);
 
 /// The same where an answer is welcome but not needed.
 const PEEK_TIMEOUT: Duration = Duration::from_secs(5);
+
+/// How long the broker may wait for messages to come, in milliseconds: all that is asked for is there.
+const FETCH_WAIT_MS: &str = "10";
 
 /// Longest pause between two looks at a topic that somebody else is writing to.
 const LOOK: Duration = Duration::from_millis(100);
@@ -44,6 +48,8 @@ pub struct RecordTopic {
     /// A transaction of another job may hide records for as long as the broker lets it stay open.
     pub patience: Duration,
 }
+
+type Reader = BaseConsumer<Quiet>;
 
 impl CommitRecord {
     pub fn encode(&self) -> Vec<u8> {
@@ -77,9 +83,11 @@ impl RecordTopic {
     pub fn read(&self, job: &str) -> Result<Option<CommitRecord>> {
         let doing = format!("read the record of commits in topic '{}'", self.topic);
         let fail = |error: KafkaError| failed(&doing, &error);
-        let end = self.end("read_uncommitted", REQUEST_TIMEOUT).map_err(fail)?;
+        let bounds = |consumer: &Reader| consumer.fetch_watermarks(&self.topic, PARTITION, REQUEST_TIMEOUT);
+        let (first, end) = self.consumer("read_uncommitted").and_then(|consumer| bounds(&consumer)).map_err(fail)?;
+        let consumer = self.consumer("read_committed").map_err(fail)?;
         let deadline = Instant::now() + self.patience;
-        while self.end("read_committed", REQUEST_TIMEOUT).map_err(fail)? < end {
+        while bounds(&consumer).map_err(fail)?.1 < end {
             if Instant::now() >= deadline {
                 let reason = format!(
                     "cannot {doing}: for {:?} a transaction of another job has kept it from being read",
@@ -89,13 +97,16 @@ impl RecordTopic {
             }
             std::thread::sleep(LOOK);
         }
-        self.newest(job, end, REQUEST_TIMEOUT).map_err(fail)?.map(|bytes| self.decode(job, &bytes)).transpose()
+        let newest = self.newest(&consumer, job, first..end, REQUEST_TIMEOUT).map_err(fail)?;
+        newest.map(|bytes| self.decode(job, &bytes)).transpose()
     }
 
     /// The record of `job` as far as it can be seen at once: an open transaction of another job may hide the newest.
     pub fn peek(&self, job: &str) -> Result<Option<CommitRecord>> {
-        let visible = self.end("read_committed", PEEK_TIMEOUT);
-        let newest = visible.and_then(|end| self.newest(job, end, PEEK_TIMEOUT));
+        let newest = self.consumer("read_committed").and_then(|consumer| {
+            let (first, end) = consumer.fetch_watermarks(&self.topic, PARTITION, PEEK_TIMEOUT)?;
+            self.newest(&consumer, job, first..end, PEEK_TIMEOUT)
+        });
         let doing = || format!("look at the record of commits in topic '{}'", self.topic);
         let newest = newest.map_err(|error| failed(doing(), &error))?;
         newest.map(|bytes| self.decode(job, &bytes)).transpose()
@@ -108,20 +119,20 @@ impl RecordTopic {
         })
     }
 
-    /// Just behind the last message that a reader of this isolation may see.
-    fn end(&self, isolation: &str, patience: Duration) -> Result<i64, KafkaError> {
-        let consumer = self.consumer(isolation)?;
-        Ok(consumer.fetch_watermarks(&self.topic, PARTITION, patience)?.1)
-    }
-
-    /// The newest committed message of the job before `end`, or one behind that. Other jobs may write all the time, so that the end of
-    /// the topic never comes; and before `end` there may stand only what no reader sees.
-    fn newest(&self, job: &str, end: i64, patience: Duration) -> Result<Option<Vec<u8>>, KafkaError> {
-        let consumer = self.consumer("read_committed")?;
+    /// The newest committed message of the job among these. Other jobs may write all the time, so that the end of the topic never comes;
+    /// and before `end` there may stand only what no reader sees.
+    fn newest(
+        &self,
+        consumer: &Reader,
+        job: &str,
+        Range { start: first, end }: Range<i64>,
+        patience: Duration,
+    ) -> Result<Option<Vec<u8>>, KafkaError> {
         let mut partitions = TopicPartitionList::new();
-        partitions.add_partition_offset(&self.topic, PARTITION, Offset::Beginning)?;
+        // As a number: librdkafka takes half a second to ask where the beginning is.
+        partitions.add_partition_offset(&self.topic, PARTITION, Offset::Offset(first))?;
         consumer.assign(&partitions)?;
-        let (mut newest, mut next) = (None, 0);
+        let (mut newest, mut next) = (None, first);
         while next < end {
             match consumer.poll(patience) {
                 None => return Err(KafkaError::MessageConsumption(RDKafkaErrorCode::OperationTimedOut)),
@@ -138,13 +149,14 @@ impl RecordTopic {
         Ok(newest)
     }
 
-    fn consumer(&self, isolation: &str) -> Result<BaseConsumer<Quiet>, KafkaError> {
+    fn consumer(&self, isolation: &str) -> Result<Reader, KafkaError> {
         let mut config = self.settings.config();
         // A group is asked for even by a consumer that is told its partitions; nothing is committed to it.
         config.set("group.id", "tidemill-record").set("enable.auto.commit", "false");
         config.set("enable.partition.eof", "true").set("isolation.level", isolation);
-        config.set("auto.offset.reset", "earliest");
-        let consumer: BaseConsumer<Quiet> = config.create_with_context(Quiet)?;
+        // Where only what no reader sees is left in front of the end, the broker tells so only after this time.
+        config.set("auto.offset.reset", "earliest").set("fetch.wait.max.ms", FETCH_WAIT_MS);
+        let consumer: Reader = config.create_with_context(Quiet)?;
         self.settings.log_in(consumer.client().native_ptr())?;
         Ok(consumer)
     }
