@@ -4,12 +4,16 @@ use std::path::PathBuf;
 
 use clap::{Args, Parser, Subcommand, ValueEnum};
 
-/// Streaming SQL in one native program.
+use crate::repl::Format;
+
+/// Streaming SQL in one native program. Without a command it opens a shell, or runs the SQL of standard input.
 #[derive(Debug, Parser)]
-#[command(name = "tidemill", version, about, arg_required_else_help = true, after_help = EXIT_CODES)]
+#[command(name = "tidemill", version, about, args_conflicts_with_subcommands = true, after_help = EXIT_CODES)]
 pub struct Cli {
     #[command(subcommand)]
-    pub command: Command,
+    pub command: Option<Command>,
+    #[command(flatten)]
+    pub shell: ShellArgs,
 }
 
 const EXIT_CODES: &str = "Exit codes: 0 done or stopped on request; 1 the job failed; 2 the SQL or the command line is wrong \
@@ -17,6 +21,8 @@ const EXIT_CODES: &str = "Exit codes: 0 done or stopped on request; 1 the job fa
 
 #[derive(Debug, Subcommand)]
 pub enum Command {
+    /// Open a shell for SQL, as `tidemill` alone does, and run files in it first
+    Repl(ReplArgs),
     /// Run a SQL script: definitions first, then its INSERTs or SELECTs, until the input ends or Ctrl-C
     Run(RunArgs),
     /// Say whether a script is right, without starting anything
@@ -31,6 +37,34 @@ pub enum Command {
     Savepoint(SavepointArgs),
     /// Run SQL tests from .slt files
     Test(TestArgs),
+}
+
+#[derive(Debug, Args)]
+pub struct ReplArgs {
+    /// SQL files to run before the first prompt
+    pub files: Vec<PathBuf>,
+    #[command(flatten)]
+    pub shell: ShellArgs,
+}
+
+/// What a shell is opened with.
+#[derive(Debug, Args)]
+pub struct ShellArgs {
+    /// Run this SQL and leave; may be repeated
+    #[arg(short, long, value_name = "SQL")]
+    pub command: Vec<String>,
+    /// Run this file and leave, before any --command; may be repeated. `-` reads standard input
+    #[arg(short, long, value_name = "FILE")]
+    pub file: Vec<PathBuf>,
+    /// How rows are written
+    #[arg(long, value_enum, default_value_t = Format::Table)]
+    pub format: Format,
+    /// Go on after a statement that fails
+    #[arg(long)]
+    pub keep_going: bool,
+    /// Set an option first, as SET 'key' = 'value' would; may be repeated
+    #[arg(long = "set", value_name = "KEY=VALUE", value_parser = key_value)]
+    pub settings: Vec<(String, String)>,
 }
 
 #[derive(Debug, Args)]

@@ -113,7 +113,7 @@ fn capital(text: &str) -> String {
 }
 
 /// Aggregates, Flink's scalar functions by category, then the rest of DataFusion's library.
-fn function_groups() -> Vec<(String, Vec<FunctionDoc>)> {
+pub fn function_groups() -> Vec<(String, Vec<FunctionDoc>)> {
     let aggregates = aggregate::names().iter().map(|aggregate| FunctionDoc {
         name: aggregate.name.to_uppercase(),
         category: "Aggregate",

@@ -13,6 +13,8 @@ mod explain;
 mod list;
 mod memory;
 mod options;
+mod query;
+mod repl;
 mod run;
 mod screen;
 mod script;
@@ -26,7 +28,10 @@ fn main() -> ExitCode {
     let filter = tracing_subscriber::EnvFilter::try_from_env("TIDEMILL_LOG").unwrap_or_else(|_| "warn".into());
     let log = tracing_subscriber::fmt().with_env_filter(filter).with_writer(std::io::stderr).without_time();
     log.with_ansi(std::io::stderr().is_terminal()).init();
-    let exit = match Cli::parse().command {
+    let cli = Cli::parse();
+    let Some(command) = cli.command else { return repl::run(&cli.shell, &[]).into() };
+    let exit = match command {
+        Command::Repl(args) => repl::run(&args.shell, &args.files),
         Command::Run(args) => run::run(&args),
         Command::Check(args) => explain::check(&args),
         Command::Explain(args) => explain::explain(&args),

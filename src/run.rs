@@ -26,11 +26,11 @@ const TICK: Duration = Duration::from_millis(100);
 const TICKS_PER_STATUS: u32 = 5;
 
 /// Settings from the command line, before the script's own.
-pub fn settings_of(args: &ScriptArgs) -> Result<Settings, ScriptError> {
+pub fn settings_of(given: &[(String, String)]) -> Result<Settings, ScriptError> {
     let mut settings = Settings::new();
     let zone = iana_time_zone::get_timezone().unwrap_or_else(|_| "UTC".to_string());
     let defaults = [("table.local-time-zone".to_string(), zone)];
-    for (key, value) in defaults.iter().chain(&args.settings) {
+    for (key, value) in defaults.iter().chain(given) {
         settings.set_text(key, value).map_err(|found| ScriptError(format!("error: --set {key}={value}: {found}")))?;
     }
     Ok(settings)
@@ -39,7 +39,7 @@ pub fn settings_of(args: &ScriptArgs) -> Result<Settings, ScriptError> {
 /// Loads and plans a script; rows of its queries go to `screen`.
 pub fn plan(args: &ScriptArgs, parallelism: Option<usize>, screen: &Screen) -> Result<PlannedScript, ScriptError> {
     let script = Script::load(&args.script)?;
-    let mut settings = settings_of(args)?;
+    let mut settings = settings_of(&args.settings)?;
     if let Some(parallelism) = parallelism {
         let set = settings.set_text("parallelism.default", &parallelism.to_string());
         set.map_err(|found| ScriptError(format!("error: --parallelism: {found}")))?;

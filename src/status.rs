@@ -106,7 +106,7 @@ fn state_name(status: &JobStatus) -> String {
 }
 
 /// Rows that sources gave and sinks took.
-fn totals(nodes: &[NodeStatus]) -> (u64, u64) {
+pub fn totals(nodes: &[NodeStatus]) -> (u64, u64) {
     let of = |role: NodeRole, rows: fn(&NodeStatus) -> u64| nodes.iter().filter(|n| n.role == role).map(rows).sum();
     (of(NodeRole::Source, |node| node.rows_out), of(NodeRole::Sink, |node| node.rows_in))
 }
@@ -283,7 +283,7 @@ fn listed(names: &[String]) -> String {
     }
 }
 
-fn losses(nodes: &[NodeStatus]) -> Vec<String> {
+pub fn losses(nodes: &[NodeStatus]) -> Vec<String> {
     let late = nodes.iter().filter(|node| node.late > 0);
     let late =
         late.map(|node| format!("{} late rows at {} (read them from `<table>$late`)", count(node.late), node.name));
@@ -298,7 +298,7 @@ fn bad_records(errors: u64) -> String {
 }
 
 /// `950`, `12,345`, `1.2M`.
-fn count(value: u64) -> String {
+pub fn count(value: u64) -> String {
     match value {
         0..=99_999 => thousands(value),
         100_000..=999_999 => format!("{}k", value / 1_000),
@@ -320,7 +320,7 @@ fn size(bytes: u64) -> String {
     }
 }
 
-fn duration(duration: Duration) -> String {
+pub fn duration(duration: Duration) -> String {
     match duration.as_millis() {
         0..=99 => format!("{} ms", duration.as_millis()),
         100..=99_999 => format!("{:.1} s", duration.as_secs_f64()),

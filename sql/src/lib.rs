@@ -8,7 +8,7 @@ pub mod explain;
 pub mod functions;
 pub mod parser;
 pub mod plan;
-mod secret;
+pub mod secret;
 pub mod session;
 pub mod settings;
 mod show;

@@ -5,7 +5,7 @@ use std::sync::LazyLock;
 use regex::{Captures, Regex};
 
 /// Such options, by their names, as Flink tells them.
-pub(crate) fn is_secret(key: &str) -> bool {
+pub fn is_secret(key: &str) -> bool {
     let key = key.to_ascii_lowercase();
     let parts = ["password", "secret", "token", "jaas", "key.pem", "keystore.key", "http.headers."];
     parts.iter().any(|part| key.contains(part))
@@ -16,7 +16,7 @@ static OPTION: LazyLock<Regex> =
     LazyLock::new(|| Regex::new(r"'([^']*)'(\s*=\s*')((?:[^']|'')*)").expect("the pattern is constant and sound"));
 
 /// A line of a script with as many stars in the place of each secret as it has characters, so that columns stay.
-pub(crate) fn without_secrets(line: &str) -> String {
+pub fn without_secrets(line: &str) -> String {
     let shown = |option: &Captures<'_>| {
         let (key, equals, value) = (&option[1], &option[2], &option[3]);
         let value = if is_secret(key) { "*".repeat(value.chars().count()) } else { value.to_string() };

@@ -15,6 +15,7 @@ mod lookups;
 mod nexmark;
 mod process;
 mod random_queries;
+mod repl;
 mod temperature;
 mod tidy;
 mod warnings;

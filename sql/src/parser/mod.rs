@@ -48,7 +48,7 @@ mod window_kind;
 mod window_table;
 
 pub use data_type::{TYPE_MARKER, from_ast as flink_type};
-pub use script::parse_script;
+pub use script::{Cut, cut_statements, parse_script};
 pub use statement::{
     CreateTable, CreateView, DropKind, ExplainDetail, InsertQuery, LikeClause, LikeFeature, LikeRule, Merging, Show,
     Statement, StatementKind,

@@ -23,7 +23,7 @@ fn parse_whole(text: &str) -> Result<Vec<Statement>, Vec<Diagnostic>> {
     let source = SourceText::new(text);
     let (tokens, unreadable) = tokenize(text);
     let (mut statements, mut errors) = (vec![], vec![]);
-    let pieces = pieces(tokens);
+    let pieces = pieces(tokens).pieces;
     let last = pieces.len().saturating_sub(1);
     for (index, piece) in pieces.into_iter().enumerate() {
         // What stands before the place that could not be read is cut off there: its errors would mislead.
@@ -67,9 +67,43 @@ fn is_blank(token: &TokenWithSpan) -> bool {
     matches!(token.token, Token::Whitespace(_) | Token::EOF)
 }
 
+/// Where statements of a text end to which more may be added.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Cut {
+    /// Bytes up to and with the semicolon of each statement that is complete.
+    pub ends: Vec<usize>,
+    /// What stands behind them: nothing but blanks and comments.
+    pub rest_is_blank: bool,
+    /// The rest opens a text, a name or a comment that nothing closes yet.
+    pub open: bool,
+}
+
+/// Finds the statements of a text that is still being written or read, as [`parse_script`] will cut them.
+pub fn cut_statements(text: &str) -> Cut {
+    let source = SourceText::new(text);
+    let (tokens, unreadable) = tokenize(text);
+    let Pieces { ends, rest_is_blank, .. } = pieces(tokens);
+    let ends = ends.into_iter().map(|place| source.offset(place)).collect();
+    // What is unreadable for another reason than its end stays so, whatever follows.
+    let is_unreadable = unreadable.is_some();
+    let open = unreadable.is_some_and(|found| found.hint.is_some());
+    Cut { ends, rest_is_blank: rest_is_blank && !is_unreadable, open }
+}
+
+/// A script's tokens, statement by statement.
+struct Pieces {
+    /// The last may lack its semicolon.
+    pieces: Vec<Vec<TokenWithSpan>>,
+    /// Where each semicolon that ends a statement ends.
+    ends: Vec<Location>,
+    /// Nothing stands behind the last of those.
+    rest_is_blank: bool,
+}
+
 /// Cuts at semicolons; the inserts of a statement set stay together.
-fn pieces(tokens: Vec<TokenWithSpan>) -> Vec<Vec<TokenWithSpan>> {
+fn pieces(tokens: Vec<TokenWithSpan>) -> Pieces {
     let mut pieces: Vec<Vec<TokenWithSpan>> = vec![];
+    let mut ends = vec![];
     let mut current: Vec<TokenWithSpan> = vec![];
     let mut in_set = false;
     let mut fresh = 0;
@@ -86,11 +120,13 @@ fn pieces(tokens: Vec<TokenWithSpan>) -> Vec<Vec<TokenWithSpan>> {
             continue;
         }
         pieces.push(std::mem::take(&mut current));
+        ends.push(token.span.end);
         (in_set, fresh) = (false, 0);
     }
+    let rest_is_blank = current.iter().all(is_blank);
     pieces.push(current);
     pieces.retain(|piece| !piece.iter().all(is_blank));
-    pieces
+    Pieces { pieces, ends, rest_is_blank }
 }
 
 fn words(tokens: &[TokenWithSpan]) -> impl Iterator<Item = &TokenWithSpan> {

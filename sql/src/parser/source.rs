@@ -22,7 +22,7 @@ impl<'a> SourceText<'a> {
         self.text.get(start..end.max(start)).unwrap_or_default()
     }
 
-    fn offset(&self, place: Location) -> usize {
+    pub(super) fn offset(&self, place: Location) -> usize {
         let Some(start) = place.line.checked_sub(1).and_then(|line| self.lines.get(line as usize)) else {
             return self.text.len();
         };

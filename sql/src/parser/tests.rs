@@ -2,7 +2,7 @@
 
 use expect_test::{Expect, ExpectFile};
 
-use super::{Statement, StatementKind, parse_script};
+use super::{Statement, StatementKind, cut_statements, parse_script};
 use crate::Diagnostic;
 
 mod ddl;
@@ -20,6 +20,35 @@ fn parsed(text: &str) -> String {
     match parse_script(text) {
         Ok(statements) => statements.iter().map(|statement| format!("{}\n", show(statement))).collect::<String>(),
         Err(errors) => render(text, &errors),
+    }
+}
+
+#[test]
+fn a_text_that_grows_is_cut_where_statements_end() {
+    // The end of each statement, whether nothing follows, whether something is open.
+    let cases: &[(&str, &[&str], bool, bool)] = &[
+        ("", &[], true, false),
+        ("SELECT 1", &[], false, false),
+        ("SELECT 1; -- done; really\n", &["SELECT 1;"], true, false),
+        ("SELECT ';' AS `;`; SELECT 2", &["SELECT ';' AS `;`;"], false, false),
+        ("SELECT 'é;', 1;\nSELECT\n2 ;", &["SELECT 'é;', 1;", "\nSELECT\n2 ;"], true, false),
+        ("SELECT 1; SELECT 'open;", &["SELECT 1;"], false, true),
+        ("SELECT `open;", &[], false, true),
+        ("SELECT /* open;", &[], false, true),
+        ("EXECUTE STATEMENT SET BEGIN INSERT INTO a SELECT 1;", &[], false, false),
+        (
+            "BEGIN STATEMENT SET; INSERT INTO a SELECT 1; END;",
+            &["BEGIN STATEMENT SET; INSERT INTO a SELECT 1; END;"],
+            true,
+            false,
+        ),
+        (";;", &[";", ";"], true, false),
+    ];
+    for (text, expected, blank, open) in cases {
+        let cut = cut_statements(text);
+        let mut start = 0;
+        let found: Vec<&str> = cut.ends.iter().map(|end| &text[std::mem::replace(&mut start, *end)..*end]).collect();
+        assert_eq!((found.as_slice(), cut.rest_is_blank, cut.open), (*expected, *blank, *open), "{text}");
     }
 }
 

@@ -1,0 +1,144 @@
+//! A query that runs: started, read from, cancelled.
+
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::time::Duration;
+
+use arrow::datatypes::SchemaRef;
+use crossbeam_channel::{Receiver, RecvTimeoutError};
+use tidemill_engine::graph::{ChangelogMode, JobGraph, NodeKind};
+use tidemill_engine::runtime::{JobHandle, JobStatus, JobSummary, RestartStrategy, start};
+use tidemill_engine::source::Boundedness;
+use tidemill_engine::{Batch, EngineError};
+use tidemill_sql::Diagnostic;
+use tidemill_sql::parser::ast::Query;
+use tidemill_sql::plan::{Output, PlanContext, plan_job};
+
+use super::order::{SortedBy, display_order};
+use super::results::WithResults;
+use crate::options;
+
+/// Why a query did not start.
+#[derive(Debug)]
+pub enum QueryError {
+    /// The text is wrong.
+    Wrong(Diagnostic),
+    Failed(EngineError),
+}
+
+/// What a reader learns of a query.
+#[derive(Debug)]
+pub enum Event {
+    Rows(Batch),
+    /// Nothing came in the time given.
+    Quiet,
+    /// No row will come any more.
+    Ended(Result<JobSummary, EngineError>),
+}
+
+/// A SELECT that runs as a job of its own. Dropping it ends the job and deletes what it kept on disk.
+pub struct LiveQuery {
+    /// Ends, and with it all use of the folder, before the folder goes.
+    handle: JobHandle,
+    rows: Receiver<Batch>,
+    unwanted: Arc<AtomicBool>,
+    schema: SchemaRef,
+    changelog: ChangelogMode,
+    bounded: bool,
+    order: Vec<SortedBy>,
+    warnings: Vec<String>,
+    /// Deleted with the query.
+    _folder: tempfile::TempDir,
+}
+
+impl LiveQuery {
+    /// Plans and starts. No checkpoint is taken while it runs, and a failure ends it: its rows have been seen already, and
+    /// going back would show them again.
+    pub fn start(context: &PlanContext<'_>, query: &Query) -> Result<Self, QueryError> {
+        let connectors = WithResults::new(context.connectors);
+        let planned = plan_job(&PlanContext { connectors: &connectors, ..*context }, &[Output::Print(query)]);
+        let planned = planned.map_err(QueryError::Wrong)?;
+        let results = connectors.into_results().ok_or_else(|| QueryError::Failed(without_sink()))?;
+        let folder = tempfile::Builder::new().prefix("tidemill-query-").tempdir();
+        let folder = folder.map_err(|e| QueryError::Failed(EngineError::io("create", std::env::temp_dir(), e)))?;
+        let mut options = options::job_options("query", context.settings, folder.path().to_path_buf());
+        options.checkpoint_interval = None;
+        options.restart = RestartStrategy::never();
+        let bounded = is_bounded(&planned.graph);
+        let handle = start(Arc::new(planned.graph), options).map_err(QueryError::Failed)?;
+        Ok(Self {
+            handle,
+            rows: results.rows,
+            unwanted: results.unwanted,
+            order: display_order(query, &results.schema),
+            schema: results.schema,
+            changelog: results.changelog,
+            bounded,
+            warnings: planned.warnings,
+            _folder: folder,
+        })
+    }
+
+    /// The next rows, or the end. Several threads may ask; each batch goes to one of them.
+    pub fn next(&self, patience: Duration) -> Event {
+        match self.rows.recv_timeout(patience) {
+            Ok(batch) => Event::Rows(batch),
+            Err(RecvTimeoutError::Timeout) => Event::Quiet,
+            // The job gave up its sink, and so is over but for telling how it ended.
+            Err(RecvTimeoutError::Disconnected) => Event::Ended(self.handle.wait()),
+        }
+    }
+
+    /// Ends the job, however full the queue is; returns at once. Rows that wait can still be read.
+    pub fn cancel(&self) {
+        self.unwanted.store(true, Ordering::Relaxed);
+        self.handle.cancel();
+    }
+
+    pub fn status(&self) -> JobStatus {
+        self.handle.status()
+    }
+
+    pub fn schema(&self) -> &SchemaRef {
+        &self.schema
+    }
+
+    /// Rows are only added, never taken back.
+    pub fn appends(&self) -> bool {
+        self.changelog == ChangelogMode::Append
+    }
+
+    /// Every source comes to an end.
+    pub fn is_bounded(&self) -> bool {
+        self.bounded
+    }
+
+    /// The query's ORDER BY, as far as it can be followed in a table of its rows.
+    pub fn order(&self) -> &[SortedBy] {
+        &self.order
+    }
+
+    /// What the user should know, a sentence each.
+    pub fn warnings(&self) -> &[String] {
+        &self.warnings
+    }
+}
+
+impl Drop for LiveQuery {
+    fn drop(&mut self) {
+        self.cancel();
+    }
+}
+
+fn without_sink() -> EngineError {
+    EngineError::Internal { place: "planner".into(), reason: "a query was planned without its sink".into() }
+}
+
+/// Reading all sources comes to an end.
+pub fn is_bounded(graph: &JobGraph) -> bool {
+    let unbounded = |kind: &NodeKind| match kind {
+        NodeKind::Source(spec) => spec.source.boundedness() == Boundedness::Unbounded,
+        NodeKind::Operator(_) | NodeKind::Sink(_) => false,
+    };
+    !graph.nodes().iter().any(|node| unbounded(&node.kind))
+}

@@ -1,0 +1,25 @@
+//! The shell: SQL statement by statement, at a prompt or from a pipe, with results as they come.
+//!
+//! [`shell`] carries out statements, [`command`] what begins with a backslash, [`input`] cuts text into both. Rows are shown
+//! by [`results`] where they are only written, and by [`live`] on a terminal; [`format`] says how they look. [`editor`] is
+//! the line editor. Queries themselves run in [`crate::query`].
+
+mod command;
+mod editor;
+mod format;
+mod help;
+mod input;
+mod interactive;
+mod jobs;
+mod keys;
+mod live;
+mod output;
+mod results;
+mod shell;
+mod signals;
+mod start;
+mod terminal;
+mod waiting;
+
+pub use format::Format;
+pub use start::run;
