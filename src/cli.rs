@@ -5,6 +5,7 @@ use std::path::PathBuf;
 use clap::{Args, Parser, Subcommand, ValueEnum};
 
 use crate::repl::Format;
+use crate::server::{ConfigArgs, TokenCommand};
 
 /// Streaming SQL in one native program. Without a command it opens a shell, or runs the SQL of standard input.
 #[derive(Debug, Parser)]
@@ -35,6 +36,13 @@ pub enum Command {
     Functions(ListArgs),
     /// Ask a running job for a savepoint: a checkpoint that is never deleted
     Savepoint(SavepointArgs),
+    /// Run many jobs behind HTTP: a server with a REST API, metrics and savepoints
+    Serve(ConfigArgs),
+    /// Show the options that `serve` would have, and where each came from
+    Config(ConfigArgs),
+    /// Make tokens for a server
+    #[command(subcommand)]
+    Token(TokenCommand),
     /// Run SQL tests from .slt files
     Test(TestArgs),
 }

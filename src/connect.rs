@@ -21,6 +21,11 @@ impl RegistryConnectors {
     pub fn new(registry: Registry) -> Self {
         Self { registry }
     }
+
+    /// True where there is a connector of this name.
+    pub fn exists(&self, name: &str) -> bool {
+        self.registry.describe().iter().any(|connector| connector.name == name)
+    }
 }
 
 impl Connectors for RegistryConnectors {

@@ -10,6 +10,7 @@ mod connect;
 mod control;
 mod exit;
 mod explain;
+mod jobs;
 mod list;
 mod memory;
 mod options;
@@ -18,6 +19,7 @@ mod repl;
 mod run;
 mod screen;
 mod script;
+mod server;
 mod slt;
 mod status;
 
@@ -25,10 +27,11 @@ use cli::{Cli, Command};
 
 fn main() -> ExitCode {
     memory::share_arenas();
-    let filter = tracing_subscriber::EnvFilter::try_from_env("TIDEMILL_LOG").unwrap_or_else(|_| "warn".into());
-    let log = tracing_subscriber::fmt().with_env_filter(filter).with_writer(std::io::stderr).without_time();
-    log.with_ansi(std::io::stderr().is_terminal()).init();
     let cli = Cli::parse();
+    // A server has a log of its own.
+    if !matches!(cli.command, Some(Command::Serve(_))) {
+        log_to_stderr();
+    }
     let Some(command) = cli.command else { return repl::run(&cli.shell, &[]).into() };
     let exit = match command {
         Command::Repl(args) => repl::run(&args.shell, &args.files),
@@ -38,7 +41,16 @@ fn main() -> ExitCode {
         Command::Connectors(args) => list::connectors(&args),
         Command::Functions(args) => list::functions(&args),
         Command::Savepoint(args) => explain::savepoint(&args),
+        Command::Serve(args) => server::serve(&args),
+        Command::Config(args) => server::show_config(&args),
+        Command::Token(command) => server::token(&command),
         Command::Test(args) => slt::run::run(&args),
     };
     exit.into()
+}
+
+fn log_to_stderr() {
+    let filter = tracing_subscriber::EnvFilter::try_from_env("TIDEMILL_LOG").unwrap_or_else(|_| "warn".into());
+    let log = tracing_subscriber::fmt().with_env_filter(filter).with_writer(std::io::stderr).without_time();
+    log.with_ansi(std::io::stderr().is_terminal()).init();
 }

@@ -86,6 +86,11 @@ impl ScriptPlanner {
         Self { session: Session::new(settings, connectors), inserts: Vec::new(), steps: Vec::new() }
     }
 
+    /// What the statements so far have made.
+    pub fn session(&mut self) -> &mut Session {
+        &mut self.session
+    }
+
     pub fn add(&mut self, statement: &Statement) -> Result<(), Diagnostic> {
         match &statement.kind {
             StatementKind::Insert(insert) => self.inserts.push(insert.clone()),

@@ -16,6 +16,7 @@ mod nexmark;
 mod process;
 mod random_queries;
 mod repl;
+mod server;
 mod temperature;
 mod tidy;
 mod warnings;

@@ -11,6 +11,7 @@ use std::sync::Arc;
 use parking_lot::Mutex;
 
 use super::index::{self, CHECKPOINTS_FOLDER, Damage, Index, WORK_FOLDER};
+use super::job::{FoundRecord, JobRecord};
 use super::lock::StateLock;
 use super::manifest::{MANIFEST_NAME, Manifest, PACK_NAME, SHARED_FOLDER, damaged};
 use super::place::Placing;
@@ -91,6 +92,18 @@ impl CheckpointStore {
         index.clean_up(state_dir)?;
         let state_dir = state_dir.to_path_buf();
         Ok(Self { state_dir, index: Mutex::new(index), verified: Verified::default(), _lock: lock })
+    }
+
+    /// How many attempts were begun in `state_dir`, without locking it; 0 where there was none. Whoever asked for a start
+    /// from a savepoint learns so, after a crash, whether that start had begun.
+    ///
+    /// Errors: [`EngineError::DamagedCheckpoint`] where the record of it cannot be read.
+    pub fn attempts(state_dir: &Path) -> Result<u64> {
+        match JobRecord::read(state_dir)? {
+            FoundRecord::Absent => Ok(0),
+            FoundRecord::Sound(record) => Ok(record.attempts),
+            FoundRecord::Damaged(reason) => Err(damaged(state_dir, reason)),
+        }
     }
 
     pub fn state_dir(&self) -> &Path {

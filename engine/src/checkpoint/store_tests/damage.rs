@@ -107,7 +107,9 @@ fn when_all_are_damaged_the_start_is_refused() {
 #[test]
 fn a_fresh_start_gives_up_the_older_history() {
     let mut job = Job::with_three_checkpoints(IN_MEMORY);
+    let attempts = CheckpointStore::attempts(&job.state_dir).unwrap();
     job.restart(1, &RestoreRequest::Fresh).unwrap();
+    assert_eq!(CheckpointStore::attempts(&job.state_dir).unwrap(), attempts + 1, "seen while the folder is locked");
     assert_eq!((job.keys_in_state(), job.epoch), (0, Epoch(4)));
     // Killed before its first checkpoint: still fresh.
     job.restart(1, &RestoreRequest::Latest).unwrap();

@@ -1,0 +1,344 @@
+//! From a request to its answer: who asks, whether it may, whether it is well formed; then the route's function, on a
+//! thread that may block.
+
+use std::collections::BTreeMap;
+use std::net::SocketAddr;
+use std::sync::Arc;
+use std::time::Instant;
+
+use axum::Router;
+use axum::body::{Body, Bytes, to_bytes};
+use axum::extract::{FromRequestParts, Query, RawPathParams, Request};
+use axum::http::request::Parts;
+use axum::http::{HeaderMap, HeaderValue, Response, StatusCode, Uri, header};
+use axum::routing::{MethodFilter, on};
+use serde_json::{Map, Value};
+
+use super::app::App;
+use super::auth::{Caller, Role};
+use super::problem::{Kind, Problem};
+use super::route::{Call, Method, Pool, Reply, Route, check_body, check_query};
+use super::routes::ROUTES;
+use crate::jobs::{AuditEntry, now_ms};
+
+/// Where a request came from; the listener adds it.
+#[derive(Debug, Clone, Copy)]
+pub struct Peer(pub SocketAddr);
+
+/// Who asks where there are no tokens: somebody on this machine.
+const LOCAL: &str = "local";
+/// A body of this type is SQL, for `curl --data-binary @job.sql`.
+const SQL_TYPE: &str = "application/sql";
+const JSON_TYPE: &str = "application/json";
+
+/// All routes of the table.
+pub fn router(app: &Arc<App>) -> Router {
+    let mut router = Router::new();
+    for route in ROUTES {
+        let shared = Arc::clone(app);
+        let filter = match route.method {
+            Method::Get => MethodFilter::GET,
+            Method::Post => MethodFilter::POST,
+            Method::Put => MethodFilter::PUT,
+            Method::Delete => MethodFilter::DELETE,
+        };
+        router = router.route(route.path, on(filter, move |request: Request| answer(shared, Some(route), request)));
+    }
+    let (unknown, wrong_method) = (Arc::clone(app), Arc::clone(app));
+    router
+        .fallback(move |request: Request| answer(unknown, None, request))
+        .method_not_allowed_fallback(move |request: Request| no_such_method(wrong_method, request))
+}
+
+async fn no_such_method(app: Arc<App>, request: Request) -> Response<Body> {
+    if let Some(preflight) = preflight(&app, request.method(), request.headers()) {
+        return preflight;
+    }
+    let detail = format!("{} is not there for {}", request.method(), request.uri().path());
+    finish(&app, request.headers(), Problem::new(Kind::MethodNotAllowed, detail).response())
+}
+
+/// `route`: `None` where no path of the table fits.
+async fn answer(app: Arc<App>, route: Option<&'static Route>, request: Request) -> Response<Body> {
+    let started = Instant::now();
+    let (method, path) = (request.method().clone(), request.uri().path().to_string());
+    let headers = request.headers().clone();
+    let answered = match route {
+        Some(route) => carry_out(&app, route, request).await,
+        None => Err(no_such_route(&path)),
+    };
+    let response = match answered {
+        Ok(reply) => reply_response(reply),
+        Err(problem) => problem.response(),
+    };
+    let (status, took) = (response.status().as_u16(), started.elapsed().as_millis() as u64);
+    tracing::info!(%method, path, status, took_ms = took, "request");
+    app.counts.count(status);
+    finish(&app, &headers, response)
+}
+
+fn no_such_route(path: &str) -> Problem {
+    let close = tidemill_engine::suggestion::closest(path, ROUTES.iter().map(|route| route.path));
+    let hint = close.map_or_else(|| "/docs shows all routes".to_string(), |close| format!("did you mean {close}?"));
+    Problem::new(Kind::NotFound, format!("there is nothing at {path}")).with_hint(hint)
+}
+
+async fn carry_out(app: &Arc<App>, route: &'static Route, request: Request) -> Result<Reply, Problem> {
+    let (mut parts, body) = request.into_parts();
+    let peer = parts.extensions.get::<Peer>().map(|peer| peer.0);
+    let is_probe = route.role.is_none();
+    let in_rate = is_probe || peer.is_none_or(|peer| app.rate.admits(peer.ip(), Instant::now()));
+    if !in_rate {
+        return Err(Problem::new(Kind::TooManyRequests, "too many requests from this address"));
+    }
+    check_site(app, &parts)?;
+    let caller = authorize(app, route, &parts.headers)?;
+    let permits = match (is_probe, route.pool) {
+        (true, _) => None,
+        (false, Pool::Quick) => Some(app.requests.clone().try_acquire_owned()),
+        (false, Pool::Slow) => Some(app.slow_requests.clone().try_acquire_owned()),
+    };
+    let permit = permits.transpose().map_err(|_| {
+        Problem::new(Kind::Overloaded, "as many requests are under way as this server allows")
+            .with_hint("try again soon")
+    })?;
+    let bytes = read_body(app, body).await?;
+    let (params, query) = parameters(&mut parts).await?;
+    check_query(route.query, &query)?;
+    let body = parse_body(route, &parts.headers, &bytes)?;
+    let call = Call { params, query, body, caller };
+    let (app, target) = (Arc::clone(app), parts.uri.path().to_string());
+    let work = move || {
+        let _permit = permit;
+        let answer = (route.run)(&app, &call);
+        if route.method != Method::Get {
+            audit(&app, route, &call.caller, peer, &target, &answer);
+        }
+        match answer {
+            Ok(reply) => Ok(Reply { text: app.supervisor.planner.redactor().hide(&reply.text), ..reply }),
+            Err(problem) => Err(redacted(&app, problem)),
+        }
+    };
+    // A panic is an answer like any other; the thread goes on.
+    tokio::task::spawn_blocking(work)
+        .await
+        .unwrap_or_else(|_| Err(Problem::new(Kind::Failed, "the request panicked: this is a defect of the program")))
+}
+
+/// A web page of another site must not ask in the name of whoever looks at it; nor may a name that was made to lead
+/// here, where there are no tokens to ask for.
+fn check_site(app: &App, parts: &Parts) -> Result<(), Problem> {
+    let text = |name: header::HeaderName| parts.headers.get(name).and_then(|value| value.to_str().ok());
+    let host = text(header::HOST).unwrap_or_default();
+    if app.tokens.is_empty() && !host_is_local(host) {
+        return Err(Problem::new(Kind::Forbidden, format!("the host '{host}' is not this machine"))
+            .with_hint("without tokens the server answers to localhost and loopback addresses only"));
+    }
+    let Some(origin) = text(header::ORIGIN) else { return Ok(()) };
+    let is_own = origin.split_once("://").is_some_and(|(_, authority)| authority.eq_ignore_ascii_case(host));
+    if is_own || app.cors_origins.iter().any(|allowed| allowed == origin) {
+        return Ok(());
+    }
+    Err(Problem::new(Kind::Forbidden, format!("web pages of {origin} may not ask this server"))
+        .with_hint("an administrator may allow them with --cors-origin"))
+}
+
+fn host_is_local(host: &str) -> bool {
+    let name = match host.rsplit_once(':') {
+        Some((name, port)) if port.bytes().all(|byte| byte.is_ascii_digit()) => name,
+        _ => host,
+    };
+    let name = name.trim_start_matches('[').trim_end_matches(']');
+    name.eq_ignore_ascii_case("localhost")
+        || name.parse::<std::net::IpAddr>().is_ok_and(|address| address.is_loopback())
+}
+
+fn authorize(app: &App, route: &Route, headers: &HeaderMap) -> Result<Caller, Problem> {
+    let Some(needed) = route.role else { return Ok(Caller { name: "anybody".into(), role: Role::Read }) };
+    if app.tokens.is_empty() {
+        return Ok(Caller { name: LOCAL.into(), role: Role::Admin });
+    }
+    let given = headers.get(header::AUTHORIZATION).and_then(|value| value.to_str().ok());
+    let token = given.and_then(|text| text.split_once(' ')).filter(|(scheme, _)| scheme.eq_ignore_ascii_case("bearer"));
+    let caller = token.and_then(|(_, token)| app.tokens.find(token.trim()));
+    let Some(caller) = caller else {
+        let detail = if given.is_some() { "the token is not known" } else { "a token is needed" };
+        return Err(Problem::new(Kind::Unauthorized, detail).with_hint("send it as Authorization: Bearer TOKEN"));
+    };
+    if caller.role < needed {
+        let detail = format!("this needs the role {}, '{}' has {}", needed.name(), caller.name, caller.role.name());
+        return Err(Problem::new(Kind::Forbidden, detail));
+    }
+    Ok(caller)
+}
+
+async fn read_body(app: &App, body: Body) -> Result<Bytes, Problem> {
+    let read = tokio::time::timeout(app.read_timeout, to_bytes(body, app.body_bytes_max)).await;
+    let Ok(read) = read else {
+        return Err(Problem::new(Kind::Timeout, format!("the body did not come in within {:?}", app.read_timeout)));
+    };
+    read.map_err(|error| {
+        let limit = app.body_bytes_max;
+        match std::error::Error::source(&error) {
+            Some(source) if source.to_string().contains("limit") => {
+                Problem::new(Kind::TooLarge, format!("the body is larger than {limit} bytes"))
+            }
+            _ => Problem::new(Kind::BadRequest, format!("the body cannot be read: {error}")),
+        }
+    })
+}
+
+async fn parameters(parts: &mut Parts) -> Result<(BTreeMap<String, String>, BTreeMap<String, String>), Problem> {
+    let wrong = |error: String| Problem::new(Kind::BadRequest, error);
+    let found = RawPathParams::from_request_parts(parts, &()).await.map_err(|error| wrong(error.to_string()))?;
+    let params = found.iter().map(|(name, value)| (name.to_string(), value.to_string())).collect();
+    let query = Query::try_from_uri(&parts.uri as &Uri).map_err(|error| wrong(error.to_string()))?;
+    Ok((params, query.0))
+}
+
+fn parse_body(route: &Route, headers: &HeaderMap, bytes: &[u8]) -> Result<Map<String, Value>, Problem> {
+    let Some(fields) = route.body else {
+        return match bytes.is_empty() {
+            true => Ok(Map::new()),
+            false => Err(Problem::new(Kind::BadRequest, "this route takes no body")),
+        };
+    };
+    let given = headers.get(header::CONTENT_TYPE).and_then(|value| value.to_str().ok()).unwrap_or_default();
+    let content_type = given.split(';').next().unwrap_or_default().trim().to_ascii_lowercase();
+    let takes_sql = fields.iter().any(|field| field.name == "sql");
+    let body = match content_type.as_str() {
+        "" if bytes.is_empty() => Map::new(),
+        JSON_TYPE if bytes.is_empty() => Map::new(),
+        JSON_TYPE => match serde_json::from_slice(bytes) {
+            Ok(Value::Object(object)) => object,
+            Ok(_) => return Err(Problem::new(Kind::BadRequest, "the body must be a JSON object")),
+            Err(error) => return Err(Problem::new(Kind::BadRequest, format!("the body is no JSON: {error}"))),
+        },
+        SQL_TYPE if takes_sql => {
+            let text = String::from_utf8(bytes.to_vec())
+                .map_err(|_| Problem::new(Kind::BadRequest, "the SQL is not UTF-8"))?;
+            Map::from_iter([("sql".to_string(), Value::from(text))])
+        }
+        other => {
+            let types = if takes_sql { "application/json or application/sql" } else { JSON_TYPE };
+            return Err(Problem::new(Kind::WrongType, format!("the body's type is '{other}'"))
+                .with_hint(format!("send Content-Type: {types}")));
+        }
+    };
+    check_body(fields, &body)?;
+    Ok(body)
+}
+
+/// Refused requests are kept too: who tried what is of interest.
+fn audit(
+    app: &App,
+    route: &Route,
+    caller: &Caller,
+    peer: Option<SocketAddr>,
+    target: &str,
+    answer: &Result<Reply, Problem>,
+) {
+    // Asking what SQL would do does nothing.
+    if route.path.starts_with("/api/v1/sql/") {
+        return;
+    }
+    let status = answer.as_ref().map_or_else(|problem| problem.status(), |reply| reply.status).as_u16();
+    let entry = AuditEntry {
+        at_ms: now_ms(),
+        who: caller.name.clone(),
+        from: peer.map_or_else(String::new, |peer| peer.ip().to_string()),
+        what: format!("{} {}", route.method.name(), route.path),
+        target: target.to_string(),
+        status,
+    };
+    tracing::info!(who = entry.who, from = entry.from, what = entry.what, target, status, "audit");
+    if let Err(refusal) = app.supervisor.store().audit(&entry) {
+        tracing::error!(%refusal, "the audit log cannot be written");
+    }
+}
+
+/// Whatever an error text holds: no secret leaves the server.
+fn redacted(app: &App, problem: Problem) -> Problem {
+    let redactor = app.supervisor.planner.redactor();
+    fn walk(value: Value, hide: &dyn Fn(&str) -> String) -> Value {
+        match value {
+            Value::String(text) => Value::String(hide(&text)),
+            Value::Array(all) => all.into_iter().map(|one| walk(one, hide)).collect(),
+            Value::Object(all) => all.into_iter().map(|(key, one)| (key, walk(one, hide))).collect(),
+            other => other,
+        }
+    }
+    let hide = |text: &str| redactor.hide(text);
+    Problem {
+        kind: problem.kind,
+        detail: hide(&problem.detail),
+        hint: problem.hint.map(|hint| hide(&hint)),
+        more: Box::new(problem.more.into_iter().map(|(key, value)| (key, walk(value, &hide))).collect()),
+    }
+}
+
+fn reply_response(reply: Reply) -> Response<Body> {
+    let mut response = Response::builder().status(reply.status);
+    if !reply.content_type.is_empty() {
+        response = response.header(header::CONTENT_TYPE, reply.content_type);
+    }
+    response.body(Body::from(reply.text)).expect("status and headers are constants")
+}
+
+/// Where a browser may ask from another origin, it asks first.
+fn preflight(app: &App, method: &axum::http::Method, headers: &HeaderMap) -> Option<Response<Body>> {
+    let origin = headers.get(header::ORIGIN)?.to_str().ok()?;
+    if method != axum::http::Method::OPTIONS || !app.cors_origins.iter().any(|allowed| allowed == origin) {
+        return None;
+    }
+    let mut response = Response::new(Body::empty());
+    *response.status_mut() = StatusCode::NO_CONTENT;
+    let sent = response.headers_mut();
+    sent.insert(header::ACCESS_CONTROL_ALLOW_METHODS, HeaderValue::from_static("GET, POST, PUT, DELETE"));
+    sent.insert(header::ACCESS_CONTROL_ALLOW_HEADERS, HeaderValue::from_static("authorization, content-type"));
+    Some(finish(app, headers, response))
+}
+
+/// Headers of every answer.
+fn finish(app: &App, asked: &HeaderMap, mut response: Response<Body>) -> Response<Body> {
+    let sent = response.headers_mut();
+    sent.insert(header::CACHE_CONTROL, HeaderValue::from_static("no-store"));
+    sent.insert(header::X_CONTENT_TYPE_OPTIONS, HeaderValue::from_static("nosniff"));
+    sent.insert(header::X_FRAME_OPTIONS, HeaderValue::from_static("DENY"));
+    sent.insert(
+        header::CONTENT_SECURITY_POLICY,
+        HeaderValue::from_static(
+            "default-src 'none'; script-src 'unsafe-inline'; style-src 'unsafe-inline'; connect-src 'self'",
+        ),
+    );
+    let origin = asked.get(header::ORIGIN);
+    let allowed =
+        origin.filter(|origin| app.cors_origins.iter().any(|allowed| origin.as_bytes() == allowed.as_bytes()));
+    if let Some(origin) = allowed {
+        sent.insert(header::ACCESS_CONTROL_ALLOW_ORIGIN, origin.clone());
+        sent.insert(header::VARY, HeaderValue::from_static("Origin"));
+    }
+    response
+}
+
+#[cfg(test)]
+mod tests {
+    use super::host_is_local;
+
+    #[test]
+    fn names_of_this_machine() {
+        for (host, expected) in [
+            ("localhost", true),
+            ("localhost:8080", true),
+            ("127.0.0.1:80", true),
+            ("[::1]:80", true),
+            ("", false),
+            ("evil.net", false),
+            ("localhost.evil.net:8080", false),
+            ("127.0.0.1.evil.net", false),
+            ("192.168.0.1:8080", false),
+        ] {
+            assert_eq!(host_is_local(host), expected, "{host}");
+        }
+    }
+}

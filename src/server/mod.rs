@@ -1,0 +1,27 @@
+//! `tidemill serve`: many jobs in one process, behind HTTP. The only place that knows HTTP and JSON bodies.
+//!
+//! A request passes `listen` (connections, TLS, timeouts), `dispatch` (who asks, limits, form), and then a function of
+//! the table in `routes`. What is done is in [`crate::jobs`].
+
+mod api;
+mod app;
+mod auth;
+mod config;
+mod dispatch;
+mod limits;
+mod listen;
+mod logging;
+mod metrics;
+mod openapi;
+mod options;
+mod problem;
+mod route;
+mod routes;
+mod serve;
+mod status;
+mod tls;
+mod token;
+
+pub use config::ConfigArgs;
+pub use serve::{serve, show_config};
+pub use token::{TokenCommand, token};

@@ -1,0 +1,225 @@
+//! `tidemill serve` from its configuration to its end, and `tidemill config`.
+
+use std::net::SocketAddr;
+use std::os::unix::fs::DirBuilderExt;
+use std::path::{Path, PathBuf};
+use std::sync::Arc;
+use std::time::Instant;
+
+use tokio::net::TcpListener;
+use tokio::runtime::Builder;
+use tokio::signal::unix::{Signal, SignalKind, signal};
+use tokio::sync::{Semaphore, watch};
+use tokio_rustls::TlsAcceptor;
+
+use super::app::{App, RequestCounts};
+use super::auth::Tokens;
+use super::config::{Config, ConfigArgs};
+use super::limits::RateLimit;
+use super::listen::Listening;
+use super::{dispatch, logging, tls};
+use crate::exit::Exit;
+use crate::jobs::reach::Reach;
+use crate::jobs::secrets::Secrets;
+use crate::jobs::{JobStore, Limits, Planner, Supervisor};
+use crate::screen::answer;
+
+const STORE_NAME: &str = "jobs.redb";
+const JOBS_FOLDER: &str = "jobs";
+/// What jobs may read and write unless more is allowed.
+const FILES_FOLDER: &str = "files";
+/// Requests that wait for jobs: each holds a thread.
+const SLOW_REQUESTS_MAX: usize = 16;
+/// Threads beside those of requests: the resuming of jobs, the final checkpoints, tokio's own file access.
+const SPARE_THREADS: usize = 8;
+/// Requests are handled by blocking threads: these only move bytes.
+const ASYNC_THREADS: usize = 2;
+
+/// `tidemill config`: the values that `tidemill serve` would have.
+pub fn show_config(args: &ConfigArgs) -> Exit {
+    match Config::load(args) {
+        Ok(config) => {
+            answer(config.describe().trim_end());
+            Exit::Success
+        }
+        Err(error) => wrong(&error),
+    }
+}
+
+pub fn serve(args: &ConfigArgs) -> Exit {
+    let config = match Config::load(args) {
+        Ok(config) => config,
+        Err(error) => return wrong(&error),
+    };
+    let secrets = Secrets::new(config.path("secrets-dir"));
+    logging::init(config.text("log-format") == Some("json"), secrets.redactor().clone());
+    let prepared = Server::prepare(&config, secrets);
+    let (server, threads) = match prepared {
+        Ok(server) => (server, config.number("requests-max") as usize + SLOW_REQUESTS_MAX + SPARE_THREADS),
+        Err(error) => return wrong(&error),
+    };
+    let runtime =
+        Builder::new_multi_thread().worker_threads(ASYNC_THREADS).max_blocking_threads(threads).enable_all().build();
+    match runtime {
+        Ok(runtime) => {
+            let exit = runtime.block_on(server.run());
+            runtime.shutdown_background();
+            exit
+        }
+        Err(error) => wrong(&format!("threads cannot be started: {error}")),
+    }
+}
+
+fn wrong(error: &str) -> Exit {
+    eprintln!("error: {error}");
+    Exit::WrongInput
+}
+
+struct Server {
+    app: Arc<App>,
+    address: SocketAddr,
+    tls: Option<TlsAcceptor>,
+    connections_max: usize,
+    data_dir: PathBuf,
+}
+
+impl Server {
+    /// All that can be wrong with a configuration is found here.
+    fn prepare(config: &Config, secrets: Secrets) -> Result<Self, String> {
+        let tokens = tokens_of(config)?;
+        let address = address_of(config, &tokens)?;
+        let tls = match (config.path("tls-cert"), config.path("tls-key")) {
+            (Some(certificate), Some(key)) => Some(tls::acceptor(&certificate, &key)?),
+            (None, None) => None,
+            _ => return Err("--tls-cert and --tls-key are given together or not at all".to_string()),
+        };
+        if tls.is_none() && !address.ip().is_loopback() {
+            tracing::warn!(
+                "tokens travel in the clear: give --tls-cert and --tls-key, or put a proxy with TLS in front"
+            );
+        }
+        let data_dir = config.path("data-dir").ok_or("--data-dir is empty")?;
+        create_private(&data_dir.join(FILES_FOLDER))?;
+        let data_dir =
+            data_dir.canonicalize().map_err(|error| format!("cannot use {}: {error}", data_dir.display()))?;
+        let app = Arc::new(App {
+            supervisor: supervisor_of(config, secrets, &data_dir)?,
+            tokens,
+            rate: RateLimit::new(config.number("requests-per-second")),
+            requests: Arc::new(Semaphore::new(config.number("requests-max") as usize)),
+            slow_requests: Arc::new(Semaphore::new(SLOW_REQUESTS_MAX)),
+            cors_origins: config.list("cors-origin").to_vec(),
+            body_bytes_max: config.size("body-size-max").unwrap_or_default() as usize,
+            read_timeout: config.duration("read-timeout"),
+            started: Instant::now(),
+            counts: RequestCounts::default(),
+        });
+        Ok(Self { app, address, tls, connections_max: config.number("connections-max") as usize, data_dir })
+    }
+
+    async fn run(self) -> Exit {
+        let listener = match TcpListener::bind(self.address).await {
+            Ok(listener) => listener,
+            Err(error) => return wrong(&format!("cannot listen on {}: {error}", self.address)),
+        };
+        let signals = (signal(SignalKind::terminate()), signal(SignalKind::interrupt()));
+        let (Ok(terminate), Ok(interrupt)) = signals else { return wrong("signals cannot be caught") };
+        let scheme = if self.tls.is_some() { "https" } else { "http" };
+        let address = listener.local_addr().unwrap_or(self.address);
+        answer(&format!(
+            "tidemill serves {scheme}://{address} (docs: {scheme}://{address}/docs, data: {})",
+            self.data_dir.display()
+        ));
+        let supervisor = Arc::clone(&self.app.supervisor);
+        tokio::task::spawn_blocking(move || {
+            if let Err(refusal) = supervisor.resume_all() {
+                tracing::error!(%refusal, "jobs could not be resumed");
+            }
+        });
+        let (end, ending) = watch::channel(false);
+        let listening = Listening {
+            listener,
+            tls: self.tls,
+            router: dispatch::router(&self.app),
+            connections_max: self.connections_max,
+            read_timeout: self.app.read_timeout,
+            ending,
+        };
+        let serving = tokio::spawn(listening.run());
+        let exit = until_signalled(&self.app.supervisor, terminate, interrupt).await;
+        let _ = end.send(true);
+        let _ = serving.await;
+        exit
+    }
+}
+
+/// The first signal asks for a final checkpoint of all jobs, while health and metrics go on being answered; the second
+/// ends the process, whose last checkpoints stand.
+async fn until_signalled(supervisor: &Arc<Supervisor>, mut terminate: Signal, mut interrupt: Signal) -> Exit {
+    tokio::select! {
+        _ = terminate.recv() => {}
+        _ = interrupt.recv() => {}
+    }
+    tracing::info!("ending: taking a final checkpoint of all jobs");
+    let supervisor = Arc::clone(supervisor);
+    let stopping = tokio::task::spawn_blocking(move || supervisor.stop_all());
+    tokio::select! {
+        cut_off = stopping => {
+            for name in cut_off.unwrap_or_default() {
+                tracing::warn!(job = name, "took no final checkpoint in time: its last one stands");
+            }
+            Exit::Success
+        }
+        _ = async { tokio::select! { _ = terminate.recv() => {}, _ = interrupt.recv() => {} } } => {
+            std::process::exit(i32::from(Exit::Interrupted.code()));
+        }
+    }
+}
+
+fn tokens_of(config: &Config) -> Result<Tokens, String> {
+    let of_file = config.path("tokens-file").map(|path| Tokens::load(&path)).transpose()?;
+    let of_text =
+        config.text("tokens").map(|text| Tokens::parse(text).map_err(|e| format!("tokens: {e}"))).transpose()?;
+    let is_meant = of_file.is_some() || of_text.is_some();
+    let all = of_file.unwrap_or_default().join(of_text.unwrap_or_default());
+    // An empty file must not open the server to everybody.
+    if is_meant && all.is_empty() {
+        return Err("there is no token: make one with `tidemill token new`, or leave --tokens-file out".to_string());
+    }
+    Ok(all)
+}
+
+fn address_of(config: &Config, tokens: &Tokens) -> Result<SocketAddr, String> {
+    let text = config.text("listen").ok_or("--listen is empty")?;
+    let address: SocketAddr =
+        text.parse().map_err(|_| format!("--listen '{text}' is no address: write one such as 127.0.0.1:8080"))?;
+    if tokens.is_empty() && !address.ip().is_loopback() {
+        return Err(format!(
+            "{address} can be reached from other machines, and there are no tokens\n\
+             hint: `tidemill token new --role admin --name me --file tokens`, then --tokens-file tokens"
+        ));
+    }
+    Ok(address)
+}
+
+fn supervisor_of(config: &Config, secrets: Secrets, data_dir: &Path) -> Result<Arc<Supervisor>, String> {
+    let folders: Vec<PathBuf> = config.list("allow-path").iter().map(PathBuf::from).collect();
+    let reach = Reach::new(&data_dir.join(FILES_FOLDER), &folders, config.list("allow-host"))?;
+    let store = JobStore::open(&data_dir.join(STORE_NAME)).map_err(|refusal| refusal.to_string())?;
+    let limits = Limits {
+        jobs_max: config.number("jobs-max") as usize,
+        running_max: config.number("jobs-running-max") as usize,
+        memory_bytes_max: config.size("jobs-memory-max"),
+        stop_timeout: config.duration("stop-timeout"),
+    };
+    let planner = Planner { reach: Arc::new(reach), secrets };
+    let folder = data_dir.join(JOBS_FOLDER);
+    let supervisor = Supervisor::new(Arc::new(store), planner, folder, limits);
+    supervisor.map(Arc::new).map_err(|error| format!("cannot use {}: {error}", data_dir.display()))
+}
+
+/// State may hold what only the server's user should see.
+fn create_private(folder: &Path) -> Result<(), String> {
+    let made = std::fs::DirBuilder::new().recursive(true).mode(0o700).create(folder);
+    made.map_err(|error| format!("cannot create {}: {error}", folder.display()))
+}

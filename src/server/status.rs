@@ -1,0 +1,127 @@
+//! A job's status as JSON.
+
+use std::time::Duration;
+
+use serde_json::{Value, json};
+use tidemill_engine::latency::LatencySummary;
+use tidemill_engine::runtime::{EventTimeStatus, JobState, JobStatus, NodeRole, NodeStatus};
+
+pub fn state_name(state: JobState) -> &'static str {
+    match state {
+        JobState::Starting => "starting",
+        JobState::Running => "running",
+        JobState::Restarting => "restarting",
+        JobState::Finished => "finished",
+        JobState::Failed => "failed",
+    }
+}
+
+pub fn role_name(role: NodeRole) -> &'static str {
+    match role {
+        NodeRole::Source => "source",
+        NodeRole::Operator => "operator",
+        NodeRole::Sink => "sink",
+    }
+}
+
+fn ms(duration: Duration) -> u64 {
+    u64::try_from(duration.as_millis()).unwrap_or(u64::MAX)
+}
+
+pub fn status_json(status: &JobStatus) -> Value {
+    let checkpoint = &status.checkpoint;
+    json!({
+        "state": state_name(status.state),
+        "job_id": status.job_id,
+        "parallelism": status.parallelism,
+        "uptime_ms": ms(status.uptime),
+        "epoch": status.epoch.0,
+        "checkpoint": {
+            "completed": checkpoint.completed,
+            "last_age_ms": checkpoint.last_age.map(ms),
+            "last_duration_ms": checkpoint.last_duration.map(ms),
+            "last_commit_ms": checkpoint.last_commit.map(ms),
+            "last_bytes": checkpoint.last_bytes,
+            "running_for_ms": checkpoint.running_for.map(ms),
+        },
+        "attempts": status.attempts,
+        "restarts": status.restarts,
+        "last_error": status.last_error,
+        "notes": status.notes,
+        "event_time": event_time_json(&status.event_time),
+        "rates": rates_json(status),
+        "nodes": status.nodes.iter().map(node_json).collect::<Vec<_>>(),
+    })
+}
+
+/// Over the whole run: rows that all sources gave and all sinks took.
+fn rates_json(status: &JobStatus) -> Value {
+    let seconds = status.uptime.as_secs_f64();
+    let rate = |role: NodeRole, rows: fn(&NodeStatus) -> u64| {
+        let total: u64 = status.nodes.iter().filter(|node| node.role == role).map(rows).sum();
+        if seconds > 0.0 { (total as f64 / seconds * 10.0).round() / 10.0 } else { 0.0 }
+    };
+    json!({
+        "rows_in_per_second": rate(NodeRole::Source, |node| node.rows_out),
+        "rows_out_per_second": rate(NodeRole::Sink, |node| node.rows_in),
+    })
+}
+
+fn event_time_json(time: &EventTimeStatus) -> Value {
+    let holder = time.holder.as_ref().map(|holder| {
+        json!({
+            "source": holder.source,
+            "split": holder.split,
+            "watermark_ms": known_time(holder.watermark.0),
+            "for_ms": ms(holder.since),
+        })
+    });
+    let idle = time.idle.iter().map(|idle| json!({ "source": idle.source, "split": idle.split }));
+    json!({ "held_by": holder, "idle": idle.collect::<Vec<_>>() })
+}
+
+/// The ends of time stand for "not yet" and "no more".
+pub fn known_time(ms: i64) -> Option<i64> {
+    (ms != i64::MIN && ms != i64::MAX).then_some(ms)
+}
+
+fn node_json(node: &NodeStatus) -> Value {
+    let lookups = node.lookups;
+    json!({
+        "name": node.name,
+        "uid": node.uid,
+        "role": role_name(node.role),
+        "rows_in": node.rows_in,
+        "rows_out": node.rows_out,
+        "bytes_in": node.bytes_in,
+        "late": node.late,
+        "errors": node.errors,
+        "filtered": node.filtered,
+        "spilled": node.spilled,
+        "watermark_ms": node.watermark.and_then(|time| known_time(time.0)),
+        "event_time_max_ms": node.event_time_max.and_then(|time| known_time(time.0)),
+        "backlog": node.backlog,
+        "unreachable_since_ms": node.unreachable_since.map(|since| since.0),
+        "latency": node.latency.map(latency_json),
+        "lookups": {
+            "requests": lookups.requests,
+            "hits": lookups.hits,
+            "misses": lookups.misses,
+            "retries": lookups.retries,
+            "failures": lookups.failures,
+            "in_flight": node.lookups_in_flight,
+            "cache_bytes": node.cache_bytes,
+        },
+    })
+}
+
+fn latency_json(latency: LatencySummary) -> Value {
+    let us = |duration: Duration| u64::try_from(duration.as_micros()).unwrap_or(u64::MAX);
+    json!({
+        "rows": latency.rows,
+        "p50_us": us(latency.p50),
+        "p99_us": us(latency.p99),
+        "p999_us": us(latency.p999),
+        "max_us": us(latency.max),
+    })
+}

@@ -1,0 +1,86 @@
+//! Many requests at once, and requests beside slow ones.
+
+use std::time::{Duration, Instant};
+
+use serde_json::json;
+
+use super::kit::{Server, copying_job};
+
+#[test]
+fn requests_at_the_same_time_find_one_winner() {
+    let server = Server::start(&[]);
+    let statuses = |count: usize, ask: &(dyn Fn(usize) -> u16 + Sync)| {
+        let mut all: Vec<u16> = std::thread::scope(|scope| {
+            let threads: Vec<_> = (0..count).map(|index| scope.spawn(move || ask(index))).collect();
+            threads.into_iter().map(|thread| thread.join().expect("no panic")).collect()
+        });
+        all.sort_unstable();
+        all
+    };
+    // One name: one of them makes the job.
+    let made = statuses(8, &|_| server.post("/api/v1/jobs", json!({ "name": "a", "sql": copying_job("a") })).status);
+    assert_eq!((made[0], made.iter().filter(|status| **status == 409).count()), (201, 7), "{made:?}");
+    server.wait_for_phase("a", "running");
+    assert_eq!(std::fs::read_dir(server.path("data/jobs")).unwrap().count(), 1, "the others left nothing behind");
+
+    let restarted = statuses(6, &|_| server.post("/api/v1/jobs/a/restart", json!({})).status);
+    assert!(restarted.iter().all(|status| [200, 409].contains(status)) && restarted[0] == 200, "{restarted:?}");
+    server.wait_for_phase("a", "running");
+
+    let many = statuses(40, &|index| match index % 4 {
+        0 => server.get("/api/v1/jobs").status,
+        1 => server.get("/api/v1/jobs/a/metrics").status,
+        2 => server.post("/api/v1/sql/validate", json!({ "sql": copying_job("a") })).status,
+        _ => server.get("/metrics").status,
+    });
+    assert!(many.iter().all(|status| *status == 200), "{many:?}");
+    let stopped = statuses(4, &|_| server.post("/api/v1/jobs/a/stop", json!({})).status);
+    assert!(stopped.iter().all(|status| [200, 409].contains(status)), "{stopped:?}");
+    server.wait_for_phase("a", "stopped");
+}
+
+/// Long texts make every batch take long, and a barrier waits behind those that are under way.
+#[test]
+fn a_slow_savepoint_holds_nobody_up() {
+    let server = Server::start(&[]);
+    let slow = "SET 'execution.checkpointing.interval' = '1 h';
+CREATE TABLE s (id INT, t AS PROCTIME()) WITH ('connector' = 'datagen', 'rows-per-second' = '1000', 'fields.id.min' = '1', 'fields.id.max' = '9');
+CREATE TABLE o (h STRING) WITH ('connector' = 'blackhole');
+INSERT INTO o SELECT LPAD(CAST(id AS STRING), 60000, 'x') || 'y' FROM s WHERE LENGTH(REGEXP_REPLACE(LPAD(CAST(id AS STRING), 60000, 'x'), 'x', 'yy')) > 5";
+    server
+        .post(
+            "/api/v1/jobs",
+            json!({ "name": "slow", "sql": slow, "parallelism": 1, "settings": { "tidemill.batch-rows": "400" } }),
+        )
+        .expect(201);
+    server.post("/api/v1/jobs", json!({ "name": "quick", "sql": copying_job("quick") })).expect(201);
+    server.wait_for_phase("slow", "running");
+    server.wait_until("rows are under way", || {
+        let nodes = server.get("/api/v1/jobs/slow/metrics").json()["status"]["nodes"].clone();
+        nodes.as_array().is_some_and(|nodes| nodes.iter().any(|node| node["rows_out"].as_u64() > Some(0)))
+    });
+    std::thread::scope(|scope| {
+        let saving = scope.spawn(|| {
+            let started = Instant::now();
+            (server.post("/api/v1/jobs/slow/savepoints", json!({})).status, started.elapsed())
+        });
+        let mut slowest = Duration::ZERO;
+        let mut during = 0;
+        while !saving.is_finished() && during < 200 {
+            let started = Instant::now();
+            assert_eq!(server.get("/api/v1/jobs/quick").status, 200);
+            assert_eq!(server.get("/livez").status, 200);
+            if during == 3 {
+                server.post("/api/v1/jobs/slow/cancel", json!({})).expect(200);
+            }
+            slowest = slowest.max(started.elapsed());
+            during += 1;
+        }
+        let (status, took) = saving.join().expect("no panic");
+        assert!([201, 500].contains(&status), "{status}");
+        assert!(during >= 4, "the savepoint took only {took:?}, {during} requests");
+        assert!(slowest < Duration::from_secs(25), "{slowest:?}");
+    });
+    server.wait_for_phase("slow", "stopped");
+    assert_eq!(server.phase("quick"), "running");
+}

@@ -1,0 +1,11 @@
+//! The server as a real process, talked to over HTTP: its jobs, what survives its death, who may do what.
+
+mod concurrency;
+mod configuration;
+mod confinement;
+mod kit;
+mod lifecycle;
+mod recovery;
+mod routes;
+mod security;
+mod upgrade;
