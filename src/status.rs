@@ -62,7 +62,7 @@ impl Rows {
         };
         let mut parts =
             vec![state_name(status), flow("in", self.total.0, self.rates.0), flow("out", self.total.1, self.rates.1)];
-        parts.extend(unreachable(&status.nodes, now));
+        parts.extend(unreachable(status, now));
         parts.extend(time_part(status, now, detail));
         parts.extend(backlog(&status.nodes).filter(|_| detail != Detail::Terse));
         let asked: i64 = status.nodes.iter().filter_map(|node| node.lookups_in_flight).sum();
@@ -81,12 +81,13 @@ impl Rows {
     }
 }
 
-/// `Source(bids) cannot be reached for 12.0 s`: what cannot be reached shows at every width.
-fn unreachable(nodes: &[NodeStatus], now: ProcessingTime) -> Option<String> {
-    let lost = nodes.iter().filter_map(|node| Some((node.unreachable_since?, &node.name)));
-    let (since, name) = lost.min()?;
+/// `Source(bids) unreachable for 12.0 s`: what cannot be reached shows at every width. Between attempts the state says what it is.
+fn unreachable(status: &JobStatus, now: ProcessingTime) -> Option<String> {
+    let nodes = status.nodes.iter().filter_map(|node| Some((node.unreachable_since?, format!("{} ", node.name))));
+    let job = status.unreachable_since.map(|since| (since, String::new()));
+    let (since, name) = job.or_else(|| nodes.min())?;
     let waited = Duration::from_millis(now.0.saturating_sub(since.0).max(0).unsigned_abs());
-    Some(format!("{name} cannot be reached for {}", duration(waited)))
+    Some(format!("{name}unreachable for {}", duration(waited)))
 }
 
 /// `1,200 records behind`

@@ -39,6 +39,9 @@ pub enum EngineError {
     /// A source or sink failed for a reason of its own.
     #[error("{connector}: {reason}")]
     Connector { connector: String, reason: String },
+    /// What a source reads from or a sink writes to is not there now; nothing is wrong with the job.
+    #[error("{connector}: {reason}")]
+    Unreachable { connector: String, reason: String },
     /// A question to the outside world has no answer; `lasting`: it would have none if it were asked again.
     #[error("lookup in table `{table}` ({key}): {reason}{}", retries_note(*retries))]
     Lookup { table: String, key: String, reason: String, retries: u32, lasting: bool },
@@ -96,9 +99,15 @@ impl EngineError {
         match self {
             Self::Io { source, .. } => !needs_a_person(source.kind()),
             Self::Lookup { lasting, .. } => !lasting,
-            Self::State(_) | Self::Connector { .. } | Self::Internal { .. } | Self::CheckpointTimeout { .. } => true,
+            Self::State(_) | Self::Connector { .. } | Self::Unreachable { .. } => true,
+            Self::Internal { .. } | Self::CheckpointTimeout { .. } => true,
             _ => false,
         }
+    }
+
+    /// True where the outside world is away: the job can only wait until it is back, however long that takes.
+    pub fn is_outage(&self) -> bool {
+        matches!(self, Self::Unreachable { .. })
     }
 }
 
@@ -130,6 +139,9 @@ impl EngineError {
             Self::Unsupported(reason) => Self::Unsupported(text(reason)),
             Self::Connector { connector, reason } => {
                 Self::Connector { connector: text(connector), reason: text(reason) }
+            }
+            Self::Unreachable { connector, reason } => {
+                Self::Unreachable { connector: text(connector), reason: text(reason) }
             }
             Self::Lookup { table, key, reason, retries, lasting } => Self::Lookup {
                 table: text(table),

@@ -1,6 +1,7 @@
 //! The contract of a sink: rows are written out of sight, prepared at a barrier, and made visible by a commit.
 
 use std::fmt::Debug;
+use std::time::Duration;
 
 use serde::{Deserialize, Serialize};
 
@@ -40,6 +41,13 @@ pub struct WriterContext {
 /// `Committer::discard_unknown` are given as `job_id`.
 pub fn owner_id(job_id: &str, node_uid: &str) -> String {
     format!("{job_id}/{node_uid}")
+}
+
+/// What a sink knows of the place that it writes to, without asking.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
+pub struct SinkHealth {
+    /// Since when the place cannot be reached; writing goes on by itself once it can.
+    pub unreachable_since: Option<ProcessingTime>,
 }
 
 /// One per subtask.
@@ -111,6 +119,19 @@ pub trait Sink: Send + Sync + Debug {
 
     /// `restored`: the states that writers of this sink left in the restored checkpoint and that fall to this subtask.
     fn writer(&self, context: &WriterContext, restored: Vec<serde_json::Value>) -> Result<Box<dyn SinkWriter>>;
+
+    /// Asked now and then, by whoever shows the job's status.
+    fn health(&self) -> SinkHealth {
+        SinkHealth::default()
+    }
+
+    /// Before the job starts: from the first row of an epoch to its commit it may take so long. Refuses what cannot work.
+    fn accept_epochs(&self, _longest: Duration) -> Result<()> {
+        Ok(())
+    }
+
+    /// As [`crate::source::Source::stop_waiting`].
+    fn stop_waiting(&self) {}
 
     /// `None` for sinks whose output is visible at once.
     fn committer(&self, job_id: &str) -> Result<Option<Box<dyn Committer>>>;

@@ -121,6 +121,15 @@ pub trait Source: Send + Sync + Debug {
         SourceHealth::default()
     }
 
+    /// Where reading begins depends on when `discover` is called. No row is read before the first discovery is part of a durable
+    /// checkpoint: a crash would otherwise move the beginning past rows that came meanwhile.
+    fn start_moves(&self) -> bool {
+        false
+    }
+
+    /// The job is to end: whoever waits here until the outside world can be reached gives up, with [`crate::EngineError::Cancelled`].
+    fn stop_waiting(&self) {}
+
     /// Opens a split at its start, or behind a position that its reader once gave.
     fn open(&self, split: &Split, position: Option<&Position>) -> Result<Box<dyn SplitReader>>;
 }

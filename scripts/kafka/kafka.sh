@@ -27,7 +27,7 @@ ready() {
   command -v java > /dev/null && [ -e "$jars/complete" ]
 }
 
-# One process is broker and controller; internal topics have one copy and few partitions, so that it starts in seconds.
+# One process is broker and controller; internal topics have one copy and few partitions, so that it starts in seconds. Messages of 1970 stay.
 settings() {
   local folder=$1 port=$2
   shift 2
@@ -48,6 +48,7 @@ transaction.state.log.replication.factor=1
 transaction.state.log.min.isr=1
 transaction.abort.timed.out.transaction.cleanup.interval.ms=1000
 group.initial.rebalance.delay.ms=0
+log.retention.ms=-1
 END
   printf '%s\n' "$@"
 }

@@ -4,14 +4,12 @@ use std::collections::BTreeMap;
 use std::fmt;
 
 use rdkafka::ClientConfig;
-use rdkafka::client::{ClientContext, OAuthToken};
 use rdkafka::config::RDKafkaLogLevel;
-use rdkafka::consumer::ConsumerContext;
 use rdkafka::error::{KafkaError, RDKafkaErrorCode};
 use rdkafka::types::RDKafka;
 use tidemill_engine::EngineError;
 
-use super::tokens::{self, TokenError};
+use super::tokens;
 
 /// The setting that every table needs, without its prefix.
 pub const BOOTSTRAP: &str = "bootstrap.servers";
@@ -19,6 +17,9 @@ pub const BOOTSTRAP: &str = "bootstrap.servers";
 /// Longest pause, in milliseconds, before a client tries again to reach a broker that has gone; librdkafka's own ten seconds would be most of
 /// an outage.
 const RECONNECT_MS_MAX: &str = "1000";
+
+/// How often a producer says whether it has a connection, in milliseconds.
+const STATISTICS_MS: &str = "1000";
 
 /// Parts of a key whose value is nobody's business.
 const SECRET_PARTS: [&str; 7] = ["password", "secret", "token", "jaas", "key.pem", "private", tokens::CONFIG];
@@ -67,6 +68,9 @@ impl ClientSettings {
     /// What a producer begins with: keys go to the partitions that other clients of Kafka choose for them.
     pub fn producer_config(&self) -> ClientConfig {
         let mut config = self.config();
+        if self.get("statistics.interval.ms").is_none() {
+            config.set("statistics.interval.ms", STATISTICS_MS);
+        }
         if self.get("partitioner").is_none() {
             config.set("partitioner", "murmur2_random");
         }
@@ -87,49 +91,13 @@ pub fn is_secret(key: &str) -> bool {
     SECRET_PARTS.iter().any(|part| key.contains(part))
 }
 
-/// What a client says beside its answers, in our log: it tries again by itself, so that only what it gives up is worth a warning.
-pub struct Quiet;
-
-impl ClientContext for Quiet {
-    const ENABLE_REFRESH_OAUTH_TOKEN: bool = true;
-
-    fn generate_oauth_token(&self, setting: Option<&str>) -> Result<OAuthToken, TokenError> {
-        tokens::token(setting)
-    }
-
-    fn log(&self, level: RDKafkaLogLevel, facility: &str, message: &str) {
-        log(level, facility, message);
-    }
-
-    fn error(&self, error: KafkaError, text: &str) {
-        tell(&error, text);
-    }
-}
-
-impl ConsumerContext for Quiet {}
-
-/// librdkafka's own log lines; they hold no settings.
-pub fn log(level: RDKafkaLogLevel, facility: &str, message: &str) {
-    match level {
-        RDKafkaLogLevel::Emerg | RDKafkaLogLevel::Alert | RDKafkaLogLevel::Critical => {
-            tracing::warn!(facility, "{message}");
-        }
-        _ => tracing::debug!(facility, "{message}"),
-    }
-}
-
-/// What a client tells of itself, between calls. The end of a partition is no error.
-pub fn tell(error: &KafkaError, text: &str) {
-    match error.rdkafka_error_code() {
-        Some(RDKafkaErrorCode::PartitionEOF) => {}
-        _ if is_outage(error) => tracing::warn!(reason = text, "brokers cannot be reached; the client goes on trying"),
-        _ => tracing::warn!(reason = reason(error), text, "kafka"),
-    }
-}
-
 /// `doing`: what was tried, as in "read the partitions of topic 'a'".
 pub fn failed(doing: impl fmt::Display, error: &KafkaError) -> EngineError {
-    EngineError::Connector { connector: "kafka".into(), reason: format!("cannot {doing}: {}", reason(error)) }
+    let (connector, reason) = ("kafka".into(), format!("cannot {doing}: {}", reason(error)));
+    match is_outage(error) {
+        true => EngineError::Unreachable { connector, reason },
+        false => EngineError::Connector { connector, reason },
+    }
 }
 
 /// As [`failed`], for a client that cannot be made of its settings: trying again will not help.
@@ -145,18 +113,21 @@ pub fn reason(error: &KafkaError) -> String {
         KafkaError::ClientConfig(_, description, key, _) => format!("setting '{key}': {description}"),
         other => match other.rdkafka_error_code() {
             Some(code) => code.to_string(),
+            None if matches!(other, KafkaError::Canceled) => "the job was stopped meanwhile".into(),
             None => other.to_string(),
         },
     }
 }
 
-/// The broker, or the way to it, is not there now; trying again may help.
+/// The broker, or the way to it, is not there now, or nobody wants to wait for it any more; trying again may help.
 pub fn is_outage(error: &KafkaError) -> bool {
-    use RDKafkaErrorCode::{AllBrokersDown, BrokerTransportFailure, OperationTimedOut, RequestTimedOut};
+    use RDKafkaErrorCode::{
+        AllBrokersDown, BrokerTransportFailure, MessageTimedOut, OperationTimedOut, RequestTimedOut, Resolve,
+    };
     matches!(
         error.rdkafka_error_code(),
-        Some(AllBrokersDown | BrokerTransportFailure | OperationTimedOut | RequestTimedOut)
-    )
+        Some(AllBrokersDown | BrokerTransportFailure | MessageTimedOut | OperationTimedOut | RequestTimedOut | Resolve)
+    ) || matches!(error, KafkaError::Canceled)
 }
 
 #[cfg(test)]

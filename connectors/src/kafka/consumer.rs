@@ -15,7 +15,9 @@ use tidemill_engine::Result;
 use tidemill_engine::source::SourceHealth;
 use tidemill_engine::time::{Clock, SystemClock};
 
-use super::client::{ClientSettings, Quiet, failed, reason, unusable};
+use super::client::{ClientSettings, failed, reason, unusable};
+use super::context::Quiet;
+use super::lifeline::Interrupt;
 use super::native;
 use super::options::Topics;
 use super::reach::reach;
@@ -68,8 +70,8 @@ impl Progress {
 pub type Queue = PartitionQueue<Quiet>;
 
 impl SharedConsumer {
-    pub fn open(settings: &ClientSettings) -> Result<Self> {
-        reach(settings)?;
+    pub fn open(settings: &ClientSettings, interrupt: &Interrupt) -> Result<Self> {
+        reach(settings, interrupt)?;
         let mut config = settings.config();
         let commits = settings.get("group.id").is_some();
         if !commits {
@@ -85,7 +87,7 @@ impl SharedConsumer {
             config.set("isolation.level", "read_committed");
         }
         let consumer: BaseConsumer<Quiet> =
-            config.create_with_context(Quiet).map_err(|error| unusable("open a consumer", &error))?;
+            config.create_with_context(Quiet::default()).map_err(|error| unusable("open a consumer", &error))?;
         settings.log_in(consumer.client().native_ptr()).map_err(|error| failed("open a consumer", &error))?;
         let reset = match settings.get("auto.offset.reset") {
             Some("earliest" | "smallest" | "beginning") => Reset::Earliest,

@@ -17,7 +17,9 @@ use crate::table::TableSpec;
 mod buffer;
 mod client;
 mod consumer;
+mod context;
 mod encoding;
+mod lifeline;
 mod native;
 mod options;
 mod reach;
@@ -116,6 +118,6 @@ impl Connector for Kafka {
         let table = KafkaTable::of(spec)?;
         let options = SinkOptions::of(spec, &table)?;
         let layout = MessageLayout::new(spec, &table, &schema);
-        Ok(Arc::new(KafkaSink { table, options, layout, outboxes: Arc::clone(&self.outboxes) }))
+        Ok(Arc::new(KafkaSink::new(table, options, layout, Arc::clone(&self.outboxes))))
     }
 }

@@ -3,20 +3,19 @@
 use std::time::{Duration, Instant};
 
 use parking_lot::Mutex;
-use rdkafka::client::{ClientContext, OAuthToken};
-use rdkafka::config::RDKafkaLogLevel;
-use rdkafka::consumer::{BaseConsumer, Consumer, ConsumerContext};
+use rdkafka::consumer::{BaseConsumer, Consumer};
 use rdkafka::error::{KafkaError, RDKafkaErrorCode};
 use tidemill_engine::{EngineError, Result};
 
-use super::client::{ClientSettings, failed, log, unusable};
+use super::client::{ClientSettings, failed, unusable};
 use super::consumer::REQUEST_TIMEOUT;
-use super::tokens::{self, TokenError};
+use super::context::{Context, Listener};
+use super::lifeline::Interrupt;
 
 /// How long to wait for an answer before looking whether we were turned away.
 const LOOK: Duration = Duration::from_millis(200);
 
-/// After so long without an answer the user is told that we wait.
+/// After so long without an answer the user is told that we wait; and where it is known what is in the way, the attempt ends.
 const SILENCE_MAX: Duration = Duration::from_secs(2);
 
 /// Hears why brokers turn a client away, or cannot be reached.
@@ -27,18 +26,8 @@ struct Greeting {
     obstacle: Mutex<Option<String>>,
 }
 
-impl ClientContext for Greeting {
-    const ENABLE_REFRESH_OAUTH_TOKEN: bool = true;
-
-    fn generate_oauth_token(&self, setting: Option<&str>) -> Result<OAuthToken, TokenError> {
-        tokens::token(setting)
-    }
-
-    fn log(&self, level: RDKafkaLogLevel, facility: &str, message: &str) {
-        log(level, facility, message);
-    }
-
-    fn error(&self, error: KafkaError, text: &str) {
+impl Listener for Greeting {
+    fn error(&self, error: &KafkaError, text: &str) {
         match error.rdkafka_error_code() {
             Some(code @ (RDKafkaErrorCode::Authentication | RDKafkaErrorCode::SSL)) => {
                 self.turned_away.lock().get_or_insert((code, text.to_string()));
@@ -50,31 +39,35 @@ impl ClientContext for Greeting {
     }
 }
 
-impl ConsumerContext for Greeting {}
-
-/// Waits until a broker answers. Wrong passwords and the like are refused for good.
-pub fn reach(settings: &ClientSettings) -> Result<()> {
+/// Waits until a broker answers, but not long: whoever fails for this is tried again for as long as it takes. Wrong passwords and the
+/// like are refused for good.
+pub fn reach(settings: &ClientSettings, interrupt: &Interrupt) -> Result<()> {
     let doing = format!("reach the brokers {}", settings.cluster());
-    let made = settings.config().create_with_context(Greeting::default());
-    let client: BaseConsumer<Greeting> = made.map_err(|error| unusable(&doing, &error))?;
+    let made = settings.config().create_with_context(Context::<Greeting>::default());
+    let client: BaseConsumer<Context<Greeting>> = made.map_err(|error| unusable(&doing, &error))?;
     settings.log_in(client.client().native_ptr()).map_err(|error| failed(&doing, &error))?;
     let begun = Instant::now();
     let mut told = false;
     while client.client().fetch_cluster_id(LOOK).is_none() {
         // Errors are told to whoever polls.
         let _ = client.poll(Duration::ZERO);
-        if let Some((code, text)) = client.context().turned_away.lock().take() {
+        if let Some((code, text)) = client.context().0.turned_away.lock().take() {
             return Err(refused(&doing, code, &text));
         }
-        let obstacle = client.context().obstacle.lock().clone();
-        if begun.elapsed() >= REQUEST_TIMEOUT {
-            let nobody = || KafkaError::Global(RDKafkaErrorCode::AllBrokersDown);
-            return Err(obstacle.map_or_else(|| failed(&doing, &nobody()), |text| out_of_reach(&doing, &text)));
+        let obstacle = client.context().0.obstacle.lock().clone();
+        if interrupt.is_set() {
+            return Err(failed(&doing, &KafkaError::Canceled));
         }
-        if !told && begun.elapsed() >= SILENCE_MAX {
+        let silent = begun.elapsed() >= SILENCE_MAX;
+        if let Some(text) = obstacle.as_ref().filter(|_| silent) {
+            return Err(out_of_reach(&doing, text));
+        }
+        if begun.elapsed() >= REQUEST_TIMEOUT {
+            return Err(failed(&doing, &KafkaError::Global(RDKafkaErrorCode::AllBrokersDown)));
+        }
+        if !told && silent {
             let brokers = settings.cluster();
-            let reason = obstacle.unwrap_or_else(|| "no answer yet".into());
-            tracing::warn!(brokers, reason, "no broker answers; trying for {} s", REQUEST_TIMEOUT.as_secs());
+            tracing::warn!(brokers, "no broker answers; waiting for {} s", REQUEST_TIMEOUT.as_secs());
             told = true;
         }
     }
@@ -92,5 +85,5 @@ fn refused(doing: &str, code: RDKafkaErrorCode, text: &str) -> EngineError {
 }
 
 fn out_of_reach(doing: &str, text: &str) -> EngineError {
-    EngineError::Connector { connector: "kafka".into(), reason: format!("cannot {doing}: {text}") }
+    EngineError::Unreachable { connector: "kafka".into(), reason: format!("cannot {doing}: {text}") }
 }

@@ -1,15 +1,18 @@
 //! A topic as a sink: rows become messages, visible when their epoch is committed.
 
 use std::sync::Arc;
+use std::time::Duration;
 
+use parking_lot::Mutex;
 use tidemill_engine::graph::ChangelogMode;
-use tidemill_engine::sink::{Committable, Committer, Guarantee, Sink, SinkWriter, WriterContext};
+use tidemill_engine::sink::{Committable, Committer, Guarantee, Sink, SinkHealth, SinkWriter, WriterContext};
 use tidemill_engine::{EngineError, Epoch, Result};
 
 use super::encoding::MessageLayout;
+use super::lifeline::{Interrupt, Lifeline};
 use super::options::{KafkaTable, SinkOptions};
 use super::transaction::{Outbox, OutboxSettings, Outboxes, Ticket};
-use super::writer::{Route, RowWriter};
+use super::writer::{Line, Route, RowWriter};
 
 #[derive(Debug)]
 pub struct KafkaSink {
@@ -17,20 +20,33 @@ pub struct KafkaSink {
     pub options: SinkOptions,
     pub layout: MessageLayout,
     pub outboxes: Arc<Outboxes>,
+    /// From the first row of an epoch to its commit it may take so long.
+    longest_epoch: Mutex<Duration>,
+    /// Of the producers that write now.
+    lifeline: Mutex<Arc<Lifeline>>,
+    interrupt: Arc<Interrupt>,
 }
 
 impl KafkaSink {
+    pub fn new(table: KafkaTable, options: SinkOptions, layout: MessageLayout, outboxes: Arc<Outboxes>) -> Self {
+        let (longest_epoch, lifeline, interrupt) = Default::default();
+        Self { table, options, layout, outboxes, longest_epoch, lifeline, interrupt }
+    }
+
     fn outbox_settings(&self) -> OutboxSettings {
+        let given = self.options.transaction_timeout.for_epochs(*self.longest_epoch.lock());
         OutboxSettings {
             client: self.table.client.clone(),
             id_prefix: self.options.id_prefix.clone(),
-            transaction_timeout: self.options.transaction_timeout,
+            transaction_timeout: given.unwrap_or_else(|too_short| too_short),
             record_topic: self.options.commit_topic.clone(),
         }
     }
 
     fn outbox(&self, owner: &str) -> Result<Arc<Outbox>> {
-        self.outboxes.of(job_of(owner), &self.outbox_settings())
+        let outbox = self.outboxes.of(job_of(owner), &self.outbox_settings(), &self.interrupt)?;
+        *self.lifeline.lock() = Arc::clone(outbox.lifeline());
+        Ok(outbox)
     }
 }
 
@@ -46,16 +62,44 @@ impl Sink for KafkaSink {
     fn writer(&self, context: &WriterContext, _restored: Vec<serde_json::Value>) -> Result<Box<dyn SinkWriter>> {
         let route = match self.options.guarantee {
             Guarantee::ExactlyOnce => Route::transactions(self.outbox(&context.job_id)?)?,
-            guarantee => Route::direct(&self.table.client, guarantee)?,
+            guarantee => {
+                let (lifeline, interrupt) = (Arc::clone(&self.lifeline.lock()), Arc::clone(&self.interrupt));
+                Route::direct(&self.table.client, guarantee, Line { lifeline, interrupt })?
+            }
         };
         Ok(Box::new(RowWriter::new(&self.options, context.subtask, self.layout.encoding()?, route)))
+    }
+
+    fn health(&self) -> SinkHealth {
+        self.lifeline.lock().health()
+    }
+
+    fn accept_epochs(&self, longest: Duration) -> Result<()> {
+        *self.longest_epoch.lock() = longest;
+        if self.options.guarantee != Guarantee::ExactlyOnce {
+            return Ok(());
+        }
+        self.options.transaction_timeout.for_epochs(longest).map(drop).map_err(|too_short| {
+            EngineError::Unsupported(format!(
+                "topic '{}': 'properties.transaction.timeout.ms' = '{}' is too short: transactions stay open from one checkpoint to the next, for {} ms, \
+                 and the broker would abort each\n  hint: make it larger, leave it out, or make 'execution.checkpointing.interval' (and \
+                 'execution.checkpointing.timeout', where it is set) smaller",
+                self.options.topic,
+                too_short.as_millis(),
+                longest.as_millis(),
+            ))
+        })
+    }
+
+    fn stop_waiting(&self) {
+        self.interrupt.set();
     }
 
     fn committer(&self, owner: &str) -> Result<Option<Box<dyn Committer>>> {
         if self.options.guarantee != Guarantee::ExactlyOnce {
             return Ok(None);
         }
-        Ok(Some(Box::new(TransactionCommitter { outbox: self.outbox(owner)? })))
+        Ok(Some(Box::new(TransactionCommitter { outbox: self.outbox(owner)?, topic: self.options.topic.clone() })))
     }
 }
 
@@ -66,6 +110,7 @@ fn job_of(owner: &str) -> &str {
 
 struct TransactionCommitter {
     outbox: Arc<Outbox>,
+    topic: String,
 }
 
 impl Committer for TransactionCommitter {
@@ -89,6 +134,8 @@ impl Committer for TransactionCommitter {
     }
 
     fn committed_epoch(&mut self) -> Result<Option<Epoch>> {
-        self.outbox.open()
+        let committed = self.outbox.open()?;
+        self.outbox.settle(&self.topic)?;
+        Ok(committed)
     }
 }

@@ -13,7 +13,9 @@ use tidemill_engine::source::{Boundedness, Position, Source, SourceHealth, Split
 use tidemill_engine::{EngineError, Result};
 
 use super::consumer::{Reset, SharedConsumer};
+use super::lifeline::Interrupt;
 use super::options::{KafkaTable, Place, SourceOptions};
+use super::reach::reach;
 use super::reader::PartitionReader;
 use super::rows::RowLayout;
 
@@ -22,6 +24,7 @@ pub struct KafkaSource {
     pub options: SourceOptions,
     pub layout: RowLayout,
     consumer: Mutex<Option<Arc<SharedConsumer>>>,
+    interrupt: Interrupt,
 }
 
 /// What a split reads; kept in checkpoints.
@@ -49,7 +52,7 @@ impl fmt::Debug for KafkaSource {
 
 impl KafkaSource {
     pub fn new(table: KafkaTable, options: SourceOptions, layout: RowLayout) -> Self {
-        Self { table, options, layout, consumer: Mutex::default() }
+        Self { table, options, layout, consumer: Mutex::default(), interrupt: Interrupt::default() }
     }
 
     /// Opened at the first use: planning does not need a broker.
@@ -58,7 +61,7 @@ impl KafkaSource {
         if let Some(consumer) = consumer.as_ref() {
             return Ok(Arc::clone(consumer));
         }
-        let opened = Arc::new(SharedConsumer::open(&self.table.client)?);
+        let opened = Arc::new(SharedConsumer::open(&self.table.client, &self.interrupt)?);
         Ok(Arc::clone(consumer.insert(opened)))
     }
 
@@ -95,6 +98,11 @@ impl KafkaSource {
     }
 
     fn splits(&self, start: &Place) -> Result<Vec<Split>> {
+        let known = self.consumer.lock().is_some();
+        if known {
+            // A client that has lost its brokers waits half a minute for each answer, and nobody can stop it.
+            reach(&self.table.client, &self.interrupt)?;
+        }
         let consumer = self.consumer()?;
         let partitions = consumer.partitions(&self.table.topics)?;
         let mut topics: Vec<&str> = partitions.iter().map(|(topic, _)| topic.as_str()).collect();
@@ -140,6 +148,15 @@ impl Source for KafkaSource {
 
     fn discovery_interval(&self) -> Option<Duration> {
         self.options.discovery_interval
+    }
+
+    /// The end of a topic moves, and so does a group; the first message of a time may be still to come.
+    fn start_moves(&self) -> bool {
+        self.options.start != Place::Earliest
+    }
+
+    fn stop_waiting(&self) {
+        self.interrupt.set();
     }
 
     /// The group is told, for tools that show lag.

@@ -15,9 +15,10 @@ use super::buffer::UpsertBuffer;
 use super::client::{ClientSettings, failed, reason, unusable};
 use super::consumer::REQUEST_TIMEOUT;
 use super::encoding::{Encoding, Outgoing};
+use super::lifeline::{Interrupt, Lifeline};
 use super::options::{Partitioning, SinkOptions};
 use super::reach::reach;
-use super::transaction::{Deliveries, Outbox, Reports, RowProducer, Turn, Undelivered, fatal};
+use super::transaction::{Deliveries, Outbox, Reporter, RowProducer, Turn, Undelivered, fatal};
 
 /// How long the broker may take to acknowledge the rows before a barrier: librdkafka itself gives a message up after five minutes.
 const ACKNOWLEDGE_TIMEOUT: Duration = Duration::from_secs(330);
@@ -30,7 +31,13 @@ pub enum Route {
     /// Rows go into a transaction that the committer ends.
     Transactions { outbox: Arc<Outbox>, turn: Turn, producer: Option<Arc<RowProducer>> },
     /// Rows are visible as soon as they are stored; `waits`: a barrier waits for that.
-    Direct { producer: Arc<RowProducer>, waits: bool },
+    Direct { producer: Arc<RowProducer>, waits: bool, line: Line },
+}
+
+/// Whether the brokers are there, and whether anybody still wants to wait for them.
+pub struct Line {
+    pub lifeline: Arc<Lifeline>,
+    pub interrupt: Arc<Interrupt>,
 }
 
 impl Route {
@@ -38,17 +45,18 @@ impl Route {
         Ok(Self::Transactions { outbox, turn: Turn::First, producer: None })
     }
 
-    pub fn direct(client: &ClientSettings, guarantee: Guarantee) -> Result<Self> {
+    pub fn direct(client: &ClientSettings, guarantee: Guarantee, line: Line) -> Result<Self> {
         let waits = guarantee == Guarantee::AtLeastOnce;
-        reach(client)?;
+        reach(client, &line.interrupt)?;
         let mut config = client.producer_config();
         if waits && client.get("acks").is_none() {
             config.set("enable.idempotence", "true");
         }
-        let producer: RowProducer =
-            config.create_with_context(Reports).map_err(|error| unusable("open a producer", &error))?;
+        let producer: RowProducer = config
+            .create_with_context(Reporter::reports(&line.lifeline, false))
+            .map_err(|error| unusable("open a producer", &error))?;
         client.log_in(producer.client().native_ptr()).map_err(|error| failed("open a producer", &error))?;
-        Ok(Self::Direct { producer: Arc::new(producer), waits })
+        Ok(Self::Direct { producer: Arc::new(producer), waits, line })
     }
 
     fn producer(&mut self) -> Result<Arc<RowProducer>> {
@@ -62,7 +70,10 @@ impl Route {
     /// Why the producer in use, if there is one, is of no further use.
     fn broken(&self) -> Option<KafkaError> {
         match self {
-            Self::Direct { producer, .. } | Self::Transactions { producer: Some(producer), .. } => fatal(producer),
+            Self::Direct { producer, line, .. } => {
+                fatal(producer).or_else(|| line.lifeline.is_given_up(&line.interrupt).then_some(KafkaError::Canceled))
+            }
+            Self::Transactions { outbox, producer: Some(producer), .. } => outbox.hopeless(producer),
             Self::Transactions { producer: None, .. } => None,
         }
     }
@@ -71,7 +82,7 @@ impl Route {
         match (self, undelivered) {
             (Self::Transactions { outbox, .. }, undelivered) => outbox.undelivered(doing, undelivered),
             (Self::Direct { .. }, Undelivered::Failed(error)) => failed(doing, error),
-            (Self::Direct { .. }, Undelivered::TimedOut { outstanding }) => EngineError::Connector {
+            (Self::Direct { .. }, Undelivered::TimedOut { outstanding }) => EngineError::Unreachable {
                 connector: "kafka".into(),
                 reason: format!(
                     "cannot {doing}: {outstanding} messages were not acknowledged within {ACKNOWLEDGE_TIMEOUT:?}"
@@ -184,7 +195,7 @@ impl Sender {
     }
 }
 
-fn partition_count(producer: &RowProducer, topic: &str) -> Result<i32> {
+pub fn partition_count(producer: &RowProducer, topic: &str) -> Result<i32> {
     let doing = || format!("find the partitions of topic '{topic}'");
     let metadata =
         producer.client().fetch_metadata(Some(topic), REQUEST_TIMEOUT).map_err(|error| failed(doing(), &error))?;

@@ -2,6 +2,11 @@
 //!
 //! Keeps all rows of a key that are there, in order of arrival. The last one is what a sink should hold, so that an old row
 //! which is taken back after the new one came changes nothing, and one that is taken back alone brings back the one before.
+//!
+//! A key whose only row is the old one of an update is not deleted at once: the new row most often comes right behind, and is one
+//! upsert then. Where it has another key, the delete follows within a moment, and before the next barrier.
+
+use std::collections::BTreeMap;
 
 use arrow::array::{ArrayRef, Int8Array};
 use arrow::datatypes::SchemaRef;
@@ -15,7 +20,11 @@ use crate::batch::RowKind;
 use crate::keys::{KeyEncoder, KeyGroup};
 use crate::operator::{Collector, MAIN_PORT, Operator, OperatorContext, OperatorFactory};
 use crate::state::Writes;
-use crate::{Batch, EngineError, Result};
+use crate::time::EventTime;
+use crate::{Batch, EngineError, Epoch, Result};
+
+/// More deletes than this do not wait for what comes behind them.
+const WITHHELD_MAX: usize = 8_192;
 
 /// Input and output have the same columns; the output has no `-U`.
 #[derive(Clone)]
@@ -35,6 +44,7 @@ impl OperatorFactory for UpsertMaterialize {
             rows: KeyEncoder::new(&types)?,
             expiry: ExpirySearch::new(self.ttl_ms),
             schema: self.input.clone(),
+            withheld: BTreeMap::new(),
         }))
     }
 }
@@ -45,6 +55,8 @@ struct MaterializeOperator {
     rows: KeyEncoder,
     expiry: ExpirySearch,
     schema: SchemaRef,
+    /// By key: the old row of an update whose new row has not come.
+    withheld: BTreeMap<Box<[u8]>, Box<[u8]>>,
 }
 
 /// Rows of one key as bytes, in order of arrival.
@@ -77,13 +89,36 @@ impl Operator for MaterializeOperator {
         let mut changes = Vec::new();
         for row in 0..batch.num_rows() {
             let slot = self.find(&mut loaded, &keys, row, ctx)?;
-            changes.extend(apply(&mut loaded.rows[slot], rows.row(row).data(), batch.kind(row).is_retraction()));
+            let (kind, bytes) = (batch.kind(row), rows.row(row));
+            let change = apply(&mut loaded.rows[slot], bytes.data(), kind.is_retraction());
+            changes.extend(change.and_then(|change| self.withhold(keys.key(row), change, kind)));
         }
         write(&loaded, ctx)?;
-        if changes.is_empty() { Ok(()) } else { out.emit(MAIN_PORT, self.output(&changes)?) }
+        if self.withheld.len() > WITHHELD_MAX {
+            changes.append(&mut self.take_withheld());
+        }
+        self.emit(&changes, out)
     }
 
-    fn on_time(&mut self, ctx: &mut OperatorContext, _out: &mut dyn Collector) -> Result<()> {
+    fn on_watermark(
+        &mut self,
+        _watermark: EventTime,
+        _ctx: &mut OperatorContext,
+        out: &mut dyn Collector,
+    ) -> Result<()> {
+        self.tell_withheld(out)
+    }
+
+    fn on_barrier(&mut self, _epoch: Epoch, _ctx: &mut OperatorContext, out: &mut dyn Collector) -> Result<()> {
+        self.tell_withheld(out)
+    }
+
+    fn on_end(&mut self, _ctx: &mut OperatorContext, out: &mut dyn Collector) -> Result<()> {
+        self.tell_withheld(out)
+    }
+
+    fn on_time(&mut self, ctx: &mut OperatorContext, out: &mut dyn Collector) -> Result<()> {
+        self.tell_withheld(out)?;
         match self.expiry.next_group(ctx) {
             Some(group) => self.forget_expired(group, ctx),
             None => Ok(()),
@@ -91,7 +126,7 @@ impl Operator for MaterializeOperator {
     }
 
     fn wants_time(&self) -> bool {
-        self.expiry.has_ttl()
+        true
     }
 }
 
@@ -114,6 +149,35 @@ fn apply(rows: &mut KeyRows, row: &[u8], is_retraction: bool) -> Option<Change> 
 }
 
 impl MaterializeOperator {
+    /// What is to be told now of a change that a row of kind `cause` made.
+    fn withhold(&mut self, key: &[u8], change: Change, cause: RowKind) -> Option<Change> {
+        match (change.kind, cause) {
+            (RowKind::Delete, RowKind::UpdateBefore) => {
+                self.withheld.insert(key.into(), change.row);
+                None
+            }
+            // The sink still has the old row.
+            (RowKind::Insert, _) if self.withheld.remove(key).is_some() => {
+                Some(Change { kind: RowKind::UpdateAfter, ..change })
+            }
+            _ => Some(change),
+        }
+    }
+
+    fn take_withheld(&mut self) -> Vec<Change> {
+        let withheld = std::mem::take(&mut self.withheld).into_values();
+        withheld.map(|row| Change { row, kind: RowKind::Delete }).collect()
+    }
+
+    fn tell_withheld(&mut self, out: &mut dyn Collector) -> Result<()> {
+        let withheld = self.take_withheld();
+        self.emit(&withheld, out)
+    }
+
+    fn emit(&self, changes: &[Change], out: &mut dyn Collector) -> Result<()> {
+        if changes.is_empty() { Ok(()) } else { out.emit(MAIN_PORT, self.output(changes)?) }
+    }
+
     /// The slot of a row's key; a key that is new in this batch is read from state.
     fn find(&self, loaded: &mut Loaded, keys: &BatchKeys, row: usize, ctx: &OperatorContext) -> Result<usize> {
         let slot = loaded.table.intern(keys.hash(row), keys.key(row)) as usize;
@@ -209,6 +273,22 @@ mod tests {
         assert_eq!(world.state_entries(), 0);
     }
 
+    #[test]
+    fn an_update_of_a_key_is_one_upsert_and_one_that_moves_to_another_key_deletes_the_old() {
+        let plan = plan();
+        let mut world = World::new(&plan, &plan.keys, &plan.input, usize::MAX, 1);
+        assert_eq!(give_changes(&mut world, &[(Insert, 1, 5), (Insert, 2, 8)]).len(), 2);
+        let changes = [(UpdateBefore, 1, 5), (UpdateAfter, 1, 6)];
+        assert_eq!(give_changes(&mut world, &changes), [(UpdateAfter, 1, 6)]);
+        assert_eq!(give_changes(&mut world, &[(UpdateBefore, 1, 6)]), [], "the new row may come with the next batch");
+        assert_eq!(give_changes(&mut world, &[(UpdateAfter, 1, 7)]), [(UpdateAfter, 1, 7)]);
+        let changes = [(UpdateBefore, 1, 7), (UpdateAfter, 3, 7), (UpdateBefore, 2, 8)];
+        assert_eq!(give_changes(&mut world, &changes), [(Insert, 3, 7)]);
+        world.restart(2);
+        let told = give_changes(&mut world, &[(UpdateAfter, 2, 9)]);
+        assert_eq!(told, [(Delete, 1, 7), (Delete, 2, 8), (Insert, 2, 9)], "a barrier waits for nothing");
+    }
+
     /// Values are rows of a table by value whose key moves: several writers send their changes, each in its own order.
     #[test]
     fn the_sink_ends_with_the_rows_that_are_left_however_writers_interleave() {
@@ -236,7 +316,9 @@ mod tests {
                 }
             }
             let mut sink: BTreeMap<i64, i64> = BTreeMap::new();
-            while writers.iter().any(|changes| !changes.is_empty()) {
+            let mut open = true;
+            while open {
+                open = writers.iter().any(|changes| !changes.is_empty());
                 let mut batch = Vec::new();
                 for _ in 0..rng.random_range(1..6) {
                     batch.extend(writers[rng.random_range(0..3)].pop_front());
@@ -249,7 +331,7 @@ mod tests {
                         sink.insert(id, value)
                     };
                 }
-                if rng.random_bool(0.2) {
+                if rng.random_bool(0.2) || writers.iter().all(VecDeque::is_empty) {
                     (0..3).for_each(|_| world.restart(rng.random_range(1..4)));
                 }
             }

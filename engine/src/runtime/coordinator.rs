@@ -58,6 +58,8 @@ pub enum AttemptEnd {
 pub struct Requests<'a> {
     pub commands: &'a Receiver<Command>,
     pub cancelled: &'a AtomicBool,
+    /// The end was asked for, perhaps of an earlier attempt.
+    pub stopping: &'a AtomicBool,
 }
 
 pub struct Coordinator<'a> {
@@ -108,7 +110,9 @@ impl<'a> Coordinator<'a> {
         requests: Requests<'a>,
         next_epoch: &'a mut Epoch,
     ) -> Self {
-        let schedule = Schedule { last_started: Some(Instant::now()), ..Schedule::default() };
+        let stop = requests.stopping.load(Ordering::Relaxed);
+        let wanted = tasks.held.load(Ordering::Relaxed);
+        let schedule = Schedule { last_started: Some(Instant::now()), stop, wanted, ..Schedule::default() };
         let (running, ended_sources) = (None, BTreeSet::new());
         let done = DoneOperators::default();
         Self { plan, tasks, publishers, requests, next_epoch, schedule, running, ended_sources, done }
@@ -278,6 +282,7 @@ impl<'a> Coordinator<'a> {
         failpoint::reach("checkpoint.committed")?;
         self.plan.monitor.checkpoint_completed(&written.checkpoint.manifest, written.total_bytes, commit);
         self.schedule.last_completed = Some(Instant::now());
+        self.tasks.held.store(false, Ordering::Relaxed);
         tracing::debug!(epoch = epoch.0, new_bytes = written.new_bytes, "checkpoint completed");
         self.tell_sources(&written.checkpoint.manifest, running.barrier.kind == BarrierKind::Stop);
         for (target, reply) in running.savepoints {

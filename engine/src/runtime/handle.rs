@@ -18,7 +18,7 @@ use super::monitor::Monitor;
 use super::options::JobOptions;
 use super::status::{JobStatus, JobSummary};
 use crate::checkpoint::CheckpointStore;
-use crate::graph::JobGraph;
+use crate::graph::{JobGraph, NodeKind};
 use crate::{EngineError, Epoch, Result};
 
 /// Requests that may wait for the coordinator; beyond that the asker waits.
@@ -27,6 +27,8 @@ const COMMANDS_MAX: usize = 16;
 /// A running job. Dropping it cancels the job and waits for its threads.
 pub struct JobHandle {
     cancelled: Arc<AtomicBool>,
+    stopping: Arc<AtomicBool>,
+    graph: Arc<JobGraph>,
     monitor: Arc<Monitor>,
     ending: Arc<Ending>,
     thread: Mutex<Option<JoinHandle<()>>>,
@@ -47,23 +49,35 @@ struct Ending {
 /// included, comes out of [`JobHandle::wait`].
 pub fn start(graph: Arc<JobGraph>, options: JobOptions) -> Result<JobHandle> {
     let layout = Arc::new(Layout::of(&graph, options.parallelism)?);
+    accept_epochs(&graph, &options)?;
     let store = Arc::new(CheckpointStore::open(&options.state_dir)?);
     let monitor = Arc::new(Monitor::new(&graph, &options.job_name, options.parallelism));
     let cancelled = Arc::new(AtomicBool::new(false));
+    let stopping = Arc::new(AtomicBool::new(false));
     let (sender, commands) = bounded(COMMANDS_MAX);
     let job = Job {
-        graph,
+        graph: Arc::clone(&graph),
         layout,
         options: Arc::new(options),
         store,
         monitor: Arc::clone(&monitor),
         commands,
         cancelled: Arc::clone(&cancelled),
+        stopping: Arc::clone(&stopping),
     };
     let commands = Mutex::new(Some(sender));
     let ending = Arc::new(Ending { outcome: Mutex::default(), ended: Condvar::new(), commands });
     let thread = spawn(job, Arc::clone(&ending))?;
-    Ok(JobHandle { cancelled, monitor, ending, thread: Mutex::new(Some(thread)) })
+    Ok(JobHandle { cancelled, stopping, graph, monitor, ending, thread: Mutex::new(Some(thread)) })
+}
+
+/// Every sink can hold its rows back for as long as an epoch may take.
+fn accept_epochs(graph: &JobGraph, options: &JobOptions) -> Result<()> {
+    let Some(longest) = options.longest_epoch() else { return Ok(()) };
+    graph.nodes().iter().try_for_each(|node| match &node.kind {
+        NodeKind::Sink(sink) => sink.accept_epochs(longest),
+        _ => Ok(()),
+    })
 }
 
 fn spawn(job: Job, ending: Arc<Ending>) -> Result<JoinHandle<()>> {
@@ -87,11 +101,13 @@ fn spawn(job: Job, ending: Arc<Ending>) -> Result<JoinHandle<()>> {
 impl JobHandle {
     /// Asks for a final checkpoint and then the end; returns at once. [`Self::wait`] tells when it is done.
     pub fn stop(&self) {
+        self.stop_waiting();
         let _ = self.send(Command::Stop { savepoint: None });
     }
 
     /// Stops, and copies the final checkpoint into the new folder `target`.
     pub fn stop_with_savepoint(&self, target: &Path) -> Result<PathBuf> {
+        self.stop_waiting();
         let (reply, answer) = bounded(1);
         self.ask(Command::Stop { savepoint: Some((target.to_path_buf(), reply)) }, &answer)
     }
@@ -100,8 +116,21 @@ impl JobHandle {
     /// after the last checkpoint is read again at the next start.
     pub fn cancel(&self) {
         self.cancelled.store(true, Ordering::Relaxed);
+        self.stop_waiting();
         if let Some(commands) = self.ending.commands.lock().as_ref() {
             let _ = commands.try_send(Command::Look);
+        }
+    }
+
+    /// Nobody waits for an outside world that cannot be reached any more.
+    fn stop_waiting(&self) {
+        self.stopping.store(true, Ordering::Relaxed);
+        for node in self.graph.nodes() {
+            match &node.kind {
+                NodeKind::Source(spec) => spec.source.stop_waiting(),
+                NodeKind::Sink(sink) => sink.stop_waiting(),
+                NodeKind::Operator(_) => {}
+            }
         }
     }
 

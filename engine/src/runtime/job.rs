@@ -30,6 +30,8 @@ pub struct Job {
     pub monitor: Arc<Monitor>,
     pub commands: Receiver<Command>,
     pub cancelled: Arc<AtomicBool>,
+    /// Somebody has asked for the end; the request itself comes as a command, and an attempt that fails may have taken it.
+    pub stopping: Arc<AtomicBool>,
 }
 
 /// How one attempt, including its recovery, came out.
@@ -71,6 +73,7 @@ impl Job {
                         ran: began.elapsed(),
                     };
                     course.covered = course.covered.max(covered);
+                    self.monitor.outage(error.is_outage(), self.options.clock.now());
                     self.after_failure(error, &mut course.restarts, gained)?
                 }
             };
@@ -100,12 +103,28 @@ impl Job {
 
     /// Waits before the next attempt, or gives the error back where there is to be none.
     fn after_failure(&self, error: EngineError, restarts: &mut Restarts, gained: Gained) -> Result<Option<Outcome>> {
+        if let Some(outcome) = self.gave_up_waiting(&error) {
+            return Ok(Some(outcome));
+        }
         match restarts.after(&error, gained) {
             Verdict::GiveUp(Reason::Hopeless) => Err(error),
             Verdict::GiveUp(Reason::OutOfRestarts) => Err(EngineError::gave_up(restarts.attempt(), false, error)),
             Verdict::GiveUp(Reason::NoProgress) => Err(EngineError::gave_up(restarts.fruitless(), true, error)),
             Verdict::RestartAfter(pause) => Ok(self.back_off(&error, restarts.attempt(), pause)),
         }
+    }
+
+    /// Who asked for the end while the outside world was away is not to wait for it.
+    fn gave_up_waiting(&self, error: &EngineError) -> Option<Outcome> {
+        let waited = error.is_outage() || matches!(error, EngineError::Cancelled);
+        if waited && self.cancelled.load(Ordering::Relaxed) {
+            return Some(Outcome::Cancelled);
+        }
+        if waited && self.stopping.load(Ordering::Relaxed) {
+            self.monitor.note(format!("stopped without a final checkpoint: {error}"));
+            return Some(Outcome::Stopped);
+        }
+        None
     }
 
     /// One attempt from recovery to its end. Once it has begun, later ones go on from what it leaves.
@@ -141,7 +160,7 @@ impl Job {
         });
         let tasks = RunningTasks::launch(Arc::clone(&plan))?;
         self.monitor.set_state(JobState::Running);
-        let requests = Requests { commands: &self.commands, cancelled: &self.cancelled };
+        let requests = Requests { commands: &self.commands, cancelled: &self.cancelled, stopping: &self.stopping };
         let coordinator = Coordinator::new(plan, tasks, publishers, requests, &mut course.next_epoch);
         coordinator.run().map(AttemptOutcome::Ended)
     }

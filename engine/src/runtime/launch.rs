@@ -62,6 +62,8 @@ pub struct RunningTasks {
     pub barriers: Vec<(TaskId, Sender<Barrier>)>,
     /// By position of a source node: to be set once nobody needs its rows.
     pub unneeded: BTreeMap<usize, Arc<AtomicBool>>,
+    /// No source reads before the first checkpoint is complete (see [`crate::source::Source::start_moves`]).
+    pub held: Arc<AtomicBool>,
     pub task_count: usize,
     /// By task: its head and subtask, for people.
     pub names: Vec<String>,
@@ -84,7 +86,7 @@ struct Seat {
 /// Where a task's rows come from.
 enum ReadingEnd {
     Gate(Gate),
-    Source { pool: Arc<SplitPool>, barriers: Receiver<Barrier>, unneeded: Arc<AtomicBool> },
+    Source { pool: Arc<SplitPool>, barriers: Receiver<Barrier>, unneeded: Arc<AtomicBool>, held: Arc<AtomicBool> },
 }
 
 impl RunningTasks {
@@ -97,6 +99,7 @@ impl RunningTasks {
             events,
             barriers: Vec::new(),
             unneeded: BTreeMap::new(),
+            held: Arc::new(AtomicBool::new(plan.start_moves())),
             task_count: 0,
             names: Vec::new(),
             cancelled: Arc::clone(&cancelled),
@@ -134,7 +137,7 @@ impl RunningTasks {
         let (sender, barriers) = bounded(1);
         self.barriers.push((id, sender));
         let unneeded = Arc::clone(self.unneeded.entry(node.0).or_default());
-        ReadingEnd::Source { pool: Arc::clone(pool), barriers, unneeded }
+        ReadingEnd::Source { pool: Arc::clone(pool), barriers, unneeded, held: Arc::clone(&self.held) }
     }
 
     /// Sends a barrier to all sources, and tells tasks that they should come to it.
@@ -174,6 +177,14 @@ impl Plan {
         let NodeKind::Source(spec) = &head.kind else { return Ok(None) };
         let pool = SplitPool::open(&spec.source, self.source_state(&head.uid), task.parallelism)?;
         Ok(Some(Arc::new(pool)))
+    }
+
+    /// A source begins now, at a place that another discovery would not find again.
+    fn start_moves(&self) -> bool {
+        self.graph.nodes().iter().any(|node| match &node.kind {
+            NodeKind::Source(spec) => spec.source.start_moves() && self.source_state(&node.uid).is_none(),
+            _ => false,
+        })
     }
 
     /// Where a source stood in the restored checkpoint.
@@ -284,7 +295,7 @@ impl Seat {
                 StageTask { chain, gate, threads, world: self.world }.run()
             }
             (ReadingEnd::Gate(gate), _) => OperatorTask { chain, gate, world: self.world }.run(),
-            (ReadingEnd::Source { pool, barriers, unneeded }, NodeKind::Source(spec)) => {
+            (ReadingEnd::Source { pool, barriers, unneeded, held }, NodeKind::Source(spec)) => {
                 let task = SourceTask {
                     uid: head.uid.clone(),
                     node: head.id.0,
@@ -293,6 +304,7 @@ impl Seat {
                     chain,
                     barriers,
                     unneeded,
+                    held,
                     world: self.world,
                     monitor: Arc::clone(&plan.monitor),
                     checkpoint_every_batches: plan.options.checkpoint_every_batches,

@@ -13,7 +13,7 @@ use crate::Epoch;
 use crate::checkpoint::Manifest;
 use crate::graph::JobGraph;
 use crate::metrics::Counts;
-use crate::time::EventTime;
+use crate::time::{EventTime, ProcessingTime};
 
 /// Notes kept; a job that restarts for months must not fill memory with them.
 const NOTES_MAX: usize = 100;
@@ -37,6 +37,8 @@ struct Live {
     attempts: u32,
     restarts: u64,
     last_error: Option<String>,
+    /// Since no attempt has come to a checkpoint because the outside world could not be reached.
+    unreachable_since: Option<ProcessingTime>,
     notes: Vec<String>,
     /// What holds time back at each source node and subtask.
     sources: BTreeMap<(usize, usize), SourceTime>,
@@ -77,6 +79,7 @@ impl Monitor {
             attempts: 0,
             restarts: 0,
             last_error: None,
+            unreachable_since: None,
             notes: Vec::new(),
             sources: BTreeMap::new(),
         };
@@ -118,6 +121,12 @@ impl Monitor {
         live.last_error = error.or(live.last_error.take());
     }
 
+    /// The last attempt failed; `outage`: because the outside world could not be reached, as was first seen at `now`.
+    pub fn outage(&self, outage: bool, now: ProcessingTime) {
+        let mut live = self.live.lock();
+        live.unreachable_since = outage.then(|| live.unreachable_since.unwrap_or(now));
+    }
+
     pub fn failed(&self, error: String) {
         let mut live = self.live.lock();
         live.state = JobState::Failed;
@@ -143,6 +152,7 @@ impl Monitor {
         let duration = live.running_since.take().map_or(Duration::ZERO, |since| at - since);
         assert!(epoch > live.epoch, "I5: epoch {epoch} comes after {}", live.epoch);
         live.epoch = epoch;
+        live.unreachable_since = None;
         live.checkpoints += 1;
         live.records_covered = manifest.records_read();
         live.last_checkpoint = Some(CompletedCheckpoint { at, duration, commit, bytes });
@@ -208,6 +218,7 @@ impl Monitor {
             attempts: live.attempts,
             restarts: live.restarts,
             last_error: live.last_error.clone(),
+            unreachable_since: live.unreachable_since.filter(|_| live.state != JobState::Running),
             notes: live.notes.clone(),
             event_time: self.event_time(&live),
         }

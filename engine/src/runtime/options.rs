@@ -141,6 +141,15 @@ impl JobOptions {
     }
 }
 
+impl JobOptions {
+    /// How long it may take from the first row of an epoch to its commit, as far as the user has said; `None`: nothing was said.
+    pub fn longest_epoch(&self) -> Option<Duration> {
+        let interval = self.checkpoint_interval?;
+        let timeout = Some(self.checkpoint_timeout).filter(|timeout| *timeout != CHECKPOINT_TIMEOUT_DEFAULT);
+        Some(interval.saturating_add(timeout.unwrap_or_default()))
+    }
+}
+
 impl fmt::Debug for JobOptions {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.debug_struct("JobOptions")

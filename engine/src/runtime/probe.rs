@@ -9,15 +9,37 @@ use super::status::{NodeRole, NodeStatus};
 use crate::graph::{Node, NodeKind};
 use crate::latency::Latencies;
 use crate::metrics::{Counts, Gauge, NodeMetrics};
+use crate::sink::Sink;
 use crate::source::{Source, SourceHealth};
-use crate::time::EventTime;
+use crate::time::{EventTime, ProcessingTime};
 
 pub struct NodeProbe {
     pub name: String,
     pub uid: String,
     role: NodeRole,
-    source: Option<Arc<dyn Source>>,
+    edge: Edge,
     figures: Mutex<Figures>,
+}
+
+/// Where a node meets the outside world.
+enum Edge {
+    Source(Arc<dyn Source>),
+    Sink(Arc<dyn Sink>),
+    None,
+}
+
+impl Edge {
+    /// Backlog, and since when the other side cannot be reached.
+    fn health(&self) -> (Option<u64>, Option<ProcessingTime>) {
+        match self {
+            Self::Source(source) => {
+                let SourceHealth { backlog, unreachable_since } = source.health();
+                (backlog, unreachable_since)
+            }
+            Self::Sink(sink) => (None, sink.health().unreachable_since),
+            Self::None => (None, None),
+        }
+    }
 }
 
 struct Figures {
@@ -34,13 +56,14 @@ impl NodeProbe {
             NodeKind::Operator(_) => NodeRole::Operator,
             NodeKind::Sink(_) => NodeRole::Sink,
         };
-        let source = match &node.kind {
-            NodeKind::Source(spec) => Some(Arc::clone(&spec.source)),
-            _ => None,
+        let edge = match &node.kind {
+            NodeKind::Source(spec) => Edge::Source(Arc::clone(&spec.source)),
+            NodeKind::Sink(sink) => Edge::Sink(Arc::clone(sink)),
+            NodeKind::Operator(_) => Edge::None,
         };
         let instances = (0..instances(node, parallelism)).map(|_| Arc::default()).collect();
         let figures = Mutex::new(Figures { restored: Counts::default(), instances });
-        Self { name: node.name.clone(), uid: node.uid.clone(), role, source, figures }
+        Self { name: node.name.clone(), uid: node.uid.clone(), role, edge, figures }
     }
 
     /// A new attempt: what was counted behind the checkpoint did not happen.
@@ -61,7 +84,7 @@ impl NodeProbe {
     }
 
     pub fn status(&self) -> NodeStatus {
-        let health = self.source.as_ref().map_or_else(SourceHealth::default, |source| source.health());
+        let (backlog, unreachable_since) = self.edge.health();
         let figures = self.figures.lock();
         let mut counts = figures.restored;
         figures.instances.iter().for_each(|instance| counts += instance.counts());
@@ -83,8 +106,8 @@ impl NodeProbe {
             // None before any None: the node is as far as the instance that is least far.
             watermark: gauges(|one| &one.watermark_ms).min().flatten().map(EventTime),
             event_time_max: gauges(|one| &one.event_time_max_ms).max().flatten().map(EventTime),
-            backlog: health.backlog,
-            unreachable_since: health.unreachable_since,
+            backlog,
+            unreachable_since,
             latency: Latencies::summary(figures.instances.iter().map(|one| &one.latencies)),
         }
     }

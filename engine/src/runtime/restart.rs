@@ -32,16 +32,21 @@ pub struct Gained {
     pub ran: Duration,
 }
 
+/// Longest pause before another attempt where the outside world could not be reached: it may be back at any moment.
+const OUTAGE_BACKOFF_MAX: Duration = Duration::from_secs(30);
+
 /// Counts restarts: those since the back-off was last short, and those since the job last came further.
 pub struct Restarts {
     strategy: RestartStrategy,
     attempt: u32,
     fruitless: u32,
+    /// Attempts in a row that failed because the outside world could not be reached.
+    outages: u32,
 }
 
 impl Restarts {
     pub fn new(strategy: RestartStrategy) -> Self {
-        Self { strategy, attempt: 0, fruitless: 0 }
+        Self { strategy, attempt: 0, fruitless: 0, outages: 0 }
     }
 
     /// Number of the restart that was last granted, from 1.
@@ -58,6 +63,10 @@ impl Restarts {
         if !error.is_transient() || self.strategy.attempts_max == 0 {
             return Verdict::GiveUp(Reason::Hopeless);
         }
+        if error.is_outage() {
+            return Verdict::RestartAfter(self.wait_for_the_world(gained));
+        }
+        self.outages = 0;
         let long = gained.ran >= self.strategy.reset_after;
         if long {
             self.attempt = 0;
@@ -75,6 +84,17 @@ impl Restarts {
         self.attempt += 1;
         self.fruitless += 1;
         Verdict::RestartAfter(self.strategy.backoff(self.attempt))
+    }
+}
+
+impl Restarts {
+    /// An outage says nothing about the job, and counts for nothing: the job waits as long as it lasts.
+    fn wait_for_the_world(&mut self, gained: Gained) -> Duration {
+        if gained.checkpoint {
+            self.outages = 0;
+        }
+        self.outages = self.outages.saturating_add(1);
+        self.strategy.backoff(self.outages).min(OUTAGE_BACKOFF_MAX)
     }
 }
 
@@ -136,6 +156,22 @@ mod tests {
         assert_eq!(pause_ms(restarts.after(&transient(), gained(true, true, SHORT))), 100);
         let verdict = restarts.after(&transient(), gained(true, true, SHORT));
         assert_eq!(verdict, Verdict::GiveUp(Reason::OutOfRestarts));
+    }
+
+    #[test]
+    fn an_outage_is_waited_for_however_long_and_counts_for_nothing() {
+        let outage = || EngineError::Unreachable { connector: "kafka".into(), reason: "nobody answers".into() };
+        let mut restarts = strategy(2, 2);
+        let nothing = gained(false, false, SHORT);
+        let pauses = [(); 12].map(|()| pause_ms(restarts.after(&outage(), nothing)));
+        assert_eq!(pauses, [100, 200, 400, 800, 1600, 3200, 6400, 12800, 25600, 30000, 30000, 30000]);
+        assert_eq!(pause_ms(restarts.after(&outage(), gained(true, true, LONG))), 100, "it was back meanwhile");
+        assert_eq!((restarts.attempt(), restarts.fruitless()), (0, 0));
+        for _ in 0..2 {
+            assert!(matches!(restarts.after(&transient(), nothing), Verdict::RestartAfter(_)));
+        }
+        assert_eq!(restarts.after(&transient(), nothing), Verdict::GiveUp(Reason::NoProgress), "other failures count");
+        assert_eq!(strategy(0, 2).after(&outage(), nothing), Verdict::GiveUp(Reason::Hopeless), "the user said never");
     }
 
     #[test]

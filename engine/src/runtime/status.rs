@@ -38,6 +38,8 @@ pub struct JobStatus {
     /// Restarts in this run.
     pub restarts: u64,
     pub last_error: Option<String>,
+    /// Since when attempts have failed because the outside world cannot be reached; the job waits for it.
+    pub unreachable_since: Option<ProcessingTime>,
     /// What the user should know: a checkpoint that was damaged and skipped, state that was dropped.
     pub notes: Vec<String>,
     pub event_time: EventTimeStatus,
@@ -108,7 +110,7 @@ pub struct NodeStatus {
     pub event_time_max: Option<EventTime>,
     /// Of a source: records that are there and not read yet, where it knows.
     pub backlog: Option<u64>,
-    /// Of a source: since when the place that it reads from cannot be reached.
+    /// Of a source or a sink: since when the place that it reads from or writes to cannot be reached.
     pub unreachable_since: Option<ProcessingTime>,
     /// Of a sink's rows in this attempt.
     pub latency: Option<LatencySummary>,

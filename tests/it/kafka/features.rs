@@ -115,6 +115,28 @@ fn timestamps_and_headers_are_written_and_all_metadata_is_read() {
 }
 
 #[test]
+fn transactions_last_as_long_as_checkpoints_ask_for_or_the_job_is_refused() {
+    let Some(broker) = Broker::shared("transactions_last_as_long_as_checkpoints_ask_for") else { return };
+    broker.ask(&["topics", "long:1"]);
+    let script = |interval: &str, more: &str| {
+        let sink = table("t", "n INT", &broker.address(), "long", &format!("'format' = 'json'{more}"));
+        format!("SET 'execution.checkpointing.interval' = '{interval}';\n{sink}INSERT INTO t VALUES (1);")
+    };
+    let told = refused(&script("10 s", ", 'properties.transaction.timeout.ms' = '9000'"));
+    assert!(told.contains("'properties.transaction.timeout.ms' = '9000' is too short"), "{told}");
+    let timeout = "SET 'execution.checkpointing.timeout' = '30 s';\n";
+    let told = refused(&format!("{timeout}{}", script("10 s", ", 'properties.transaction.timeout.ms' = '40000'")));
+    assert!(told.contains("for 40000 ms"), "{told}");
+    run(&script("12 min", ""));
+    assert_eq!(broker.ask(&["read", "long"]).as_array().map(Vec::len), Some(1));
+    let told = refused(&script("13 min", ""));
+    assert!(
+        told.contains("transactions of 975000 ms are longer than the broker's 'transaction.max.timeout.ms'"),
+        "{told}"
+    );
+}
+
+#[test]
 fn a_topic_that_was_made_again_is_not_read_on() {
     let Some(broker) = Broker::shared("a_topic_that_was_made_again_is_not_read_on") else { return };
     broker.ask(&["topics", "reborn:1"]);

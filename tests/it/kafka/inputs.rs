@@ -126,6 +126,36 @@ fn reading_begins_and_ends_where_the_modes_say() {
 }
 
 #[test]
+fn rows_that_come_after_a_job_began_at_the_latest_offset_are_not_passed_over_by_a_crash() {
+    let Some(broker) = Broker::shared("rows_that_come_after_a_job_began_at_the_latest_offset") else { return };
+    broker.ask(&["topics", "crashed:2"]);
+    write(broker, "crashed", 0, 0..50, &[]);
+    write(broker, "crashed", 1, 50..100, &[]);
+    let time = "'scan.startup.mode' = 'timestamp', 'scan.startup.timestamp-millis' = '4000000000000'";
+    for (name, start, rows) in [("end", "'scan.startup.mode' = 'latest-offset'", 100..110), ("time", time, 200..210)] {
+        let workspace = job(broker, "crashed", NUMBERS, &format!("'format' = 'json', {start}"), ALL);
+        let run = |interval: &str| {
+            let interval = format!("execution.checkpointing.interval={interval}");
+            workspace.run_command(&["-p", "2", "--set", &interval]).spawn().expect("the program starts")
+        };
+        let script = std::fs::read_to_string(workspace.path("job.sql")).expect("the script");
+        workspace.write("job.sql", &script.replace("SET 'execution.checkpointing.interval' = '100 ms';", ""));
+        let mut running = run("1h");
+        let checkpoints = workspace.path("state/checkpoints");
+        wait_until("it has begun", || std::fs::read_dir(&checkpoints).is_ok_and(|found| found.count() > 0));
+        let (first, second) = (rows.start..rows.start + 5, rows.start + 5..rows.end);
+        write(broker, "crashed", 0, first, &[]);
+        running.kill().expect("it runs");
+        running.wait().expect("it ends");
+        write(broker, "crashed", 1, second, &[]);
+        let mut running = run("100ms");
+        wait_until(&format!("{name}: the rows are there"), || written(&workspace) == rows.clone().collect::<Vec<_>>());
+        running.kill().expect("it runs");
+        running.wait().expect("it ends");
+    }
+}
+
+#[test]
 fn an_end_that_nothing_has_been_written_up_to_is_waited_for() {
     let Some(broker) = Broker::shared("an_end_that_nothing_has_been_written_up_to_is_waited_for") else { return };
     broker.ask(&["topics", "future:1"]);

@@ -9,4 +9,5 @@ mod jobs;
 mod ledger;
 mod outages;
 mod proxy;
+mod tables;
 mod zombies;

@@ -1,18 +1,27 @@
 //! A broker that dies, freezes or cannot be reached, under a job that writes exactly once.
 
 use std::net::TcpListener;
+use std::process::Stdio;
 use std::thread::sleep;
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
-use super::broker::Broker;
-use super::jobs::{Ledger, ROWS, WINDOWS};
+use super::broker::{Broker, terminal};
+use super::jobs::{Job, Ledger, ROWS, WINDOWS};
 use super::proxy::Proxy;
+use crate::process::Workspace;
 
 const PER_SECOND: usize = 500;
 const PATIENCE_SECONDS: u64 = 120;
 /// Of transactions, in milliseconds; the broker looks every second for those that have taken longer.
 const SHORT_TIMEOUT: &str = ", 'properties.transaction.timeout.ms' = '2000'";
 const LONGER_THAN_SHORT_TIMEOUT: Duration = Duration::from_secs(5);
+const QUICK_RESTARTS: &str = "SET 'restart-strategy.exponential-delay.initial-backoff' = '50 ms';
+SET 'restart-strategy.exponential-delay.max-backoff' = '100 ms';";
+/// Long enough for the program to know that its broker is gone.
+const NOTICED: Duration = Duration::from_secs(4);
+/// About a second; the rest is for a busy machine.
+const STOP_MAX: Duration = Duration::from_secs(4);
+const LOOK: Duration = Duration::from_millis(100);
 /// How long the broker stays away where that is not the point.
 const ABSENCE: Duration = Duration::from_secs(1);
 
@@ -30,6 +39,86 @@ fn a_broker_that_is_killed_and_comes_back_loses_and_doubles_nothing() {
     }
     let verdicts = ledger.finish(job, PATIENCE_SECONDS);
     verdicts.iter().for_each(|verdict| verdict.demand_exactly_once());
+}
+
+#[test]
+fn a_broker_that_is_away_longer_than_ten_attempts_take_ends_no_job() {
+    let Some(broker) = Broker::own("a_broker_that_is_away_longer_than_ten_attempts_take", &[]) else { return };
+    let mut ledger = Ledger::new(&broker, &ROWS, "away", QUICK_RESTARTS, SHORT_TIMEOUT);
+    ledger.load(PER_SECOND);
+    let job = ledger.spawn(&["-p", "2"]);
+    assert!(ledger.wait_for("thirds", 300, PATIENCE_SECONDS) >= 300, "{}", ledger.said());
+    broker.kill();
+    drop(job);
+    let job = ledger.spawn(&["-p", "2"]);
+    let attempts = || ledger.said().matches("cannot reach the brokers").count();
+    wait_until("eleven attempts have failed", || attempts() > 10);
+    broker.run();
+    let verdicts = ledger.finish(job, PATIENCE_SECONDS);
+    verdicts.iter().for_each(|verdict| verdict.demand_exactly_once());
+}
+
+#[test]
+fn a_job_that_waits_for_a_broker_ends_at_once_when_it_is_stopped() {
+    let Some(broker) = Broker::own("a_job_that_waits_for_a_broker_ends_at_once", &[]) else { return };
+    let mut ledger = Ledger::new(&broker, &ROWS, "stopped", QUICK_RESTARTS, "");
+    ledger.load(PER_SECOND);
+    let mut job = ledger.spawn(&["-p", "2"]);
+    assert!(ledger.wait_for("thirds", 300, PATIENCE_SECONDS) >= 300, "{}", ledger.said());
+    let stop = |job: &mut Job, what: &str| {
+        job.signal("TERM");
+        let stopped = Instant::now();
+        let status = job.wait_or_kill(STOP_MAX);
+        println!("{what}: ended after {:?}", stopped.elapsed());
+        assert!(status.is_some_and(|status| status.success()), "{what}: {status:?}: {}", ledger.said());
+    };
+    broker.kill();
+    sleep(NOTICED);
+    stop(&mut job, "while it ran");
+    for (pause, what) in [(ABSENCE, "in its first attempt"), (NOTICED * 2, "in a later attempt")] {
+        job = ledger.spawn(&["-p", "2"]);
+        sleep(pause);
+        stop(&mut job, what);
+    }
+    broker.run();
+    let job = ledger.spawn(&["-p", "2"]);
+    let verdicts = ledger.finish(job, PATIENCE_SECONDS);
+    verdicts.iter().for_each(|verdict| verdict.demand_exactly_once());
+}
+
+#[test]
+fn a_broker_that_only_a_sink_misses_shows_in_the_status_line() {
+    let Some(broker) = Broker::own("a_broker_that_only_a_sink_misses_shows", &[]) else { return };
+    broker.ask(&["topics", "out:1"]);
+    for guarantee in ["exactly-once", "at-least-once"] {
+        let workspace = Workspace::new(&format!(
+            "CREATE TABLE numbers (n BIGINT) WITH ('connector' = 'datagen', 'rows-per-second' = '100');
+CREATE TABLE target (n BIGINT) WITH ('connector' = 'kafka', 'topic' = 'out', 'properties.bootstrap.servers' = '{}', 'format' = 'json',
+  'sink.delivery-guarantee' = '{guarantee}');
+INSERT INTO target SELECT n FROM numbers;",
+            broker.address()
+        ));
+        let screen = std::fs::File::create(workspace.path("screen")).expect("a file");
+        let mut command = terminal(env!("CARGO_BIN_EXE_tidemill"), &["run", "job.sql", "--state-dir", "state"]);
+        command.current_dir(workspace.path("")).stdin(Stdio::null()).stdout(screen);
+        let mut running = command.spawn().expect("Python starts");
+        let shows = |text: &str| std::fs::read_to_string(workspace.path("screen")).is_ok_and(|all| all.contains(text));
+        wait_until("rows come out", || shows("out 1") || shows("out 2"));
+        assert!(!shows("unreachable"), "the broker is there");
+        broker.kill();
+        wait_until("it shows", || shows("Sink(target) unreachable for"));
+        running.kill().expect("it runs");
+        running.wait().expect("it ends");
+        broker.run();
+    }
+}
+
+fn wait_until(what: &str, is_so: impl Fn() -> bool) {
+    let begun = Instant::now();
+    while !is_so() {
+        assert!(begun.elapsed() < Duration::from_secs(PATIENCE_SECONDS), "{what}: waited too long");
+        sleep(LOOK);
+    }
 }
 
 #[test]

@@ -9,6 +9,7 @@ use tidemill_engine::graph::ChangelogMode;
 use tidemill_engine::suggestion::closest;
 
 use super::client::ClientSettings;
+use super::rows::check_value_metadata;
 use crate::format::{Format, FormatProblem};
 use crate::options::OptionProblem;
 use crate::table::TableSpec;
@@ -69,6 +70,7 @@ pub struct KafkaTable {
 impl KafkaTable {
     pub fn of(spec: &TableSpec) -> Checked<Self> {
         spec.required_text(&BOOTSTRAP_SERVERS)?;
+        check_value_metadata(spec)?;
         let upserts = spec.connector() == UPSERT_KAFKA;
         let key_fields = if upserts { primary_key(spec)? } else { key_fields(spec)? };
         let except_key = spec.text(&FIELDS_INCLUDE) == Some("EXCEPT_KEY");

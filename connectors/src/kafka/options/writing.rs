@@ -29,13 +29,33 @@ pub struct Flush {
     pub interval: Duration,
 }
 
+/// How long a transaction may last.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum TransactionTimeout {
+    Given(Duration),
+    /// Nobody said so; it may be longer where checkpoints are far between.
+    Default(Duration),
+}
+
+impl TransactionTimeout {
+    /// As it is to be, where from the first row of an epoch to its commit it may take so long; the given one where that is too short.
+    pub fn for_epochs(self, longest: Duration) -> Result<Duration, Duration> {
+        match self {
+            Self::Given(timeout) if timeout <= longest => Err(timeout),
+            Self::Given(timeout) => Ok(timeout),
+            // A quarter for the commit itself, and for checkpoints that are late.
+            Self::Default(timeout) => Ok(timeout.max(longest.saturating_add(longest / 4))),
+        }
+    }
+}
+
 #[derive(Debug, Clone)]
 pub struct SinkOptions {
     pub topic: String,
     pub partitioning: Partitioning,
     pub guarantee: Guarantee,
     pub id_prefix: String,
-    pub transaction_timeout: Duration,
+    pub transaction_timeout: TransactionTimeout,
     pub commit_topic: String,
     /// `None`: every row is written.
     pub flush: Option<Flush>,
@@ -75,11 +95,11 @@ fn partitioning(spec: &TableSpec, table: &KafkaTable) -> Checked<Partitioning> {
     }
 }
 
-fn transaction_timeout(spec: &TableSpec) -> Checked<Duration> {
+fn transaction_timeout(spec: &TableSpec) -> Checked<TransactionTimeout> {
     let key = format!("{PROPERTIES}{TRANSACTION_TIMEOUT}");
     match spec.options.get(&key).map(|text| text.trim().parse::<u64>()) {
-        None => Ok(TRANSACTION_TIMEOUT_DEFAULT),
-        Some(Ok(ms)) if ms > 0 => Ok(Duration::from_millis(ms)),
+        None => Ok(TransactionTimeout::Default(TRANSACTION_TIMEOUT_DEFAULT)),
+        Some(Ok(ms)) if ms > 0 => Ok(TransactionTimeout::Given(Duration::from_millis(ms))),
         Some(_) => Err(OptionProblem::at(key.clone(), format!("'{key}' takes a number of milliseconds"))
             .hint("write a number such as '600000', no larger than the broker's 'transaction.max.timeout.ms'")),
     }

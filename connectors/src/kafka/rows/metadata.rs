@@ -20,7 +20,7 @@ pub const LEADER_EPOCH: &str = "leader-epoch";
 pub fn metadata() -> Vec<MetadataDef> {
     let read = |key, data_type, doc| MetadataDef { key, data_type, writable: false, doc };
     let written = |key, data_type, doc| MetadataDef { key, data_type, writable: true, doc };
-    vec![
+    let mut all = vec![
         read("topic", DataType::Utf8, "the topic that the message was read from"),
         read("partition", DataType::Int32, "its partition"),
         read("offset", DataType::Int64, "its offset in the partition"),
@@ -28,7 +28,9 @@ pub fn metadata() -> Vec<MetadataDef> {
         read("timestamp-type", DataType::Utf8, "what that is: 'CreateTime', 'LogAppendTime' or 'NoTimestampType'"),
         written(HEADERS, headers_type(), "its headers; of several with one name the last"),
         read(LEADER_EPOCH, DataType::Int32, "the epoch of the partition's leader that stored it"),
-    ]
+    ];
+    all.extend(super::envelope::metadata());
+    all
 }
 
 pub fn timestamp_type() -> DataType {

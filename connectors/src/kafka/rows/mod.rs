@@ -16,13 +16,16 @@ use super::options::KafkaTable;
 use crate::format::{Block, Decoded, Format, RowDecoder};
 use crate::table::TableSpec;
 
+mod envelope;
 mod metadata;
 mod taken;
 #[cfg(test)]
 mod tests;
 
+use envelope::Envelopes;
 use taken::{Parts, Taken, Wanted};
 
+pub use envelope::check as check_value_metadata;
 pub use metadata::{HEADERS, TIMESTAMP, headers_type, metadata, timestamp_type, written_headers};
 
 /// Where a column of the source comes from.
@@ -232,6 +235,9 @@ impl MessageRows {
         keys: Option<&Decoded>,
     ) -> Result<RecordBatch> {
         let all_in_order = chosen.values.null_count() == 0 && chosen.values.len() == values.rows.num_rows();
+        let of_value = |origin: &Origin| matches!(origin, Origin::Metadata(key) if envelope::is_of_value(key));
+        let envelopes = self.layout.origins.iter().any(of_value);
+        let envelopes = envelopes.then(|| Envelopes::read(&taken.values, &chosen.messages));
         let columns = self.layout.origins.iter().zip(self.layout.schema.fields()).map(|(origin, field)| match origin {
             Origin::Value(index) if all_in_order => Ok(values.rows.column(*index).clone()),
             Origin::Value(index) => compute::take(values.rows.column(*index), &chosen.values, None),
@@ -241,7 +247,10 @@ impl MessageRows {
                 compute::take(keys.rows.column(*index), rows, None)
             }
             Origin::Metadata(key) => {
-                let column = metadata::column(key, (&self.topic, self.partition), taken, &chosen.messages);
+                let column = match envelopes.as_ref().filter(|_| of_value(origin)) {
+                    Some(envelopes) => envelopes.column(key),
+                    None => metadata::column(key, (&self.topic, self.partition), taken, &chosen.messages),
+                };
                 compute::cast(&column, field.data_type())
             }
         });

@@ -37,7 +37,7 @@ pub struct Parts {
 }
 
 impl Parts {
-    fn push(&mut self, part: &[u8], message: u32) {
+    pub fn push(&mut self, part: &[u8], message: u32) {
         self.bytes.extend_from_slice(part);
         self.ends.push(self.bytes.len());
         self.messages.push(message);
@@ -57,6 +57,12 @@ impl Parts {
             None => self.ends.partition_point(|end| *end <= at).min(self.ends.len().saturating_sub(1)),
         };
         (part, self.start(part))
+    }
+
+    /// The part of a message, if it has one.
+    pub fn of_message(&self, message: u32) -> Option<&[u8]> {
+        let part = self.messages.binary_search(&message).ok()?;
+        Some(&self.bytes[self.start(part)..self.ends[part]])
     }
 
     /// The message of a part.

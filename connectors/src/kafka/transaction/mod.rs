@@ -9,12 +9,13 @@
 //! committed. What to do after each answer of the broker is decided in [`protocol`], without I/O.
 
 mod deliveries;
+mod leftovers;
 mod outbox;
 mod outboxes;
 mod protocol;
 mod record;
 
 pub use deliveries::{Deliveries, Undelivered};
-pub use outbox::{Outbox, OutboxSettings, Reports, RowProducer, fatal};
+pub use outbox::{Outbox, OutboxSettings, Reporter, RowProducer, fatal};
 pub use outboxes::Outboxes;
 pub use protocol::{Ticket, Turn};

@@ -1,25 +1,30 @@
 //! The producers of a job: two that take turns, shared by all of its sinks.
 
 use std::sync::Arc;
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use parking_lot::Mutex;
-use rdkafka::client::{ClientContext, OAuthToken};
-use rdkafka::config::RDKafkaLogLevel;
 use rdkafka::error::{KafkaError, RDKafkaErrorCode};
 use rdkafka::message::DeliveryResult;
 use rdkafka::producer::{BaseRecord, Producer, ProducerContext, ThreadedProducer};
+use tidemill_engine::time::{Clock, SystemClock};
 use tidemill_engine::{EngineError, Epoch, Result, failpoint};
 use uuid::Uuid;
 
 use super::deliveries::Deliveries;
+use super::leftovers;
 use super::protocol::{self, Answer, Commit, Next, Succession, Ticket, Turn};
 use super::record::{CommitRecord, PARTITION, RecordTopic};
-use crate::kafka::client::{self, ClientSettings, failed, reason};
-use crate::kafka::tokens::{self, TokenError};
+use crate::kafka::client::{ClientSettings, failed, is_outage, reason};
+use crate::kafka::context::{self, Context, Listener};
+use crate::kafka::lifeline::{Connection, Interrupt, Lifeline};
+use crate::kafka::writer::partition_count;
 
 /// How long a call that begins or ends a transaction may take before its outcome counts as unknown.
 const CALL_TIMEOUT: Duration = Duration::from_secs(60);
+
+/// Such a call is made in slices of this length, so that it can be given up: one that is made again goes on where it was.
+const CALL_SLICE: Duration = Duration::from_secs(1);
 
 /// How often a call is repeated of which the broker says that nothing happened yet.
 const RETRIES_MAX: u32 = 20;
@@ -38,21 +43,31 @@ pub fn fatal(producer: &RowProducer) -> Option<KafkaError> {
 }
 
 /// Hands the broker's answers to the writer that sent the row.
-pub struct Reports;
+pub type Reports = Context<Reporter>;
 
-impl ClientContext for Reports {
-    const ENABLE_REFRESH_OAUTH_TOKEN: bool = true;
+/// Hears whether a producer has a connection.
+pub struct Reporter {
+    connection: Arc<Connection>,
+}
 
-    fn generate_oauth_token(&self, setting: Option<&str>) -> Result<OAuthToken, TokenError> {
-        tokens::token(setting)
+impl Reporter {
+    /// `always`: the producer speaks with a broker all the time.
+    pub fn reports(lifeline: &Lifeline, always: bool) -> Reports {
+        Context(Self { connection: lifeline.connection(always) })
+    }
+}
+
+impl Listener for Reporter {
+    /// That brokers are gone is said once, and not every second: the status line shows it.
+    fn error(&self, error: &KafkaError, text: &str) {
+        match is_outage(error) && self.connection.is_down() {
+            true => tracing::debug!(reason = text, "brokers cannot be reached"),
+            false => context::tell(error, text),
+        }
     }
 
-    fn log(&self, level: RDKafkaLogLevel, facility: &str, message: &str) {
-        client::log(level, facility, message);
-    }
-
-    fn error(&self, error: KafkaError, text: &str) {
-        client::tell(&error, text);
+    fn statistics(&self, json: &[u8]) {
+        self.connection.take(json, SystemClock.now());
     }
 }
 
@@ -78,6 +93,8 @@ pub struct OutboxSettings {
 pub struct Outbox {
     job: String,
     settings: OutboxSettings,
+    lifeline: Arc<Lifeline>,
+    interrupt: Arc<Interrupt>,
     record: RecordTopic,
     /// Unique to this outbox.
     owner: String,
@@ -110,14 +127,26 @@ struct Opened {
 }
 
 impl Outbox {
-    pub(super) fn new(job: String, settings: OutboxSettings, succession: Arc<Mutex<Succession>>) -> Self {
+    /// `interrupt`: of any of the job's sinks, all of which are told together.
+    pub(super) fn new(
+        job: String,
+        settings: OutboxSettings,
+        succession: Arc<Mutex<Succession>>,
+        interrupt: Arc<Interrupt>,
+    ) -> Self {
         let record = RecordTopic {
             settings: settings.client.clone(),
             topic: settings.record_topic.clone(),
             patience: settings.transaction_timeout,
         };
         let (state, turns) = (Mutex::default(), Default::default());
-        Self { job, settings, record, owner: Uuid::new_v4().to_string(), succession, state, turns }
+        let owner = Uuid::new_v4().to_string();
+        Self { job, settings, lifeline: Arc::default(), interrupt, record, owner, succession, state, turns }
+    }
+
+    /// Of its producers.
+    pub fn lifeline(&self) -> &Arc<Lifeline> {
+        &self.lifeline
     }
 
     pub fn settings(&self) -> &OutboxSettings {
@@ -133,12 +162,13 @@ impl Outbox {
     pub fn open(&self) -> Result<Option<Epoch>> {
         let mut state = self.state.lock();
         if state.opened.is_none() {
-            self.record.ensure()?;
+            self.record.ensure(&self.interrupt)?;
             // A copy that has taken over keeps its producers; to open these would end its transactions.
             self.refuse_if_superseded(self.record.peek(&self.job)?.as_ref())?;
             failpoint::reach("kafka.open")?;
             let producers = self.producers()?;
             failpoint::reach("kafka.opened")?;
+            self.end_leftovers(&producers, &self.record.topic)?;
             let found = self.record.read(&self.job)?;
             self.refuse_if_superseded(found.as_ref())?;
             self.succession.lock().open(&self.owner, found.as_ref());
@@ -146,6 +176,42 @@ impl Outbox {
         }
         let found = state.opened.as_ref().and_then(|opened| opened.found.as_ref());
         Ok(found.map(|record| record.epoch))
+    }
+
+    /// Sees to it that in a topic no rows of earlier transactions wait to be committed with later ones. Before any row is written.
+    pub fn settle(&self, topic: &str) -> Result<()> {
+        let opened = self.opened(&self.state.lock());
+        self.end_leftovers(&opened.producers, topic)
+    }
+
+    fn end_leftovers(&self, producers: &[Arc<RowProducer>; 2], topic: &str) -> Result<()> {
+        let doing = || format!("look for open transactions in topic '{topic}'");
+        // Opening the producers has ended all transactions of theirs that the broker knows of.
+        let partitions = partition_count(&producers[0], topic)?;
+        let found = leftovers::undecided(&self.settings.client, topic, partitions);
+        let found = found.map_err(|error| failed(doing(), &error))?;
+        if found.is_empty() {
+            return Ok(());
+        }
+        tracing::warn!(topic, partitions = ?found, "a transaction is open that should not be; if it is this job's, it ends now");
+        producers.iter().try_for_each(|producer| self.abort_in(producer, topic, &found))
+    }
+
+    /// Ends, as aborted, whatever this producer has open in these partitions. Where it has nothing, nothing happens to others.
+    fn abort_in(&self, producer: &RowProducer, topic: &str, partitions: &[i32]) -> Result<()> {
+        let doing = format!("end open transactions in topic '{topic}'");
+        self.call(&doing, || producer.begin_transaction())?;
+        let deliveries = Arc::new(Deliveries::default());
+        for partition in partitions {
+            deliveries.sent();
+            // With a key, since a compacted topic demands one; nobody ever sees it.
+            let record: BaseRecord<'_, str, str, _> = BaseRecord::with_opaque_to(topic, Arc::clone(&deliveries));
+            let sent = producer.send(record.partition(*partition).key("tidemill"));
+            sent.map_err(|(error, _)| self.explain(&doing, &error))?;
+        }
+        let written = deliveries.wait(RECORD_TIMEOUT, || self.hopeless(producer));
+        written.map_err(|undelivered| self.undelivered(&doing, &undelivered))?;
+        self.call(&doing, || self.patiently(|slice| producer.abort_transaction(slice)))
     }
 
     /// Writes this outbox's name into the record: whoever still runs an older one can see that it was superseded.
@@ -198,6 +264,9 @@ impl Outbox {
     /// The error of a job whose rows or transaction the broker refused: perhaps because another copy has taken over. Where that
     /// cannot be asked, the next start finds out.
     pub fn explain(&self, doing: &str, error: &KafkaError) -> EngineError {
+        if is_outage(error) {
+            return failed(doing, error);
+        }
         let record = self.record.peek(&self.job).ok().flatten();
         self.refuse_if_superseded(record.as_ref()).err().unwrap_or_else(|| failed(doing, error))
     }
@@ -229,7 +298,7 @@ impl Outbox {
         failpoint::reach("kafka.record")?;
         self.write_record(&producer, record)?;
         failpoint::reach("kafka.recorded")?;
-        self.call("commit a transaction", || producer.commit_transaction(CALL_TIMEOUT))?;
+        self.call("commit a transaction", || self.patiently(|slice| producer.commit_transaction(slice)))?;
         *open = false;
         failpoint::reach("kafka.ended")
     }
@@ -242,14 +311,16 @@ impl Outbox {
         let record = BaseRecord::with_opaque_to(&self.record.topic, Arc::clone(&deliveries));
         let record = record.partition(PARTITION).key(self.job.as_str()).payload(payload.as_slice());
         producer.send(record).map_err(|(error, _)| self.explain(DOING, &error))?;
-        deliveries.wait(RECORD_TIMEOUT, || fatal(producer)).map_err(|undelivered| self.undelivered(DOING, &undelivered))
+        deliveries
+            .wait(RECORD_TIMEOUT, || self.hopeless(producer))
+            .map_err(|undelivered| self.undelivered(DOING, &undelivered))
     }
 
     /// The error of rows that were not stored.
     pub fn undelivered(&self, doing: &str, undelivered: &super::deliveries::Undelivered) -> EngineError {
         match undelivered {
             super::deliveries::Undelivered::Failed(error) => self.explain(doing, error),
-            super::deliveries::Undelivered::TimedOut { outstanding } => EngineError::Connector {
+            super::deliveries::Undelivered::TimedOut { outstanding } => EngineError::Unreachable {
                 connector: "kafka".into(),
                 reason: format!("cannot {doing}: {outstanding} messages were not acknowledged in time"),
             },
@@ -273,6 +344,27 @@ impl Outbox {
         unreachable!("without retries left no answer asks for another")
     }
 
+    /// A call that goes on where it was when it is made again after it has run out of time.
+    fn patiently(&self, call: impl Fn(Duration) -> Result<(), KafkaError>) -> Result<(), KafkaError> {
+        let begun = Instant::now();
+        loop {
+            let outcome = call(CALL_SLICE);
+            let timed_out = matches!(&outcome, Err(KafkaError::Transaction(error))
+                if error.code() == RDKafkaErrorCode::OperationTimedOut && error.is_retriable());
+            if !timed_out || begun.elapsed() >= CALL_TIMEOUT {
+                return outcome;
+            }
+            if self.lifeline.is_given_up(&self.interrupt) {
+                return Err(KafkaError::Canceled);
+            }
+        }
+    }
+
+    /// Why waiting for rows is of no further use, if that is so.
+    pub fn hopeless(&self, producer: &RowProducer) -> Option<KafkaError> {
+        fatal(producer).or_else(|| self.lifeline.is_given_up(&self.interrupt).then_some(KafkaError::Canceled))
+    }
+
     /// Both at once: where an earlier attempt left transactions open, the broker takes a while to end each.
     fn producers(&self) -> Result<[Arc<RowProducer>; 2]> {
         std::thread::scope(|scope| {
@@ -291,11 +383,12 @@ impl Outbox {
         config.set("transactional.id", &id);
         config.set("transaction.timeout.ms", self.settings.transaction_timeout.as_millis().to_string());
         let producer: RowProducer = config
-            .create_with_context(Reports)
+            .create_with_context(Reporter::reports(&self.lifeline, true))
             .map_err(|error| EngineError::Unsupported(format!("kafka: {}", reason(&error))))?;
         const DOING: &str = "open a transactional producer";
         self.settings.client.log_in(producer.client().native_ptr()).map_err(|error| failed(DOING, &error))?;
-        self.call(DOING, || producer.init_transactions(CALL_TIMEOUT)).map_err(|error| self.wrong_timeout(error))?;
+        let init = || self.patiently(|slice| producer.init_transactions(slice));
+        self.call(DOING, init).map_err(|error| self.wrong_timeout(error))?;
         Ok(Arc::new(producer))
     }
 
@@ -307,7 +400,8 @@ impl Outbox {
                 if reason.contains("timeout is larger") || reason.contains(&refused) =>
             {
                 EngineError::Unsupported(format!(
-                    "{reason}\n  hint: 'properties.transaction.timeout.ms' = '{}' is more than the broker's 'transaction.max.timeout.ms': make it smaller",
+                    "{reason}\n  hint: transactions of {} ms are longer than the broker's 'transaction.max.timeout.ms': make 'properties.transaction.timeout.ms' smaller, or \
+                     'execution.checkpointing.interval' where that asks for so long transactions",
                     self.settings.transaction_timeout.as_millis()
                 ))
             }

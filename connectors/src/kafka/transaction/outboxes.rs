@@ -8,6 +8,7 @@ use tidemill_engine::{EngineError, Result};
 
 use super::outbox::{Outbox, OutboxSettings};
 use super::protocol::Succession;
+use crate::kafka::lifeline::Interrupt;
 
 /// The outboxes of a process, by job.
 #[derive(Debug, Default)]
@@ -26,13 +27,14 @@ struct Job {
 
 impl Outboxes {
     /// The outbox of a job; an attempt of the job that has ended leaves none behind.
-    pub fn of(&self, job: &str, settings: &OutboxSettings) -> Result<Arc<Outbox>> {
+    pub fn of(&self, job: &str, settings: &OutboxSettings, interrupt: &Arc<Interrupt>) -> Result<Arc<Outbox>> {
         let mut jobs = self.jobs.lock();
         let known = jobs.entry(job.to_string()).or_default();
         if let Some(outbox) = known.outbox.upgrade() {
             return check(outbox.settings(), settings).map(|()| outbox);
         }
-        let outbox = Arc::new(Outbox::new(job.to_string(), settings.clone(), Arc::clone(&known.succession)));
+        let (succession, interrupt) = (Arc::clone(&known.succession), Arc::clone(interrupt));
+        let outbox = Arc::new(Outbox::new(job.to_string(), settings.clone(), succession, interrupt));
         known.outbox = Arc::downgrade(&outbox);
         Ok(outbox)
     }
@@ -79,20 +81,20 @@ mod tests {
     #[test]
     fn sinks_of_a_job_share_one_outbox_as_long_as_one_of_them_lives() {
         let outboxes = Outboxes::default();
-        let first = outboxes.of("job", &settings("a:1", 9)).unwrap();
+        let first = outboxes.of("job", &settings("a:1", 9), &Arc::default()).unwrap();
         let owner = first.ticket(super::super::Turn::First).owner;
-        assert!(Arc::ptr_eq(&first, &outboxes.of("job", &settings("a:1", 9)).unwrap()));
-        assert!(!Arc::ptr_eq(&first, &outboxes.of("other", &settings("b:1", 9)).unwrap()));
+        assert!(Arc::ptr_eq(&first, &outboxes.of("job", &settings("a:1", 9), &Arc::default()).unwrap()));
+        assert!(!Arc::ptr_eq(&first, &outboxes.of("other", &settings("b:1", 9), &Arc::default()).unwrap()));
         drop(first);
-        let next = outboxes.of("job", &settings("a:1", 8)).unwrap();
+        let next = outboxes.of("job", &settings("a:1", 8), &Arc::default()).unwrap();
         assert_ne!(next.ticket(super::super::Turn::First).owner, owner);
     }
 
     #[test]
     fn two_clusters_or_two_timeouts_do_not_fit_into_one_transaction() {
         let outboxes = Outboxes::default();
-        let _first = outboxes.of("job", &settings("a:1", 9)).unwrap();
-        let refused = |other| outboxes.of("job", &other).unwrap_err().to_string();
+        let _first = outboxes.of("job", &settings("a:1", 9), &Arc::default()).unwrap();
+        let refused = |other| outboxes.of("job", &other, &Arc::default()).unwrap_err().to_string();
         assert!(refused(settings("a:1", 8)).contains("the same 'properties.*'"));
         assert!(refused(settings("b:1", 9)).contains("a job of their own"));
     }

@@ -11,7 +11,9 @@ use rdkafka::{Message, Offset, TopicPartitionList};
 use serde::{Deserialize, Serialize};
 use tidemill_engine::{EngineError, Epoch, Result};
 
-use crate::kafka::client::{ClientSettings, Quiet, failed};
+use crate::kafka::client::{ClientSettings, failed};
+use crate::kafka::context::Quiet;
+use crate::kafka::lifeline::Interrupt;
 use crate::kafka::reach::reach;
 
 /// All records stand in one partition, so that none can be looked for in the wrong one.
@@ -49,7 +51,7 @@ pub struct RecordTopic {
     pub patience: Duration,
 }
 
-type Reader = BaseConsumer<Quiet>;
+pub type Reader = BaseConsumer<Quiet>;
 
 impl CommitRecord {
     pub fn encode(&self) -> Vec<u8> {
@@ -59,11 +61,11 @@ impl CommitRecord {
 
 impl RecordTopic {
     /// Makes the topic where it does not exist. Compaction keeps the newest record of each job.
-    pub fn ensure(&self) -> Result<()> {
-        reach(&self.settings)?;
+    pub fn ensure(&self, interrupt: &Interrupt) -> Result<()> {
+        reach(&self.settings, interrupt)?;
         let doing = format!("make the topic '{}', which keeps the record of commits", self.topic);
         let admin: AdminClient<Quiet> =
-            self.settings.config().create_with_context(Quiet).map_err(|error| failed(&doing, &error))?;
+            self.settings.config().create_with_context(Quiet::default()).map_err(|error| failed(&doing, &error))?;
         self.settings.log_in(admin.inner().native_ptr()).map_err(|error| failed(&doing, &error))?;
         let topic = NewTopic::new(&self.topic, 1, TopicReplication::Fixed(-1))
             .set("cleanup.policy", "compact")
@@ -84,13 +86,15 @@ impl RecordTopic {
         let doing = format!("read the record of commits in topic '{}'", self.topic);
         let fail = |error: KafkaError| failed(&doing, &error);
         let bounds = |consumer: &Reader| consumer.fetch_watermarks(&self.topic, PARTITION, REQUEST_TIMEOUT);
-        let (first, end) = self.consumer("read_uncommitted").and_then(|consumer| bounds(&consumer)).map_err(fail)?;
-        let consumer = self.consumer("read_committed").map_err(fail)?;
+        let (first, end) =
+            reader(&self.settings, "read_uncommitted").and_then(|consumer| bounds(&consumer)).map_err(fail)?;
+        let consumer = reader(&self.settings, "read_committed").map_err(fail)?;
         let deadline = Instant::now() + self.patience;
         while bounds(&consumer).map_err(fail)?.1 < end {
             if Instant::now() >= deadline {
                 let reason = format!(
-                    "cannot {doing}: for {:?} a transaction of another job has kept it from being read",
+                    "cannot {doing}: for {:?} a transaction of another job has kept it from being read\n  hint: start that job again, or, where it is no more, \
+                     end its transaction (kafka-transactions.sh find-hanging)",
                     self.patience
                 );
                 return Err(EngineError::Connector { connector: "kafka".into(), reason });
@@ -103,7 +107,7 @@ impl RecordTopic {
 
     /// The record of `job` as far as it can be seen at once: an open transaction of another job may hide the newest.
     pub fn peek(&self, job: &str) -> Result<Option<CommitRecord>> {
-        let newest = self.consumer("read_committed").and_then(|consumer| {
+        let newest = reader(&self.settings, "read_committed").and_then(|consumer| {
             let (first, end) = consumer.fetch_watermarks(&self.topic, PARTITION, PEEK_TIMEOUT)?;
             self.newest(&consumer, job, first..end, PEEK_TIMEOUT)
         });
@@ -148,16 +152,17 @@ impl RecordTopic {
         }
         Ok(newest)
     }
+}
 
-    fn consumer(&self, isolation: &str) -> Result<Reader, KafkaError> {
-        let mut config = self.settings.config();
-        // A group is asked for even by a consumer that is told its partitions; nothing is committed to it.
-        config.set("group.id", "tidemill-record").set("enable.auto.commit", "false");
-        config.set("enable.partition.eof", "true").set("isolation.level", isolation);
-        // Where only what no reader sees is left in front of the end, the broker tells so only after this time.
-        config.set("auto.offset.reset", "earliest").set("fetch.wait.max.ms", FETCH_WAIT_MS);
-        let consumer: Reader = config.create_with_context(Quiet)?;
-        self.settings.log_in(consumer.client().native_ptr())?;
-        Ok(consumer)
-    }
+/// A client that is told its partitions.
+pub fn reader(settings: &ClientSettings, isolation: &str) -> Result<Reader, KafkaError> {
+    let mut config = settings.config();
+    // A group is asked for even by a consumer that is told its partitions; nothing is committed to it.
+    config.set("group.id", "tidemill-record").set("enable.auto.commit", "false");
+    config.set("enable.partition.eof", "true").set("isolation.level", isolation);
+    // Where only what no reader sees is left in front of the end, the broker tells so only after this time.
+    config.set("auto.offset.reset", "earliest").set("fetch.wait.max.ms", FETCH_WAIT_MS);
+    let consumer: Reader = config.create_with_context(Quiet::default())?;
+    settings.log_in(consumer.client().native_ptr())?;
+    Ok(consumer)
 }

@@ -21,6 +21,9 @@ use crate::{Barrier, Batch, EngineError, Result};
 /// How often it is shown anew which split holds time back and which are idle.
 const SHOW_INTERVAL: Duration = Duration::from_millis(200);
 
+/// How soon to look again whether reading may begin.
+const HELD_PAUSE: Duration = Duration::from_millis(2);
+
 pub struct SourceTask {
     pub uid: String,
     /// Position of the source node in the graph.
@@ -32,6 +35,8 @@ pub struct SourceTask {
     pub barriers: Receiver<Barrier>,
     /// Set once nobody needs further rows.
     pub unneeded: Arc<AtomicBool>,
+    /// Until the checkpoint is complete that says where reading begins.
+    pub held: Arc<AtomicBool>,
     pub world: TaskWorld,
     pub monitor: Arc<Monitor>,
     /// Ask for a checkpoint after so many batches.
@@ -83,6 +88,9 @@ impl Run {
         }
         let now = self.task.world.now();
         self.ticker.tick(&mut self.task.chain, now)?;
+        if self.task.held.load(Ordering::Relaxed) {
+            return self.rest(HELD_PAUSE);
+        }
         let wait = if self.ended || self.awaits_barrier { TICK } else { self.read(now)? };
         if wait.is_zero() { Ok(Next::GoOn) } else { self.rest(wait) }
     }
