@@ -150,6 +150,7 @@ mod tests {
             attempts: 0,
             restarts: 0,
             last_error: None,
+            unreachable_since: None,
             notes: Vec::new(),
             event_time: EventTimeStatus { holder, idle: Vec::new() },
         }
