@@ -1,0 +1,1 @@
+-- cannot: windows of the machine's clock have no form over a file

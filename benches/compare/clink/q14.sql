@@ -1,0 +1,5 @@
+SELECT auction, bidder, euros AS price,
+       CASE WHEN h >= 8 AND h <= 18 THEN 'dayTime' WHEN h <= 6 OR h >= 20 THEN 'nightTime' ELSE 'otherTime' END AS bidtimetype,
+       datetime, extra, CHAR_LENGTH(extra) - CHAR_LENGTH(REPLACE(extra, 'c', '')) AS c_counts
+FROM (SELECT auction, bidder, 0.908 * price AS euros, EXTRACT(HOUR FROM datetime) AS h, datetime, extra FROM bid) AS b
+WHERE euros > 1000000 AND euros < 50000000

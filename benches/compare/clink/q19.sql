@@ -1,0 +1,1 @@
+-- cannot: the place that ROW_NUMBER gives cannot be selected

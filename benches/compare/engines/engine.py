@@ -1,0 +1,53 @@
+"""What each engine offers to the comparison."""
+
+import json
+import pathlib
+
+import processes
+
+HERE = pathlib.Path(__file__).resolve().parent.parent
+NEXMARK = HERE.parent / "nexmark"
+
+
+class CannotSay(Exception):
+    """An engine has no way to ask this query: the text says why."""
+
+
+class Engine:
+    """`prepare` once; per query `open`, one `answer`, any number of `timed`; `finish` at the end."""
+
+    name = title = ""
+
+    def __init__(self, work, events):
+        self.folder = work / self.name
+        self.folder.mkdir(parents=True, exist_ok=True)
+        self.events = events
+
+    def prepare(self):
+        """Installs the engine and returns its version; raises `installed.NotRun`."""
+
+    def configuration(self):
+        """How the engine was set, for readers."""
+        return {}
+
+    def open(self, query):
+        """Starts what runs for more than one run, where it does not run yet."""
+
+    def finish(self):
+        """Ends what `open` started, after the last query."""
+
+    def answer(self, query, limit_seconds):
+        """The answer to a query as `{rows, checksum}`."""
+        raise NotImplementedError
+
+    def timed(self, query, limit_seconds):
+        """One run with its result thrown away: `{seconds, processor_seconds, peak_bytes}`."""
+        raise NotImplementedError
+
+    def ask_worker(self, python, script, asked, limit_seconds):
+        """Runs a worker in a process of its own and returns its reply."""
+        request, reply = self.folder / "request.json", self.folder / "reply.json"
+        request.write_text(json.dumps(asked))
+        reply.unlink(missing_ok=True)
+        processes.run([python, HERE / script, request, reply], self.folder / "log", limit_seconds, cwd=self.folder)
+        return json.loads(reply.read_text())

@@ -1,0 +1,69 @@
+"""Tidemill: the whole process is measured, its start and planning included."""
+
+import json
+import os
+import shutil
+import subprocess
+
+import answers
+import processes
+from engines.engine import NEXMARK, Engine
+
+PARALLELISM = 2
+CHECKPOINT_INTERVAL = "1 s"
+
+
+def weight_of(change):
+    return 1 if change in ("+I", "+U") else -1
+
+
+class Tidemill(Engine):
+    name, title = "tidemill", "Tidemill"
+
+    def prepare(self):
+        self.program = os.environ["TIDEMILL_BIN"]
+        said = subprocess.run([self.program, "--version"], capture_output=True, text=True, check=True)
+        return said.stdout.strip()
+
+    def configuration(self):
+        return {"instances per operator": PARALLELISM, "checkpoint interval": CHECKPOINT_INTERVAL, "memory budget": "default"}
+
+    def script(self, query, options, with_key):
+        key = f", PRIMARY KEY ({query['key']}) NOT ENFORCED" if query["key"] and with_key else ""
+        tables = (NEXMARK / "tables.sql").read_text().replace("'events.json'", f"'{self.events}'")
+        return "\n".join([
+            "SET 'table.local-time-zone' = 'UTC';",
+            "SET 'restart-strategy.type' = 'none';",
+            f"SET 'execution.checkpointing.interval' = '{CHECKPOINT_INTERVAL}';",
+            tables,
+            (NEXMARK / "views.sql").read_text(),
+            f"CREATE TABLE result ({query['columns']}{key}) WITH ({options});",
+            f"INSERT INTO result\n{query['sql']};",
+        ])
+
+    def run(self, script, limit_seconds):
+        job = self.folder / "job.sql"
+        job.write_text(script)
+        state = self.folder / "state"
+        shutil.rmtree(state, ignore_errors=True)
+        command = [self.program, "run", job, "--quiet", "--state-dir", state, "-p", str(PARALLELISM)]
+        return processes.run(command, self.folder / "log", limit_seconds, cwd=self.folder)
+
+    def answer(self, query, limit_seconds):
+        out = self.folder / "out"
+        shutil.rmtree(out, ignore_errors=True)
+        format_name = "changelog-json" if query["key"] else "json"
+        options = f"'connector' = 'filesystem', 'path' = '{out}', 'format' = '{format_name}'"
+        self.run(self.script(query, options, False), limit_seconds)
+        total, names = answers.empty_answer(query), answers.columns_of(query["columns"])[0]
+        for part in sorted(out.glob("part-*")):
+            with open(part, encoding="utf-8") as lines:
+                for line in lines:
+                    row = json.loads(line)
+                    data = row["data"] if query["key"] else row
+                    total.add([data.get(name) for name in names], weight_of(row["op"]) if query["key"] else 1)
+        shutil.rmtree(out, ignore_errors=True)
+        return total.result()
+
+    def timed(self, query, limit_seconds):
+        return self.run(self.script(query, "'connector' = 'blackhole'", True), limit_seconds)

@@ -1,0 +1,1 @@
+-- cannot: there are no windows of the machine's clock
