@@ -154,7 +154,7 @@ END;",
 }
 
 #[test]
-fn messages_without_a_value_are_deletes_by_key_and_null_in_raw() {
+fn messages_without_a_value_are_deletes_by_key_nothing_in_json_and_null_in_raw() {
     let Some(broker) = Broker::shared("messages_without_a_value_are_deletes_by_key") else { return };
     broker.ask(&["topics", "tombs:1"]);
     let record = |key: &str, value: Option<i64>| match value {
@@ -173,6 +173,9 @@ fn messages_without_a_value_are_deletes_by_key_and_null_in_raw() {
     let snapshot = "CREATE TABLE answer (k STRING, n INT, PRIMARY KEY (k) NOT ENFORCED) WITH ('connector' = 'filesystem', \
         'path' = 'answer', 'format' = 'csv', 'sink.changelog' = 'snapshot');\n";
     assert_eq!(run(&format!("{upserts}{snapshot}INSERT INTO answer SELECT k, n FROM t;")), ["a,3"]);
+    let plain = table(broker, "k STRING, n INT", "'topic' = 'tombs'", &format!("'format' = 'json', {WHOLE}"));
+    let lines = run(&format!("{plain}{}INSERT INTO answer SELECT k, n FROM t;", answer("k STRING, n INT")));
+    assert_eq!(lines, ["a,1", "a,3", "b,2"], "strict JSON leaves them out");
     let raw = table(broker, "v STRING", "'topic' = 'tombs'", &format!("'format' = 'raw', {WHOLE}"));
     let lines = run(&format!("{raw}{}INSERT INTO answer SELECT v IS NULL, COUNT(*) FROM t GROUP BY v IS NULL;", {
         "CREATE TABLE answer (is_null BOOLEAN, n BIGINT, PRIMARY KEY (is_null) NOT ENFORCED) WITH ('connector' = 'filesystem', \

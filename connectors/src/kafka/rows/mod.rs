@@ -100,6 +100,7 @@ impl RowLayout {
             headers: reads(HEADERS),
             leader_epochs: reads(metadata::LEADER_EPOCH),
             deletes: table.upserts,
+            nulls: matches!(table.value, Format::Raw(_)) && !table.upserts,
         };
         let schema = if table.upserts { nullable(&schema) } else { schema };
         Self { schema, origins, value, key, wanted }
@@ -162,7 +163,7 @@ impl MessageRows {
         let taken = std::mem::take(&mut self.taken);
         let place = (self.topic.as_str(), self.partition);
         let mut values = decode(self.value.as_mut(), &taken.values, &taken.offsets, place)?;
-        if matches!(self.layout.value.format, Format::Raw(_)) && !self.layout.wanted.deletes {
+        if self.layout.wanted.nulls {
             values.rows = without_values(&values.rows, &taken.empty)?;
         }
         let keys = match &mut self.key {

@@ -10,8 +10,10 @@ pub struct Wanted {
     pub keys: bool,
     pub headers: bool,
     pub leader_epochs: bool,
-    /// A message without a value says that its key is gone, and is not given to the value's format.
+    /// A message without a value says that its key is gone.
     pub deletes: bool,
+    /// A message without a value is a row all the same; else it is given to no format, and is no row.
+    pub nulls: bool,
 }
 
 /// The messages of a batch.
@@ -92,7 +94,7 @@ impl Taken {
             Some(value) => self.values.push(value, index),
             None => {
                 self.empty.push(index);
-                if !wanted.deletes {
+                if wanted.nulls {
                     self.values.push(&[], index);
                 }
             }

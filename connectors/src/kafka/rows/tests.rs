@@ -81,5 +81,5 @@ fn only_the_rejected_one_of_equal_empty_messages_is_left_out() {
     let messages = [(None, row), (None, None), (None, Some("")), (None, row)];
     let (lines, rejected) = rows(&spec("kafka", &options, &[]), &["o", "k"], &messages).expect("rows");
     assert_eq!(lines, ["+I 100,1", "+I 103,1"]);
-    assert_eq!(rejected.iter().map(|one| one.offset).collect::<Vec<_>>(), [101, 102]);
+    assert_eq!(rejected.iter().map(|one| one.offset).collect::<Vec<_>>(), [102], "without a value it is no record");
 }

@@ -1,5 +1,6 @@
 //! What of a writer's rows the broker has not acknowledged yet.
 
+use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
 use std::time::{Duration, Instant};
 
 use parking_lot::{Condvar, Mutex};
@@ -8,17 +9,14 @@ use rdkafka::error::KafkaError;
 /// How often to look whether answers can still come.
 const LOOK: Duration = Duration::from_millis(50);
 
-/// Counts a writer's rows from the moment when they are handed to librdkafka until the broker answers.
+/// Counts a writer's rows from the moment when they are handed to librdkafka until the broker answers. Counting takes no lock: each row is
+/// counted twice, by two threads.
 #[derive(Debug, Default)]
 pub struct Deliveries {
-    state: Mutex<State>,
+    outstanding: AtomicUsize,
+    has_failed: AtomicBool,
+    failed: Mutex<Option<KafkaError>>,
     changed: Condvar,
-}
-
-#[derive(Debug, Default)]
-struct State {
-    outstanding: usize,
-    failed: Option<KafkaError>,
 }
 
 /// Why waiting ended without all rows being there.
@@ -34,50 +32,54 @@ pub enum Undelivered {
 impl Deliveries {
     /// A row is on its way.
     pub fn sent(&self) {
-        self.state.lock().outstanding += 1;
+        self.outstanding.fetch_add(1, Ordering::Relaxed);
     }
 
     /// It never left: librdkafka did not take it.
     pub fn not_sent(&self) {
-        self.state.lock().outstanding -= 1;
+        self.outstanding.fetch_sub(1, Ordering::Release);
     }
 
     /// The broker's answer for one row.
     pub fn answered(&self, outcome: Result<(), KafkaError>) {
-        let mut state = self.state.lock();
-        state.outstanding -= 1;
         if let Err(error) = outcome {
-            state.failed.get_or_insert(error);
+            self.failed.lock().get_or_insert(error);
+            self.has_failed.store(true, Ordering::Release);
         }
-        if state.outstanding == 0 || state.failed.is_some() {
+        let before = self.outstanding.fetch_sub(1, Ordering::AcqRel);
+        assert!(before > 0, "what is answered was sent");
+        if before == 1 || self.has_failed.load(Ordering::Acquire) {
+            // Behind the lock, so that no waiter is between its look and its sleep.
+            let _behind = self.failed.lock();
             self.changed.notify_all();
         }
     }
 
     /// The first answer that was not "stored". Stays: rows behind it would be out of order.
     pub fn failure(&self) -> Option<KafkaError> {
-        self.state.lock().failed.clone()
+        if self.has_failed.load(Ordering::Acquire) { self.failed.lock().clone() } else { None }
     }
 
     /// Waits until every row is stored, or until `broken` says that none will be any more: a producer that the broker has fenced
     /// answers nothing for the rows that it still holds.
     pub fn wait(&self, timeout: Duration, broken: impl Fn() -> Option<KafkaError>) -> Result<(), Undelivered> {
         let deadline = Instant::now() + timeout;
-        let mut state = self.state.lock();
+        let mut failed = self.failed.lock();
         loop {
-            if let Some(error) = &state.failed {
+            if let Some(error) = failed.as_ref() {
                 return Err(Undelivered::Failed(error.clone()));
             }
-            if state.outstanding == 0 {
+            let outstanding = self.outstanding.load(Ordering::Acquire);
+            if outstanding == 0 {
                 return Ok(());
             }
             if let Some(error) = broken() {
                 return Err(Undelivered::Failed(error));
             }
             if Instant::now() >= deadline {
-                return Err(Undelivered::TimedOut { outstanding: state.outstanding });
+                return Err(Undelivered::TimedOut { outstanding });
             }
-            self.changed.wait_until(&mut state, deadline.min(Instant::now() + LOOK));
+            self.changed.wait_until(&mut failed, deadline.min(Instant::now() + LOOK));
         }
     }
 }
