@@ -4,6 +4,7 @@ use std::path::PathBuf;
 
 use clap::{Args, Parser, Subcommand, ValueEnum};
 
+use crate::client::ClientCommand;
 use crate::repl::Format;
 use crate::server::{ConfigArgs, TokenCommand};
 
@@ -43,6 +44,8 @@ pub enum Command {
     /// Make tokens for a server
     #[command(subcommand)]
     Token(TokenCommand),
+    #[command(flatten)]
+    Client(ClientCommand),
     /// Run SQL tests from .slt files
     Test(TestArgs),
 }

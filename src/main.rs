@@ -6,6 +6,7 @@ use std::process::ExitCode;
 use clap::Parser;
 
 mod cli;
+mod client;
 mod connect;
 mod control;
 mod exit;
@@ -47,6 +48,7 @@ fn main() -> ExitCode {
         Command::Serve(args) => server::serve(&args),
         Command::Config(args) => server::show_config(&args),
         Command::Token(command) => server::token(&command),
+        Command::Client(command) => client::run(&command),
         Command::Test(args) => slt::run::run(&args),
     };
     exit.into()

@@ -1,5 +1,6 @@
 //! The server as a real process, talked to over HTTP: its jobs, what survives its death, who may do what.
 
+mod client;
 mod concurrency;
 mod configuration;
 mod confinement;
