@@ -22,7 +22,7 @@ from engines.engine import HERE, NEXMARK, Engine
 VERSION = "2.3.0"
 PACKAGES = [f"apache-flink=={VERSION}", f"apache-flink-libraries=={VERSION}"]
 START_SECONDS_MAX = 90
-# The settings that Flink's own Nexmark runs use beside its defaults.
+# The settings of queries that the Nexmark project for Flink uses.
 TUNING = {
     "table.exec.mini-batch.enabled": "true",
     "table.exec.mini-batch.allow-latency": "2 s",
