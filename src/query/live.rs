@@ -11,11 +11,11 @@ use tidemill_engine::runtime::{JobHandle, JobStatus, JobSummary, RestartStrategy
 use tidemill_engine::source::Boundedness;
 use tidemill_engine::{Batch, EngineError};
 use tidemill_sql::Diagnostic;
-use tidemill_sql::parser::ast::Query;
-use tidemill_sql::plan::{Output, PlanContext, plan_job};
+use tidemill_sql::parser::ast::{OrderByKind, Query};
+use tidemill_sql::plan::{Output, PlanContext, PlannedJob, plan_job};
 
 use super::order::{SortedBy, display_order};
-use super::results::WithResults;
+use super::results::{Results, WithResults};
 use crate::options;
 
 /// Why a query did not start.
@@ -24,6 +24,15 @@ pub enum QueryError {
     /// The text is wrong.
     Wrong(Diagnostic),
     Failed(EngineError),
+}
+
+/// What is made of a query's rows.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Reader {
+    /// They are taken as they come.
+    Rows,
+    /// They are folded into a table, which can sort them itself: an ORDER BY may then stand over an input without end.
+    Table,
 }
 
 /// What a reader learns of a query.
@@ -44,6 +53,7 @@ pub struct LiveQuery {
     unwanted: Arc<AtomicBool>,
     schema: SchemaRef,
     changelog: ChangelogMode,
+    reader_sorts: bool,
     bounded: bool,
     order: Vec<SortedBy>,
     warnings: Vec<String>,
@@ -54,11 +64,14 @@ pub struct LiveQuery {
 impl LiveQuery {
     /// Plans and starts. No checkpoint is taken while it runs, and a failure ends it: its rows have been seen already, and
     /// going back would show them again.
-    pub fn start(context: &PlanContext<'_>, query: &Query) -> Result<Self, QueryError> {
-        let connectors = WithResults::new(context.connectors);
-        let planned = plan_job(&PlanContext { connectors: &connectors, ..*context }, &[Output::Print(query)]);
-        let planned = planned.map_err(QueryError::Wrong)?;
-        let results = connectors.into_results().ok_or_else(|| QueryError::Failed(without_sink()))?;
+    pub fn start(context: &PlanContext<'_>, query: &Query, reader: Reader) -> Result<Self, QueryError> {
+        let planned = plan(context, query);
+        let sorted_by_reader = match (&planned, reader) {
+            (Err(QueryError::Wrong(_)), Reader::Table) => plan_without_order(context, query),
+            _ => None,
+        };
+        let reader_sorts = sorted_by_reader.is_some();
+        let (planned, results) = sorted_by_reader.map_or(planned, Ok)?;
         let folder = tempfile::Builder::new().prefix("tidemill-query-").tempdir();
         let folder = folder.map_err(|e| QueryError::Failed(EngineError::io("create", std::env::temp_dir(), e)))?;
         let mut options = options::job_options("query", context.settings, folder.path().to_path_buf());
@@ -73,6 +86,7 @@ impl LiveQuery {
             order: display_order(query, &results.schema),
             schema: results.schema,
             changelog: results.changelog,
+            reader_sorts,
             bounded,
             warnings: planned.warnings,
             _folder: folder,
@@ -108,6 +122,11 @@ impl LiveQuery {
         self.changelog == ChangelogMode::Append
     }
 
+    /// Its order is that of the table that its rows are folded into, and of nothing else.
+    pub fn is_sorted_by_reader(&self) -> bool {
+        self.reader_sorts
+    }
+
     /// Every source comes to an end.
     pub fn is_bounded(&self) -> bool {
         self.bounded
@@ -130,6 +149,25 @@ impl Drop for LiveQuery {
     }
 }
 
+fn plan(context: &PlanContext<'_>, query: &Query) -> Result<(PlannedJob, Results), QueryError> {
+    let connectors = WithResults::new(context.connectors);
+    let planned = plan_job(&PlanContext { connectors: &connectors, ..*context }, &[Output::Print(query)]);
+    let planned = planned.map_err(QueryError::Wrong)?;
+    let results = connectors.into_results().ok_or_else(|| QueryError::Failed(without_sink()))?;
+    Ok((planned, results))
+}
+
+/// The query without its ORDER BY, where its rows tell all of that order; with a LIMIT the order decides which rows there are.
+fn plan_without_order(context: &PlanContext<'_>, query: &Query) -> Option<(PlannedJob, Results)> {
+    let OrderByKind::Expressions(parts) = &query.order_by.as_ref()?.kind else { return None };
+    if query.limit_clause.is_some() || query.fetch.is_some() {
+        return None;
+    }
+    let unordered = Query { order_by: None, ..query.clone() };
+    let (planned, results) = plan(context, &unordered).ok()?;
+    (display_order(query, &results.schema).len() == parts.len()).then_some((planned, results))
+}
+
 fn without_sink() -> EngineError {
     EngineError::Internal { place: "planner".into(), reason: "a query was planned without its sink".into() }
 }
@@ -142,3 +180,6 @@ pub fn is_bounded(graph: &JobGraph) -> bool {
     };
     !graph.nodes().iter().any(|node| unbounded(&node.kind))
 }
+
+#[cfg(test)]
+mod tests;

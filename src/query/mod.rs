@@ -9,4 +9,4 @@ mod order;
 mod results;
 
 pub use fold::FoldedView;
-pub use live::{Event, LiveQuery, QueryError};
+pub use live::{Event, LiveQuery, QueryError, Reader};

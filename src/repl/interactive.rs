@@ -8,7 +8,6 @@ use super::terminal::Keyboard;
 
 /// Reads and runs until the user leaves.
 pub fn run(shell: &mut Shell) -> Result<(), Failure> {
-    shell.at_prompt = true;
     let keyboard = Keyboard::open();
     shell.keyboard = Some(keyboard.map_err(|error| Failure::Job(format!("error: cannot read keys: {error}")))?);
     let mut editor = Editor::new();

@@ -45,7 +45,8 @@ enum End {
 /// Shows a query until it ends, or until Ctrl-C ends it.
 pub fn show(shell: &mut Shell, query: &LiveQuery, keyboard: &mut Keyboard, begun: Instant) -> Result<(), Failure> {
     let mut watch = Watch { query, keyboard, begun, rows: 0, footer: Footer::new(query.is_bounded()) };
-    let shown = if query.appends() { watch.appended(shell) } else { watch.folded(shell) };
+    let shown =
+        if query.appends() && !query.is_sorted_by_reader() { watch.appended(shell) } else { watch.folded(shell) };
     if matches!(shown, Ok(End::Stopped)) {
         query.cancel();
     }

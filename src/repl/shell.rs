@@ -1,5 +1,6 @@
 //! Carries out statements in one session: answers at once, queries until they end, inserts in the background.
 
+use std::collections::HashSet;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
@@ -22,7 +23,7 @@ use super::terminal::Keyboard;
 use super::{command, live, results, terminal};
 use crate::connect::RegistryConnectors;
 use crate::exit::Exit;
-use crate::query::{LiveQuery, QueryError};
+use crate::query::{LiveQuery, QueryError, Reader};
 use crate::status;
 
 /// How often a job in the foreground is looked at.
@@ -94,6 +95,8 @@ pub struct Shell {
     pub at_prompt: bool,
     /// Of the prompt; a running query reads it too.
     pub keyboard: Option<Keyboard>,
+    /// What was warned of already.
+    warned: HashSet<String>,
     /// Files that `\i` is in the middle of.
     pub files_open: usize,
     /// For `\watch`.
@@ -113,6 +116,7 @@ impl Shell {
             signals,
             at_prompt: false,
             keyboard: None,
+            warned: HashSet::new(),
             files_open: 0,
             last_query: None,
         }
@@ -225,9 +229,10 @@ impl Shell {
 
     fn select(&mut self, query: &Query) -> Result<(), SelectError> {
         let begun = Instant::now();
-        let running = LiveQuery::start(&self.session.context(), query).map_err(SelectError::Start)?;
-        running.warnings().iter().for_each(|warning| say(&format!("warning: {warning}")));
-        let watched = self.output.is_terminal() && self.options.format == Format::Table;
+        let watched = self.keyboard.is_some() && self.output.is_terminal() && self.options.format == Format::Table;
+        let reader = if watched { Reader::Table } else { Reader::Rows };
+        let running = LiveQuery::start(&self.session.context(), query, reader).map_err(SelectError::Start)?;
+        self.warn(running.warnings());
         let keyboard = if watched { self.keyboard.take() } else { None };
         let shown = match keyboard {
             Some(mut keyboard) => {
@@ -240,8 +245,17 @@ impl Shell {
         shown.map_err(SelectError::Run)
     }
 
+    /// Says each warning once in a session.
+    fn warn(&mut self, warnings: &[String]) {
+        for warning in warnings {
+            if self.warned.insert(warning.clone()) {
+                say(&format!("warning: {warning}"));
+            }
+        }
+    }
+
     fn insert(&mut self, planned: PlannedJob, text: &str) -> Result<(), Failure> {
-        planned.warnings.iter().for_each(|warning| say(&format!("warning: {warning}")));
+        self.warn(&planned.warnings);
         if self.jobs.is_full() {
             return Err(Failure::Job(format!("error: {JOBS_MAX} jobs run already: \\stop one of them")));
         }

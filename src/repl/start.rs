@@ -2,6 +2,10 @@
 
 use std::io::{self, BufRead, IsTerminal};
 use std::path::{Path, PathBuf};
+use std::thread;
+use std::time::Duration;
+
+use crossbeam_channel::{RecvTimeoutError, Sender, bounded};
 
 use super::input::Input;
 use super::interactive;
@@ -46,19 +50,31 @@ fn run_all(shell: &mut Shell, args: &ShellArgs, files: &[PathBuf]) -> Result<(),
         }
         done => done,
     };
+    let given = !args.file.is_empty() || !args.command.is_empty();
+    if !given && io::stdin().is_terminal() && io::stdout().is_terminal() {
+        return open_prompt(shell, files);
+    }
     for file in files.iter().chain(&args.file) {
         keep(run_file(shell, file, args.keep_going))?;
     }
     for sql in &args.command {
         keep(shell.run_text("command line", sql, args.keep_going))?;
     }
-    if args.file.is_empty() && args.command.is_empty() {
-        if io::stdin().is_terminal() && io::stdout().is_terminal() {
-            return interactive::run(shell);
-        }
+    if !given {
         keep(run_standard_input(shell, args.keep_going))?;
     }
     first.map_or(Ok(()), Err)
+}
+
+/// What is wrong in a file was said, and can be mended at the prompt.
+fn open_prompt(shell: &mut Shell, files: &[PathBuf]) -> Result<(), Failure> {
+    shell.at_prompt = true;
+    for file in files {
+        if let Err(Failure::Leave) = run_file(shell, file, false) {
+            return Ok(());
+        }
+    }
+    interactive::run(shell)
 }
 
 /// Runs all of a file.
@@ -76,26 +92,48 @@ pub fn run_file(shell: &mut Shell, path: &Path, keep_going: bool) -> Result<(), 
     }
 }
 
+/// Lines that are read before what stands in front of them is done: one that waits, and one that is being read.
+const LINES_AHEAD_MAX: usize = 1;
+/// How often Ctrl-C is looked for while no line comes.
+const TICK: Duration = Duration::from_millis(50);
+
 /// Runs each statement as soon as it is there, so that another program can drive the shell.
 fn run_standard_input(shell: &mut Shell, keep_going: bool) -> Result<(), Failure> {
+    let (sender, lines) = bounded(LINES_AHEAD_MAX);
+    let reader = thread::Builder::new().name("stdin".into()).spawn(move || read_lines(&sender));
+    reader.map_err(|error| unreadable(&error.to_string()))?;
     let mut input = Input::new("standard input");
     let mut first = None;
-    let mut line = Vec::new();
     loop {
-        line.clear();
-        let read = io::stdin().lock().read_until(b'\n', &mut line);
-        let end = match read {
-            Ok(bytes) => bytes == 0,
-            Err(error) => return Err(unreadable(&error.to_string())),
+        let (items, end) = match lines.recv_timeout(TICK) {
+            Ok(Ok(line)) => {
+                let text = String::from_utf8(line).map_err(|_| unreadable("it is not UTF-8"))?;
+                (input.push(&text), false)
+            }
+            Ok(Err(error)) => return Err(unreadable(&error.to_string())),
+            Err(RecvTimeoutError::Timeout) if shell.signals.take_interrupt() => return Err(Failure::Interrupted),
+            Err(RecvTimeoutError::Timeout) => continue,
+            Err(RecvTimeoutError::Disconnected) => (input.finish().into_iter().collect(), true),
         };
-        let Ok(text) = std::str::from_utf8(&line) else { return Err(unreadable("it is not UTF-8")) };
-        let items = if end { input.finish().into_iter().collect() } else { input.push(text) };
         match shell.run_items(items, keep_going) {
             Err(failure) if keep_going && failure.message().is_some() => drop(first.get_or_insert(failure)),
             done => done?,
         }
-        if end || shell.signals.leaves() {
+        if end {
             return first.map_or(Ok(()), Err);
+        }
+    }
+}
+
+/// In a thread of its own, since reading cannot be interrupted; it ends with the input or with the process.
+fn read_lines(sender: &Sender<io::Result<Vec<u8>>>) {
+    let mut stdin = io::stdin().lock();
+    loop {
+        let mut line = Vec::new();
+        let read = stdin.read_until(b'\n', &mut line);
+        let over = !matches!(read, Ok(1..));
+        if !matches!(read, Ok(0)) && sender.send(read.map(|_| line)).is_err() || over {
+            return;
         }
     }
 }

@@ -86,6 +86,11 @@ impl Keyboard {
         self.typed.pop_front().map_or(Typed::Nothing, Typed::Key)
     }
 
+    /// Ctrl-C: the beginning of a sequence that was typed before it will have no end.
+    pub fn forget_beginning(&mut self) {
+        self.decoder = Decoder::default();
+    }
+
     /// A key that is for whoever asks next.
     pub fn put_back(&mut self, typed: Typed) {
         if let Typed::Key(key) = typed {

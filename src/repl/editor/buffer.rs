@@ -37,13 +37,6 @@ impl Buffer {
         self.cursor = start + text.len();
     }
 
-    /// Goes on in a new line, as far to the right as this one begins.
-    pub fn break_line(&mut self) {
-        let line = &self.text[self.line_start()..self.cursor];
-        let indent: String = line.chars().take_while(|c| *c == ' ').collect();
-        self.insert(&format!("\n{indent}"));
-    }
-
     /// Keys that only edit.
     pub fn press(&mut self, key: Key) {
         match key {
@@ -177,8 +170,5 @@ mod tests {
         assert!(buffer.up() && buffer.cursor() == 6, "{}", buffer.cursor());
         assert!(buffer.up() && buffer.cursor() == 1 && !buffer.up());
         assert!(buffer.down() && buffer.cursor() == 6 && buffer.down() && !buffer.down());
-        let mut indented = Buffer::holding("  a".into());
-        indented.break_line();
-        assert_eq!(indented.text(), "  a\n  ");
     }
 }

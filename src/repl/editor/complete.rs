@@ -83,7 +83,8 @@ fn quoted(text: &str, start: usize, cursor: usize, words: &Vocabulary) -> Comple
         (true, false) => words.setting_keys(),
         (false, true) => words.option_values(connector, context.back(1).trim_matches('\'')),
         (false, false) if context.begins_with(&["CREATE"]) && context.is_behind(&["(", ","]) => {
-            words.option_keys(connector, format)
+            let written = |known: &Known| context.option(&known.word).is_some();
+            words.option_keys(connector, format).into_iter().filter(|known| !written(known)).collect()
         }
         (false, false) => Vec::new(),
     };
@@ -113,7 +114,12 @@ fn names(context: &Context<'_>, words: &Vocabulary) -> Vec<Known> {
     {
         return words.tables();
     }
-    let mut names: Vec<Known> = context.tables().iter().flat_map(|(table, _)| words.columns(table)).cloned().collect();
+    let read = context.tables();
+    let mut names: Vec<Known> = read.iter().flat_map(|(table, _)| words.columns(table)).cloned().collect();
+    // SELECT is written before FROM.
+    if read.is_empty() && context.begins_with(&["SELECT", "WITH", "EXPLAIN", "INSERT"]) {
+        names = words.all_columns();
+    }
     names.sort();
     names.dedup();
     names
@@ -194,6 +200,7 @@ mod tests {
             ("SEL|", &["SELECT"]),
             ("SELECT * FROM b|", &["SELECT * FROM best", "SELECT * FROM bids"]),
             ("SELECT p| FROM bids", &["SELECT pair", "SELECT price", "SELECT partition"]),
+            ("SELECT pai|", &["SELECT pair"]),
             ("SELECT x.pr| FROM bids AS x", &["SELECT x.price"]),
             ("SELECT x.o| FROM bids x", &["SELECT x.`order`"]),
             ("SELECT top| FROM best", &["SELECT top"]),

@@ -94,6 +94,7 @@ impl Editor {
             let step = if signals.leaves() {
                 Step::End
             } else if signals.take_interrupt() {
+                keyboard.forget_beginning();
                 keyboard.put_back(typed);
                 Step::Clear
             } else {
@@ -187,7 +188,7 @@ impl Editor {
     fn press_in_text(&mut self, key: Key) -> Step {
         match key {
             Key::Enter if self.is_complete() => return Step::Accept,
-            Key::Enter | Key::AltEnter => self.buffer.break_line(),
+            Key::Enter | Key::AltEnter => self.buffer.insert("\n"),
             Key::Ctrl('d') if self.buffer.text().is_empty() => return Step::End,
             Key::Tab => self.complete(),
             Key::Up | Key::Ctrl('p') => {

@@ -1,6 +1,6 @@
 //! The words that completion, colours and hints know: of the language, of the connectors, and of the session.
 
-use std::collections::{BTreeMap, BTreeSet};
+use std::collections::{BTreeMap, HashSet};
 use std::sync::LazyLock;
 
 use tidemill_connectors::format::FORMATS;
@@ -203,16 +203,29 @@ impl Vocabulary {
         self.tables.get(table).map_or(&[], Vec::as_slice)
     }
 
+    /// Of all tables, where it is not said yet which one is read.
+    pub fn all_columns(&self) -> Vec<Known> {
+        self.tables.values().flatten().cloned().collect()
+    }
+
     /// Keys that a table of this connector takes, with those of its format.
     pub fn option_keys(&self, connector: Option<&str>, format: Option<&str>) -> Vec<Known> {
         let Some(connector) = connector.and_then(|name| CONNECTORS.iter().find(|found| found.name == name)) else {
             return vec![known("connector", "which connector the table uses")];
         };
-        let mut keys: BTreeSet<Known> = connector.options.iter().map(|option| known(option.key, option.doc)).collect();
+        // A connector lists the options of every format; those of others than the table's would be in the way.
+        let of_another = |key: &str| {
+            let mut formats = FORMATS.iter().filter(|found| Some(found.name) != format);
+            formats.any(|found| key.strip_prefix(found.name).is_some_and(|rest| rest.starts_with('.')))
+        };
+        let own = connector.options.iter().filter(|option| !of_another(option.key));
+        let mut keys: Vec<Known> = own.map(|option| known(option.key, option.doc)).collect();
         for format in FORMATS.iter().filter(|found| Some(found.name) == format) {
             keys.extend(format.options.iter().map(|option| known(option.key, option.description)));
         }
-        keys.into_iter().collect()
+        let mut seen = HashSet::new();
+        keys.retain(|key| seen.insert(key.word.clone()));
+        keys
     }
 
     /// Values that an option of a table takes.

@@ -15,13 +15,14 @@ const FRAME: usize = 3;
 /// How wide each column is.
 pub struct Layout {
     names: Vec<String>,
+    /// What the widest cell so far takes, and what the screen leaves of that.
+    natural: Vec<usize>,
     widths: Vec<usize>,
     numeric: Vec<bool>,
     /// So many columns fit on the screen.
     shown: usize,
     cut: bool,
-    /// Cells are cut to their column; else they are written in full, if out of line.
-    cuts_cells: bool,
+    width_max: Option<usize>,
 }
 
 impl Layout {
@@ -31,28 +32,38 @@ impl Layout {
         for (index, field) in schema.fields().iter().enumerate() {
             widths[index] = widths[index].max(type_width(field.data_type()));
         }
-        for batch in rows {
-            for (index, column) in batch.columns().iter().enumerate() {
-                for row in 0..column.len() {
-                    widths[index] = widths[index].max(width(&cell(column, row)?));
-                }
-            }
-        }
         let numeric = schema.fields().iter().map(|field| field.data_type().is_numeric()).collect();
         let names = names(schema);
-        let mut layout =
-            Self { names, shown: widths.len(), widths, numeric, cut: false, cuts_cells: width_max.is_some() };
-        if let Some(width_max) = width_max {
-            layout.fit(width_max);
+        let shown = widths.len();
+        let mut layout = Self { names, natural: widths.clone(), shown, widths, numeric, cut: false, width_max };
+        for batch in rows {
+            layout.measure(&cells(batch, shown)?);
         }
+        layout.fit();
         Ok(layout)
     }
 
+    /// Makes room for these cells; true where there was too little.
+    fn measure(&mut self, cells: &[Vec<String>]) -> bool {
+        let mut grown = false;
+        for row in cells {
+            for (natural, cell) in self.natural.iter_mut().zip(row) {
+                let width = width(cell);
+                grown |= width > *natural;
+                *natural = width.max(*natural);
+            }
+        }
+        grown
+    }
+
     /// Cuts the widest columns first; where all are narrow, those at the end are left out.
-    fn fit(&mut self, width_max: usize) {
+    fn fit(&mut self) {
         let taken = |widths: &[usize]| widths.iter().map(|width| width + FRAME).sum::<usize>() + 1;
-        while taken(&self.widths) > width_max {
-            let Some(widest) = self.widths.iter_mut().max().filter(|width| **width > CUT_WIDTH_MIN) else { break };
+        self.widths.clone_from(&self.natural);
+        let width_max = self.width_max.unwrap_or(usize::MAX);
+        while taken(&self.widths[..self.shown]) > width_max {
+            let widest = self.widths[..self.shown].iter_mut().max().filter(|width| **width > CUT_WIDTH_MIN);
+            let Some(widest) = widest else { break };
             *widest -= 1;
             self.cut = true;
         }
@@ -72,14 +83,13 @@ impl Layout {
         format!("{rule}{}{rule}", self.line(&names), rule = self.rule())
     }
 
-    pub fn rows(&self, rows: &RecordBatch) -> Result<String> {
-        let mut text = String::new();
-        for row in 0..rows.num_rows() {
-            let cells = rows.columns().iter().take(self.shown).map(|column| cell(column, row));
-            let cells = cells.collect::<Result<Vec<_>>>()?;
-            text.push_str(&self.line(&cells.iter().map(String::as_str).collect::<Vec<_>>()));
+    /// Rows behind which columns may be wider than before: numbers grow.
+    pub fn rows(&mut self, rows: &RecordBatch) -> Result<String> {
+        let cells = cells(rows, self.shown)?;
+        if self.measure(&cells) {
+            self.fit();
         }
-        Ok(text)
+        Ok(cells.iter().map(|row| self.line(&row.iter().map(String::as_str).collect::<Vec<_>>())).collect())
     }
 
     pub fn rule(&self) -> String {
@@ -90,13 +100,18 @@ impl Layout {
     fn line(&self, cells: &[&str]) -> String {
         let mut line = String::new();
         for (index, text) in cells.iter().enumerate().take(self.shown) {
-            let columns = if self.cuts_cells { self.widths[index] } else { self.widths[index].max(width(text)) };
             line.push_str("| ");
-            line.push_str(&fill(text, columns, self.numeric[index]));
+            line.push_str(&fill(text, self.widths[index], self.numeric[index]));
             line.push(' ');
         }
         line + "|\n"
     }
+}
+
+/// The first cells of each row.
+fn cells(rows: &RecordBatch, shown: usize) -> Result<Vec<Vec<String>>> {
+    let row = |row| rows.columns().iter().take(shown).map(|column| cell(column, row)).collect();
+    (0..rows.num_rows()).map(row).collect()
 }
 
 /// Names may hold anything.

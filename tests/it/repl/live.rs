@@ -47,12 +47,21 @@ fn the_live_table_follows_the_size_of_the_terminal_and_tells_what_does_not_fit()
 }
 
 #[test]
-fn a_top_n_is_shown_in_its_order() {
+fn a_live_table_is_shown_in_the_order_that_its_query_asks_for() {
     let mut terminal = Terminal::open(&Workspace::new(""), &[]);
     terminal.wait_for_prompt();
     let table = "CREATE TABLE rising (n BIGINT) WITH ('connector' = 'datagen', 'rows-per-second' = '200', \
         'fields.n.kind' = 'random', 'fields.n.min' = '1', 'fields.n.max' = '100000');";
     terminal.run(table, "table created");
+    // Without a LIMIT a stream cannot be sorted: the table is.
+    terminal.enter("SELECT MOD(n, 3) AS third, COUNT(*) AS times FROM rising GROUP BY MOD(n, 3) ORDER BY third DESC;");
+    let sorted = |text: &str| {
+        text.contains("|     2 |") && text.contains("|     0 |") && text.find("|     2 |") < text.find("|     0 |")
+    };
+    assert!(terminal.wait("three rows", |text| text.contains("3 rows") && sorted(text)).contains("|     1 |"));
+    terminal.type_(CTRL_C);
+    terminal.wait_for("stopped: 3 rows");
+    terminal.wait_for_prompt();
     terminal.enter("SELECT n, COUNT(*) AS times FROM rising GROUP BY n ORDER BY n DESC LIMIT 3;");
     let values = |text: &str| -> Vec<i64> {
         text.lines().filter_map(|line| line.strip_prefix("| ")?.split('|').next()?.trim().parse().ok()).collect()
@@ -79,6 +88,32 @@ fn rows_that_append_go_by_over_a_line_of_status() {
     terminal.type_(CTRL_C);
     terminal.wait_for("stopped: ");
     terminal.wait_for_prompt();
+}
+
+#[test]
+fn columns_grow_with_their_numbers() {
+    let mut terminal = Terminal::open(&Workspace::new(""), &[]);
+    terminal.wait_for_prompt();
+    terminal.run(NUMBERS, "table created");
+    terminal.enter("SELECT n FROM numbers;");
+    terminal.wait("numbers of four digits", |text| {
+        text.lines().filter_map(|line| line.trim_matches(['|', ' ']).parse().ok()).any(|number: u64| number >= 1_000)
+    });
+    terminal.type_("q");
+    let shown = terminal.wait_for("stopped: ");
+    assert!(!shown.contains('…'), "{shown}");
+}
+
+#[test]
+fn a_watched_query_runs_again_until_ctrl_c() {
+    let mut terminal = Terminal::open(&Workspace::new(""), &[]);
+    terminal.wait_for_prompt();
+    terminal.run("SELECT 'tick' AS t;", "tick");
+    terminal.enter("\\watch 0.1");
+    terminal.wait("the third run", |text| text.matches("| tick |").count() >= 4);
+    terminal.type_(CTRL_C);
+    terminal.wait_for_prompt();
+    terminal.run("SELECT 'done' AS t;", "done");
 }
 
 #[test]

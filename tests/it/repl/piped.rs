@@ -122,3 +122,18 @@ fn another_program_can_drive_it_and_has_the_first_row_at_once() {
     drop(to);
     assert!(wait(&mut child).success());
 }
+
+#[test]
+fn a_shell_that_waits_for_input_can_be_ended() {
+    let workspace = Workspace::new("");
+    let mut command = workspace.command(&["--format", "json"]);
+    let mut child = command.stdin(Stdio::piped()).stdout(Stdio::piped()).spawn().expect("the program starts");
+    let mut to = child.stdin.take().expect("a pipe");
+    to.write_all(b"SELECT 1 AS n;\n").expect("written");
+    let mut lines = BufReader::new(child.stdout.take().expect("a pipe")).lines();
+    assert_eq!(lines.next().expect("a line").expect("text"), "{\"n\":1}");
+    // SAFETY: sends a signal to the child that this test started and has not waited for.
+    unsafe { libc::kill(child.id() as libc::pid_t, libc::SIGTERM) };
+    assert!(wait(&mut child).success());
+    drop(to);
+}

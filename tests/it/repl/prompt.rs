@@ -13,7 +13,7 @@ fn a_statement_goes_on_until_its_semicolon_and_its_rows_are_a_table() {
     terminal.wait_for("       ->");
     terminal.enter("  1 + 1");
     let shown = terminal.run(" AS n;", "1 row in");
-    let expected = "tidemill> SELECT 'a;b' AS x,\n       ->   1 + 1\n       ->    AS n;\n+-----+---+\n| x   | n |\n+-----+---+\n| a;b | 2 |\n+-----+---+\n1 row in ";
+    let expected = "tidemill> SELECT 'a;b' AS x,\n       ->   1 + 1\n       ->  AS n;\n+-----+---+\n| x   | n |\n+-----+---+\n| a;b | 2 |\n+-----+---+\n1 row in ";
     assert!(shown.contains(expected), "{shown}");
     terminal.enter("SELECT 1");
     terminal.wait_for("-> ");
@@ -141,4 +141,15 @@ fn the_line_being_written_follows_the_size_of_the_terminal() {
     terminal.resize(30, 100);
     let shown = terminal.run(";", "1 row in");
     assert_eq!(shown.matches("SELECT").count(), 1, "{shown}");
+}
+
+#[test]
+fn files_run_before_the_first_prompt_and_their_errors_leave_the_shell_open() {
+    let workspace = Workspace::new("");
+    workspace.write("first.sql", TABLE);
+    workspace.write("second.sql", "SELECT 1 AS n FROM nothing;");
+    let mut terminal = Terminal::open(&workspace, &["repl", "first.sql", "second.sql"]);
+    let shown = terminal.wait_for_prompt();
+    assert!(shown.contains("--> second.sql:1:20"), "{shown}");
+    terminal.run("\\dt", "| bids |");
 }
