@@ -2,8 +2,8 @@
 
 use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::path::{Path, PathBuf};
-use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::{Arc, Weak};
 use std::thread::{self, JoinHandle};
 use std::time::Duration;
 
@@ -28,7 +28,8 @@ const COMMANDS_MAX: usize = 16;
 pub struct JobHandle {
     cancelled: Arc<AtomicBool>,
     stopping: Arc<AtomicBool>,
-    graph: Arc<JobGraph>,
+    /// Gone with the job: whoever reads a sink's other end learns of the job's end by that.
+    graph: Weak<JobGraph>,
     monitor: Arc<Monitor>,
     ending: Arc<Ending>,
     thread: Mutex<Option<JoinHandle<()>>>,
@@ -68,7 +69,14 @@ pub fn start(graph: Arc<JobGraph>, options: JobOptions) -> Result<JobHandle> {
     let commands = Mutex::new(Some(sender));
     let ending = Arc::new(Ending { outcome: Mutex::default(), ended: Condvar::new(), commands });
     let thread = spawn(job, Arc::clone(&ending))?;
-    Ok(JobHandle { cancelled, stopping, graph, monitor, ending, thread: Mutex::new(Some(thread)) })
+    Ok(JobHandle {
+        cancelled,
+        stopping,
+        graph: Arc::downgrade(&graph),
+        monitor,
+        ending,
+        thread: Mutex::new(Some(thread)),
+    })
 }
 
 /// Every sink can hold its rows back for as long as an epoch may take.
@@ -125,7 +133,7 @@ impl JobHandle {
     /// Nobody waits for an outside world that cannot be reached any more.
     fn stop_waiting(&self) {
         self.stopping.store(true, Ordering::Relaxed);
-        for node in self.graph.nodes() {
+        for node in self.graph.upgrade().iter().flat_map(|graph| graph.nodes()) {
             match &node.kind {
                 NodeKind::Source(spec) => spec.source.stop_waiting(),
                 NodeKind::Sink(sink) => sink.stop_waiting(),

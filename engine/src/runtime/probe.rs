@@ -1,6 +1,6 @@
 //! The figures of one node over its instances, over all attempts of the job.
 
-use std::sync::Arc;
+use std::sync::{Arc, Weak};
 
 use parking_lot::Mutex;
 
@@ -21,10 +21,10 @@ pub struct NodeProbe {
     figures: Mutex<Figures>,
 }
 
-/// Where a node meets the outside world.
+/// Where a node meets the outside world. Gone with the job, though its figures stay.
 enum Edge {
-    Source(Arc<dyn Source>),
-    Sink(Arc<dyn Sink>),
+    Source(Weak<dyn Source>),
+    Sink(Weak<dyn Sink>),
     None,
 }
 
@@ -33,10 +33,11 @@ impl Edge {
     fn health(&self) -> (Option<u64>, Option<ProcessingTime>) {
         match self {
             Self::Source(source) => {
-                let SourceHealth { backlog, unreachable_since } = source.health();
+                let health = source.upgrade().map(|source| source.health()).unwrap_or_default();
+                let SourceHealth { backlog, unreachable_since } = health;
                 (backlog, unreachable_since)
             }
-            Self::Sink(sink) => (None, sink.health().unreachable_since),
+            Self::Sink(sink) => (None, sink.upgrade().and_then(|sink| sink.health().unreachable_since)),
             Self::None => (None, None),
         }
     }
@@ -57,8 +58,8 @@ impl NodeProbe {
             NodeKind::Sink(_) => NodeRole::Sink,
         };
         let edge = match &node.kind {
-            NodeKind::Source(spec) => Edge::Source(Arc::clone(&spec.source)),
-            NodeKind::Sink(sink) => Edge::Sink(Arc::clone(sink)),
+            NodeKind::Source(spec) => Edge::Source(Arc::downgrade(&spec.source)),
+            NodeKind::Sink(sink) => Edge::Sink(Arc::downgrade(sink)),
             NodeKind::Operator(_) => Edge::None,
         };
         let instances = (0..instances(node, parallelism)).map(|_| Arc::default()).collect();
