@@ -2,10 +2,10 @@
 
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
-use std::time::{Duration, Instant};
+use std::time::Duration;
 
 use arrow::datatypes::SchemaRef;
-use crossbeam_channel::Receiver;
+use crossbeam_channel::{Receiver, RecvTimeoutError};
 use tidemill_engine::graph::{ChangelogMode, JobGraph, NodeKind};
 use tidemill_engine::runtime::{JobHandle, JobStatus, JobSummary, RestartStrategy, start};
 use tidemill_engine::source::Boundedness;
@@ -44,9 +44,6 @@ pub enum Event {
     /// No row will come any more.
     Ended(Result<JobSummary, EngineError>),
 }
-
-/// How often it is looked whether the job is over while no rows come.
-const LOOK_INTERVAL: Duration = Duration::from_millis(5);
 
 /// A SELECT that runs as a job of its own. Dropping it ends the job and deletes what it kept on disk.
 pub struct LiveQuery {
@@ -98,16 +95,11 @@ impl LiveQuery {
 
     /// The next rows, or the end. Several threads may ask; each batch goes to one of them.
     pub fn next(&self, patience: Duration) -> Event {
-        let until = Instant::now() + patience;
-        loop {
-            let over = self.handle.is_ended();
-            match self.rows.recv_timeout(LOOK_INTERVAL.min(until.saturating_duration_since(Instant::now()))) {
-                Ok(batch) => return Event::Rows(batch),
-                // The handle keeps the graph, and so the sink's end of the queue, beyond the end of the job.
-                Err(_) if over => return Event::Ended(self.handle.wait()),
-                Err(_) if Instant::now() >= until => return Event::Quiet,
-                Err(_) => {}
-            }
+        match self.rows.recv_timeout(patience) {
+            Ok(batch) => Event::Rows(batch),
+            Err(RecvTimeoutError::Timeout) => Event::Quiet,
+            // The job gave up its sink, and so is over but for telling how it ended.
+            Err(RecvTimeoutError::Disconnected) => Event::Ended(self.handle.wait()),
         }
     }
 
