@@ -185,13 +185,6 @@ pub fn python_command(script: &str) -> Command {
     command
 }
 
-/// A program at a terminal, which is the second client's Python.
-pub fn terminal(program: &str, arguments: &[&str]) -> Command {
-    let mut command = Command::new(python().expect("there is a broker, so there is a client"));
-    command.args(["-c", "import pty, sys; pty.spawn(sys.argv[1:])", program]).args(arguments);
-    command
-}
-
 impl Drop for Broker {
     fn drop(&mut self) {
         let Some(mut running) = self.running().take() else {

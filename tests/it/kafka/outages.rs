@@ -1,14 +1,14 @@
 //! A broker that dies, freezes or cannot be reached, under a job that writes exactly once.
 
 use std::net::TcpListener;
-use std::process::Stdio;
 use std::thread::sleep;
 use std::time::{Duration, Instant};
 
-use super::broker::{Broker, terminal};
+use super::broker::Broker;
 use super::jobs::{Job, Ledger, ROWS, WINDOWS};
 use super::proxy::Proxy;
 use crate::process::Workspace;
+use crate::repl::terminal::Terminal;
 
 const PER_SECOND: usize = 500;
 const PATIENCE_SECONDS: u64 = 120;
@@ -98,17 +98,13 @@ CREATE TABLE target (n BIGINT) WITH ('connector' = 'kafka', 'topic' = 'out', 'pr
 INSERT INTO target SELECT n FROM numbers;",
             broker.address()
         ));
-        let screen = std::fs::File::create(workspace.path("screen")).expect("a file");
-        let mut command = terminal(env!("CARGO_BIN_EXE_tidemill"), &["run", "job.sql", "--state-dir", "state"]);
-        command.current_dir(workspace.path("")).stdin(Stdio::null()).stdout(screen);
-        let mut running = command.spawn().expect("Python starts");
-        let shows = |text: &str| std::fs::read_to_string(workspace.path("screen")).is_ok_and(|all| all.contains(text));
+        let screen = Terminal::open(&workspace, &["run", "job.sql", "--state-dir", "state"]);
+        let shows = |text: &str| screen.text().contains(text);
         wait_until("rows come out", || shows("out 1") || shows("out 2"));
         assert!(!shows("unreachable"), "the broker is there");
         broker.kill();
         wait_until("it shows", || shows("Sink(target) unreachable for"));
-        running.kill().expect("it runs");
-        running.wait().expect("it ends");
+        drop(screen);
         broker.run();
     }
 }

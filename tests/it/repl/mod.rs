@@ -4,4 +4,4 @@ mod jobs;
 mod live;
 mod piped;
 mod prompt;
-mod terminal;
+pub mod terminal;
