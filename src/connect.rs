@@ -1,5 +1,6 @@
 //! Hands the connectors to the SQL planner: the one place where both are known.
 
+use std::ops::Deref;
 use std::sync::Arc;
 
 use arrow::datatypes::{DataType, Fields, Schema, SchemaRef};
@@ -85,6 +86,85 @@ impl Connectors for RegistryConnectors {
     fn metadata(&self, table: &TableDefinition) -> Vec<(String, DataType)> {
         let offered = self.registry.metadata(&spec_of(table, ""));
         offered.into_iter().map(|metadata| (metadata.key.to_string(), metadata.data_type)).collect()
+    }
+}
+
+/// Other connectors, but for the sink of a bare query.
+pub struct PrintingTo<I, F> {
+    inner: I,
+    sink: F,
+}
+
+impl<I, F> PrintingTo<I, F>
+where
+    I: Deref<Target: Connectors> + Send + Sync,
+    F: Fn(SchemaRef, ChangelogMode) -> Arc<dyn Sink> + Send + Sync,
+{
+    /// `sink` makes a sink for rows of a schema that are appended or changed so.
+    pub fn new(inner: I, sink: F) -> Self {
+        Self { inner, sink }
+    }
+}
+
+impl<I, F> Connectors for PrintingTo<I, F>
+where
+    I: Deref<Target: Connectors> + Send + Sync,
+    F: Fn(SchemaRef, ChangelogMode) -> Arc<dyn Sink> + Send + Sync,
+{
+    fn check(&self, table: &TableDefinition, usage: Usage) -> Result<(), Vec<OptionProblem>> {
+        self.inner.check(table, usage)
+    }
+
+    fn source(
+        &self,
+        table: &TableDefinition,
+        columns: &[String],
+        time_zone: &str,
+    ) -> Result<Arc<dyn Source>, OptionProblem> {
+        self.inner.source(table, columns, time_zone)
+    }
+
+    fn looks_up(&self, table: &TableDefinition) -> bool {
+        self.inner.looks_up(table)
+    }
+
+    fn lookup(
+        &self,
+        table: &TableDefinition,
+        columns: &[String],
+        keys: &[(String, DataType)],
+        time_zone: &str,
+    ) -> Result<KeyedLookup, OptionProblem> {
+        self.inner.lookup(table, columns, keys, time_zone)
+    }
+
+    fn sink(
+        &self,
+        table: &TableDefinition,
+        schema: SchemaRef,
+        time_zone: &str,
+    ) -> Result<Arc<dyn Sink>, OptionProblem> {
+        self.inner.sink(table, schema, time_zone)
+    }
+
+    fn sink_accepts(&self, table: &TableDefinition) -> ChangelogMode {
+        self.inner.sink_accepts(table)
+    }
+
+    fn takes_updates_with(&self, table: &TableDefinition) -> Option<String> {
+        self.inner.takes_updates_with(table)
+    }
+
+    fn source_changelog(&self, table: &TableDefinition) -> ChangelogMode {
+        self.inner.source_changelog(table)
+    }
+
+    fn print_sink(&self, schema: SchemaRef, changelog: ChangelogMode) -> Arc<dyn Sink> {
+        (self.sink)(schema, changelog)
+    }
+
+    fn metadata(&self, table: &TableDefinition) -> Vec<(String, DataType)> {
+        self.inner.metadata(table)
     }
 }
 

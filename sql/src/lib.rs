@@ -11,7 +11,7 @@ pub mod plan;
 pub mod secret;
 pub mod session;
 pub mod settings;
-mod show;
+pub mod show;
 mod stack;
 pub mod types;
 pub mod window_call;

@@ -43,7 +43,7 @@ fn list(column: &'static str, names: Vec<String>, like: Option<&Text>) -> Outcom
 }
 
 /// SQL's LIKE without an escape character: `%` is any text, `_` any character. Who looks for a name may not know its case.
-fn matches_like(text: &str, pattern: &str) -> bool {
+pub fn matches_like(text: &str, pattern: &str) -> bool {
     let (text, pattern) = (text.to_lowercase(), pattern.to_lowercase());
     let text: Vec<char> = text.chars().collect();
     let mut reached = vec![false; text.len() + 1];

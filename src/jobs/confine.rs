@@ -286,6 +286,14 @@ impl Source for ConfinedFiles {
         self.inner.health()
     }
 
+    fn start_moves(&self) -> bool {
+        self.inner.start_moves()
+    }
+
+    fn stop_waiting(&self) {
+        self.inner.stop_waiting();
+    }
+
     fn open(&self, split: &Split, position: Option<&Position>) -> Result<Box<dyn SplitReader>> {
         self.check(split)?;
         self.inner.open(split, position)

@@ -6,6 +6,7 @@ use std::time::Duration;
 
 use arrow::datatypes::SchemaRef;
 use crossbeam_channel::{Receiver, RecvTimeoutError};
+use parking_lot::Mutex;
 use tidemill_engine::graph::{ChangelogMode, JobGraph, NodeKind};
 use tidemill_engine::runtime::{JobHandle, JobStatus, JobSummary, RestartStrategy, start};
 use tidemill_engine::source::Boundedness;
@@ -15,7 +16,8 @@ use tidemill_sql::parser::ast::{OrderByKind, Query};
 use tidemill_sql::plan::{Output, PlanContext, PlannedJob, plan_job};
 
 use super::order::{SortedBy, display_order};
-use super::results::{Results, WithResults};
+use super::results::Results;
+use crate::connect::PrintingTo;
 use crate::options;
 
 /// Why a query did not start.
@@ -150,10 +152,15 @@ impl Drop for LiveQuery {
 }
 
 fn plan(context: &PlanContext<'_>, query: &Query) -> Result<(PlannedJob, Results), QueryError> {
-    let connectors = WithResults::new(context.connectors);
+    let results = Mutex::new(None);
+    let connectors = PrintingTo::new(context.connectors, |schema, changelog| {
+        let (read, sink) = Results::of(schema, changelog);
+        *results.lock() = Some(read);
+        sink
+    });
     let planned = plan_job(&PlanContext { connectors: &connectors, ..*context }, &[Output::Print(query)]);
     let planned = planned.map_err(QueryError::Wrong)?;
-    let results = connectors.into_results().ok_or_else(|| QueryError::Failed(without_sink()))?;
+    let results = results.lock().take().ok_or_else(|| QueryError::Failed(without_sink()))?;
     Ok((planned, results))
 }
 

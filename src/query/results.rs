@@ -4,16 +4,12 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Duration;
 
-use arrow::datatypes::{DataType, SchemaRef};
+use arrow::datatypes::SchemaRef;
 use crossbeam_channel::{Receiver, SendTimeoutError, Sender, bounded};
-use parking_lot::Mutex;
 use tidemill_engine::graph::ChangelogMode;
-use tidemill_engine::lookup::KeyedLookup;
 use tidemill_engine::sink::{Committer, Guarantee, Prepared, Sink, SinkWriter, WriterContext};
-use tidemill_engine::source::Source;
 use tidemill_engine::time::ProcessingTime;
 use tidemill_engine::{Batch, EngineError, Epoch, Result};
-use tidemill_sql::catalog::{Connectors, OptionProblem, TableDefinition, Usage};
 
 /// Batches that may wait for the reader: enough to bridge a redraw of the screen, few enough that what is shown is fresh.
 const BATCHES_WAITING_MAX: usize = 4;
@@ -29,82 +25,13 @@ pub struct Results {
     pub unwanted: Arc<AtomicBool>,
 }
 
-/// The session's connectors, but for the sink of a bare query.
-pub struct WithResults<'a> {
-    inner: &'a dyn Connectors,
-    results: Mutex<Option<Results>>,
-}
-
-impl<'a> WithResults<'a> {
-    pub fn new(inner: &'a dyn Connectors) -> Self {
-        Self { inner, results: Mutex::new(None) }
-    }
-
-    /// Where the rows come out, once the query is planned.
-    pub fn into_results(self) -> Option<Results> {
-        self.results.into_inner()
-    }
-}
-
-impl Connectors for WithResults<'_> {
-    fn check(&self, table: &TableDefinition, usage: Usage) -> std::result::Result<(), Vec<OptionProblem>> {
-        self.inner.check(table, usage)
-    }
-
-    fn source(
-        &self,
-        table: &TableDefinition,
-        columns: &[String],
-        time_zone: &str,
-    ) -> std::result::Result<Arc<dyn Source>, OptionProblem> {
-        self.inner.source(table, columns, time_zone)
-    }
-
-    fn looks_up(&self, table: &TableDefinition) -> bool {
-        self.inner.looks_up(table)
-    }
-
-    fn lookup(
-        &self,
-        table: &TableDefinition,
-        columns: &[String],
-        keys: &[(String, DataType)],
-        time_zone: &str,
-    ) -> std::result::Result<KeyedLookup, OptionProblem> {
-        self.inner.lookup(table, columns, keys, time_zone)
-    }
-
-    fn sink(
-        &self,
-        table: &TableDefinition,
-        schema: SchemaRef,
-        time_zone: &str,
-    ) -> std::result::Result<Arc<dyn Sink>, OptionProblem> {
-        self.inner.sink(table, schema, time_zone)
-    }
-
-    fn sink_accepts(&self, table: &TableDefinition) -> ChangelogMode {
-        self.inner.sink_accepts(table)
-    }
-
-    fn takes_updates_with(&self, table: &TableDefinition) -> Option<String> {
-        self.inner.takes_updates_with(table)
-    }
-
-    fn source_changelog(&self, table: &TableDefinition) -> ChangelogMode {
-        self.inner.source_changelog(table)
-    }
-
-    fn print_sink(&self, schema: SchemaRef, changelog: ChangelogMode) -> Arc<dyn Sink> {
+impl Results {
+    /// The rows of a query, and the sink that gives them.
+    pub fn of(schema: SchemaRef, changelog: ChangelogMode) -> (Self, Arc<dyn Sink>) {
         let (sender, rows) = bounded(BATCHES_WAITING_MAX);
         let unwanted = Arc::new(AtomicBool::new(false));
-        let results = Results { schema, changelog, rows, unwanted: Arc::clone(&unwanted) };
-        *self.results.lock() = Some(results);
-        Arc::new(ResultSink { sender, unwanted })
-    }
-
-    fn metadata(&self, table: &TableDefinition) -> Vec<(String, DataType)> {
-        self.inner.metadata(table)
+        let sink = ResultSink { sender, unwanted: Arc::clone(&unwanted) };
+        (Self { schema, changelog, rows, unwanted }, Arc::new(sink))
     }
 }
 

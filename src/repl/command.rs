@@ -6,6 +6,7 @@ use std::time::{Duration, Instant};
 
 use tidemill_engine::suggestion::closest;
 use tidemill_sql::catalog::Entry;
+use tidemill_sql::show::matches_like;
 use tidemill_sql::types::quote_identifier;
 
 use super::format::{Format, text_rows};
@@ -143,17 +144,10 @@ fn run_sql(shell: &mut Shell, sql: &str) -> Result<(), Failure> {
 
 /// `%` or `*` stand for anything; a pattern without them may be anywhere in the name.
 fn matches(name: &str, pattern: &str) -> bool {
-    let (name, pattern) = (name.to_lowercase(), pattern.to_lowercase());
-    let parts: Vec<&str> = pattern.split(['%', '*']).collect();
-    let [first, middle @ .., last] = parts.as_slice() else { return name.contains(&pattern) };
-    let Some(mut rest) = name.strip_prefix(first).and_then(|rest| rest.strip_suffix(last)) else { return false };
-    middle.iter().all(|part| match rest.split_once(part) {
-        Some((_, behind)) => {
-            rest = behind;
-            true
-        }
-        None => false,
-    })
+    match pattern.contains(['%', '*']) {
+        true => matches_like(name, &pattern.replace('*', "%")),
+        false => name.to_lowercase().contains(&pattern.to_lowercase()),
+    }
 }
 
 fn list_entries(shell: &mut Shell, pattern: &str, only: Option<&str>) -> Result<(), Failure> {

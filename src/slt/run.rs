@@ -4,15 +4,10 @@ use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
-use arrow::datatypes::{DataType, SchemaRef};
 use tidemill_connectors::print::Console;
 use tidemill_connectors::registry::Registry;
-use tidemill_engine::graph::ChangelogMode;
-use tidemill_engine::lookup::KeyedLookup;
 use tidemill_engine::runtime::{JobHandle, JobOptions, RestartStrategy, start};
-use tidemill_engine::sink::Sink;
-use tidemill_engine::source::Source;
-use tidemill_sql::catalog::{Connectors, OptionProblem, TableDefinition, Usage};
+use tidemill_sql::catalog::Connectors;
 use tidemill_sql::parser::parse_script;
 use tidemill_sql::parser::statement::{InsertQuery, Statement, StatementKind};
 use tidemill_sql::plan::{Output, PlannedJob, plan_job};
@@ -25,7 +20,7 @@ use super::file::{AnswerForm, Expected, Step, StepKind, parse};
 use super::source::{GateKind, Script, ScriptConnector};
 use super::world::{TwoPhase, WORLDS, World, select};
 use crate::cli::TestArgs;
-use crate::connect::RegistryConnectors;
+use crate::connect::{PrintingTo, RegistryConnectors};
 use crate::exit::Exit;
 use crate::screen::answer;
 
@@ -170,8 +165,7 @@ struct Test {
 impl Test {
     fn new(world: &'static World, update: bool) -> Self {
         let (script, answers) = (Arc::<Script>::default(), Arc::<Answers>::default());
-        let connectors = TestConnectors::new(&script, &answers);
-        let session = Session::new(settings_of(world), Arc::new(connectors));
+        let session = Session::new(settings_of(world), Arc::new(connectors(&script, &answers)));
         Self { world, update, session, script, answers, only: None, files: None, skipped: false, updates: Vec::new() }
     }
 
@@ -411,68 +405,9 @@ fn settings_of(world: &World) -> Settings {
 }
 
 /// The program's connectors, with `script` tables, and queries that end in memory.
-struct TestConnectors {
-    inner: RegistryConnectors,
-    answers: Arc<Answers>,
-}
-
-impl TestConnectors {
-    fn new(script: &Arc<Script>, answers: &Arc<Answers>) -> Self {
-        let registry = Registry::new(Console::process())
-            .with(Box::new(ScriptConnector { script: Arc::clone(script), answers: Arc::clone(answers) }));
-        Self { inner: RegistryConnectors::new(registry), answers: Arc::clone(answers) }
-    }
-}
-
-impl Connectors for TestConnectors {
-    fn check(&self, table: &TableDefinition, usage: Usage) -> Result<(), Vec<OptionProblem>> {
-        self.inner.check(table, usage)
-    }
-
-    fn source(
-        &self,
-        table: &TableDefinition,
-        columns: &[String],
-        zone: &str,
-    ) -> Result<Arc<dyn Source>, OptionProblem> {
-        self.inner.source(table, columns, zone)
-    }
-
-    fn looks_up(&self, table: &TableDefinition) -> bool {
-        self.inner.looks_up(table)
-    }
-
-    fn lookup(
-        &self,
-        table: &TableDefinition,
-        columns: &[String],
-        keys: &[(String, DataType)],
-        zone: &str,
-    ) -> Result<KeyedLookup, OptionProblem> {
-        self.inner.lookup(table, columns, keys, zone)
-    }
-
-    fn sink(&self, table: &TableDefinition, schema: SchemaRef, zone: &str) -> Result<Arc<dyn Sink>, OptionProblem> {
-        self.inner.sink(table, schema, zone)
-    }
-
-    fn sink_accepts(&self, table: &TableDefinition) -> ChangelogMode {
-        self.inner.sink_accepts(table)
-    }
-
-    fn takes_updates_with(&self, table: &TableDefinition) -> Option<String> {
-        self.inner.takes_updates_with(table)
-    }
-
-    fn source_changelog(&self, table: &TableDefinition) -> ChangelogMode {
-        self.inner.source_changelog(table)
-    }
-
-    fn print_sink(&self, schema: SchemaRef, _changelog: ChangelogMode) -> Arc<dyn Sink> {
-        self.answers.sink(QUERY, schema, None)
-    }
-
-    fn metadata(&self, table: &TableDefinition) -> Vec<(String, DataType)> {
-        self.inner.metadata(table)
-    }
+fn connectors(script: &Arc<Script>, answers: &Arc<Answers>) -> impl Connectors + use<> {
+    let tables = ScriptConnector { script: Arc::clone(script), answers: Arc::clone(answers) };
+    let registry = Registry::new(Console::process()).with(Box::new(tables));
+    let answers = Arc::clone(answers);
+    PrintingTo::new(Box::new(RegistryConnectors::new(registry)), move |schema, _| answers.sink(QUERY, schema, None))
 }

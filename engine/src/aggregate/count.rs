@@ -6,8 +6,8 @@ use arrow::array::{ArrayRef, AsArray, BooleanArray, Int64Array};
 use arrow::datatypes::{DataType, Field, Int64Type};
 
 use super::factory::{Factory, state_field};
-use super::selection::{for_each_row, for_each_value, select, stretches};
-use super::{Accumulators, AggregateFactory};
+use super::selection::{for_each_row, for_each_value, select};
+use super::{Accumulators, AggregateFactory, RunningRows};
 use crate::Result;
 
 pub(super) fn factory() -> Arc<dyn AggregateFactory> {
@@ -39,15 +39,9 @@ impl Accumulators for Count {
         Ok(())
     }
 
-    fn update_running(
-        &mut self,
-        slots: &[u32],
-        ends: &[u32],
-        args: &[ArrayRef],
-        keep: Option<&BooleanArray>,
-    ) -> Result<ArrayRef> {
-        let (counts, selection) = (self.counts.as_mut_slice(), select(args, keep));
-        let running = stretches(slots, ends, &selection).map(|(slot, rows)| {
+    fn update_running(&mut self, input: &RunningRows<'_>) -> Result<ArrayRef> {
+        let (counts, selection) = (self.counts.as_mut_slice(), select(input.args, input.keep));
+        let running = input.stretches(&selection).map(|(slot, rows)| {
             counts[slot] += rows.count() as i64;
             counts[slot]
         });

@@ -9,8 +9,8 @@ use arrow::datatypes::DataType;
 
 use super::factory::{Factory, state_field};
 use super::primitive::{Ordered, with_ordered};
-use super::selection::{for_each_value, select, stretches};
-use super::{Accumulators, AggregateFactory};
+use super::selection::{for_each_value, select};
+use super::{Accumulators, AggregateFactory, RunningRows};
 use crate::Result;
 
 /// The factory for a primitive type; `None` for other types.
@@ -66,16 +66,10 @@ impl<T: Ordered, const MAX: bool> Accumulators for Extremes<T, MAX> {
         Ok(())
     }
 
-    fn update_running(
-        &mut self,
-        slots: &[u32],
-        ends: &[u32],
-        args: &[ArrayRef],
-        keep: Option<&BooleanArray>,
-    ) -> Result<ArrayRef> {
-        let (values, selection) = (args[0].as_primitive::<T>().values(), select(args, keep));
-        let mut running = Vec::with_capacity(ends.len());
-        for (slot, rows) in stretches(slots, ends, &selection) {
+    fn update_running(&mut self, input: &RunningRows<'_>) -> Result<ArrayRef> {
+        let (values, selection) = (input.args[0].as_primitive::<T>().values(), select(input.args, input.keep));
+        let mut running = Vec::with_capacity(input.ends.len());
+        for (slot, rows) in input.stretches(&selection) {
             let cell = &mut self.cells[slot];
             rows.for_each(|row| Self::add(cell, values[row]));
             running.push(*cell);

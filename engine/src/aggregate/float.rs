@@ -8,9 +8,9 @@ use arrow::datatypes::{DataType, Float64Type};
 
 use super::exact::ExactSums;
 use super::factory::Factory;
-use super::selection::{for_each_value, select, stretches};
+use super::selection::{for_each_value, select};
 use super::sum::Finish;
-use super::{Accumulators, AggregateFactory};
+use super::{Accumulators, AggregateFactory, RunningRows};
 use crate::Result;
 
 pub(super) fn factory(finish: Finish) -> Arc<dyn AggregateFactory> {
@@ -54,16 +54,10 @@ impl Accumulators for FloatSums {
         Ok(())
     }
 
-    fn update_running(
-        &mut self,
-        slots: &[u32],
-        ends: &[u32],
-        args: &[ArrayRef],
-        keep: Option<&BooleanArray>,
-    ) -> Result<ArrayRef> {
-        let values = cast(&args[0], &DataType::Float64)?;
-        let (values, selection) = (values.as_primitive::<Float64Type>().values(), select(args, keep));
-        let running = stretches(slots, ends, &selection).map(|(slot, rows)| {
+    fn update_running(&mut self, input: &RunningRows<'_>) -> Result<ArrayRef> {
+        let values = cast(&input.args[0], &DataType::Float64)?;
+        let (values, selection) = (values.as_primitive::<Float64Type>().values(), select(input.args, input.keep));
+        let running = input.stretches(&selection).map(|(slot, rows)| {
             rows.for_each(|row| self.add(slot, values[row]));
             self.result(slot as u32)
         });

@@ -6,8 +6,8 @@ use arrow::array::{ArrayRef, AsArray, BooleanArray};
 use arrow::datatypes::DataType;
 
 use super::factory::{Factory, state_field};
-use super::selection::{for_each_row, select, stretches};
-use super::{Accumulators, AggregateFactory};
+use super::selection::{for_each_row, select};
+use super::{Accumulators, AggregateFactory, RunningRows};
 use crate::Result;
 
 /// `OR` false gives BOOL_AND.
@@ -41,15 +41,9 @@ impl<const OR: bool> Accumulators for Logical<OR> {
         Ok(())
     }
 
-    fn update_running(
-        &mut self,
-        slots: &[u32],
-        ends: &[u32],
-        args: &[ArrayRef],
-        keep: Option<&BooleanArray>,
-    ) -> Result<ArrayRef> {
-        let (column, selection) = (args[0].as_boolean().values(), select(args, keep));
-        let running = stretches(slots, ends, &selection).map(|(slot, rows)| {
+    fn update_running(&mut self, input: &RunningRows<'_>) -> Result<ArrayRef> {
+        let (column, selection) = (input.args[0].as_boolean().values(), select(input.args, input.keep));
+        let running = input.stretches(&selection).map(|(slot, rows)| {
             rows.for_each(|row| Self::add(&mut self.values[slot], column.value(row)));
             self.values[slot]
         });

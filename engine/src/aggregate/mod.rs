@@ -45,6 +45,17 @@ pub use self::resolve::{resolve, resolve_over_updates};
 pub use self::set::AggregateSet;
 use crate::{EngineError, Result};
 
+/// Rows that are added one after another, in stretches behind each of which a result is asked for.
+pub struct RunningRows<'a> {
+    /// Of each row. Rows of a slot stand together.
+    pub slots: &'a [u32],
+    /// The row behind each stretch; the rows of a stretch are of one slot.
+    pub ends: &'a [u32],
+    pub args: &'a [ArrayRef],
+    /// As in [`Accumulators::update`].
+    pub keep: Option<&'a BooleanArray>,
+}
+
 /// The accumulators of one aggregate call for many groups. A slot that was never updated holds the empty aggregate.
 pub trait Accumulators: Send {
     /// Makes slots `0..slots` valid; new ones are empty.
@@ -53,16 +64,9 @@ pub trait Accumulators: Send {
     /// Adds row i of `args` to slot `slots[i]`, where `keep` is absent or true (null counts as false).
     fn update(&mut self, slots: &[u32], args: &[ArrayRef], keep: Option<&BooleanArray>) -> Result<()>;
 
-    /// Adds rows as [`Self::update`] does, one after another, and gives the result of a row's slot as it is once all rows before
-    /// row `ends[i]` are there, for each i. Rows of a slot stand together, and those between two ends are of one slot.
-    fn update_running(
-        &mut self,
-        slots: &[u32],
-        ends: &[u32],
-        args: &[ArrayRef],
-        keep: Option<&BooleanArray>,
-    ) -> Result<ArrayRef> {
-        running::by_rounds(self, slots, ends, args, keep)
+    /// Adds rows as [`Self::update`] does, one after another, and gives the result of each stretch's slot as it is then.
+    fn update_running(&mut self, input: &RunningRows<'_>) -> Result<ArrayRef> {
+        running::by_rounds(self, input)
     }
 
     /// Takes row i of `args` out of slot `slots[i]`.

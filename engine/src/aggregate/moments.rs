@@ -11,8 +11,8 @@ use arrow::datatypes::{DataType, Float64Type};
 
 use super::exact::ExactSums;
 use super::factory::Factory;
-use super::selection::{for_each_row, for_each_value, select, stretches};
-use super::{Accumulators, AggregateFactory};
+use super::selection::{for_each_row, for_each_value, select};
+use super::{Accumulators, AggregateFactory, RunningRows};
 use crate::Result;
 
 /// Products have twice the digits of their factors, so their sums need a third double.
@@ -231,16 +231,10 @@ impl Accumulators for Spreads {
         self.apply(Direction::Add, slots, args, keep)
     }
 
-    fn update_running(
-        &mut self,
-        slots: &[u32],
-        ends: &[u32],
-        args: &[ArrayRef],
-        keep: Option<&BooleanArray>,
-    ) -> Result<ArrayRef> {
-        let values = doubles(&args[0])?;
-        let (values, selection) = (values.as_primitive::<Float64Type>().values(), select(args, keep));
-        let running = stretches(slots, ends, &selection).map(|(slot, rows)| {
+    fn update_running(&mut self, input: &RunningRows<'_>) -> Result<ArrayRef> {
+        let values = doubles(&input.args[0])?;
+        let (values, selection) = (values.as_primitive::<Float64Type>().values(), select(input.args, input.keep));
+        let running = input.stretches(&selection).map(|(slot, rows)| {
             rows.for_each(|row| self.apply_row(Direction::Add, slot, values[row]));
             self.result(slot as u32)
         });
@@ -281,18 +275,12 @@ impl Accumulators for Relations {
         self.apply(Direction::Add, slots, args, keep)
     }
 
-    fn update_running(
-        &mut self,
-        slots: &[u32],
-        ends: &[u32],
-        args: &[ArrayRef],
-        keep: Option<&BooleanArray>,
-    ) -> Result<ArrayRef> {
-        let (ys, xs) = (doubles(&args[0])?, doubles(&args[1])?);
+    fn update_running(&mut self, input: &RunningRows<'_>) -> Result<ArrayRef> {
+        let (ys, xs) = (doubles(&input.args[0])?, doubles(&input.args[1])?);
         let (ys, xs) = (ys.as_primitive::<Float64Type>().values(), xs.as_primitive::<Float64Type>().values());
-        let selection = select(args, keep);
+        let selection = select(input.args, input.keep);
         let (mut counts, mut results) = (Vec::new(), Vec::new());
-        for (slot, rows) in stretches(slots, ends, &selection) {
+        for (slot, rows) in input.stretches(&selection) {
             rows.for_each(|row| self.apply_row(Direction::Add, slot, ys[row], xs[row]));
             match self.statistic {
                 Relation::Count => counts.push(self.sums.count(slot as u32)),

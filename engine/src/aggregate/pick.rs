@@ -9,9 +9,9 @@ use arrow::datatypes::{DataType, Field, Int64Type};
 
 use super::factory::{Factory, state_field};
 use super::primitive::with_ordered;
-use super::selection::{for_each_row, select, stretches};
+use super::selection::{for_each_row, select};
 use super::values::{Binaries, Encoded, Primitives, Strings, Values};
-use super::{Accumulators, AggregateFactory};
+use super::{Accumulators, AggregateFactory, RunningRows};
 use crate::Result;
 
 /// Which value wins.
@@ -93,20 +93,14 @@ impl<V: Values> Accumulators for Pick<V> {
         Ok(())
     }
 
-    fn update_running(
-        &mut self,
-        slots: &[u32],
-        ends: &[u32],
-        args: &[ArrayRef],
-        keep: Option<&BooleanArray>,
-    ) -> Result<ArrayRef> {
-        let (column, selection) = (self.values.column(&args[0])?, select(args, keep));
-        let mut winners = Winners::new(&self.values, slots)?;
-        for (slot, rows) in stretches(slots, ends, &selection) {
+    fn update_running(&mut self, input: &RunningRows<'_>) -> Result<ArrayRef> {
+        let (column, selection) = (self.values.column(&input.args[0])?, select(input.args, input.keep));
+        let mut winners = Winners::new(&self.values, input.slots)?;
+        for (slot, rows) in input.stretches(&selection) {
             let winner = rows.filter(|row| self.offer(slot, &column, *row)).last();
             winners.add(slot, winner);
         }
-        winners.finish(&args[0])
+        winners.finish(&input.args[0])
     }
 
     fn merge(&mut self, slots: &[u32], state: &[ArrayRef]) -> Result<()> {
@@ -201,22 +195,16 @@ impl<V: Values, const LAST: bool> Accumulators for Timed<V, LAST> {
         Ok(())
     }
 
-    fn update_running(
-        &mut self,
-        slots: &[u32],
-        ends: &[u32],
-        args: &[ArrayRef],
-        keep: Option<&BooleanArray>,
-    ) -> Result<ArrayRef> {
-        let (column, selection) = (self.values.column(&args[0])?, select(args, keep));
-        let times = cast(&args[1], &DataType::Int64)?;
+    fn update_running(&mut self, input: &RunningRows<'_>) -> Result<ArrayRef> {
+        let (column, selection) = (self.values.column(&input.args[0])?, select(input.args, input.keep));
+        let times = cast(&input.args[1], &DataType::Int64)?;
         let times = times.as_primitive::<Int64Type>().values();
-        let mut winners = Winners::new(&self.values, slots)?;
-        for (slot, rows) in stretches(slots, ends, &selection) {
+        let mut winners = Winners::new(&self.values, input.slots)?;
+        for (slot, rows) in input.stretches(&selection) {
             let winner = rows.filter(|row| self.offer(slot, &column, *row, times[*row])).last();
             winners.add(slot, winner);
         }
-        winners.finish(&args[0])
+        winners.finish(&input.args[0])
     }
 
     fn merge(&mut self, slots: &[u32], state: &[ArrayRef]) -> Result<()> {

@@ -11,8 +11,8 @@ use arrow::compute::cast;
 use arrow::datatypes::{DataType, Float64Type};
 
 use super::factory::{Factory, state_field};
-use super::selection::{for_each_value, select, stretches};
-use super::{Accumulators, AggregateFactory};
+use super::selection::{for_each_value, select};
+use super::{Accumulators, AggregateFactory, RunningRows};
 use crate::{EngineError, Result};
 
 /// An approximate percentile keeps this many values as they are before it makes a histogram.
@@ -245,16 +245,10 @@ impl Accumulators for Quantiles {
         Ok(())
     }
 
-    fn update_running(
-        &mut self,
-        slots: &[u32],
-        ends: &[u32],
-        args: &[ArrayRef],
-        keep: Option<&BooleanArray>,
-    ) -> Result<ArrayRef> {
-        let values = cast(&args[0], &DataType::Float64)?;
-        let (values, selection) = (values.as_primitive::<Float64Type>().values(), select(&args[..1], keep));
-        let running = stretches(slots, ends, &selection).map(|(slot, rows)| {
+    fn update_running(&mut self, input: &RunningRows<'_>) -> Result<ArrayRef> {
+        let values = cast(&input.args[0], &DataType::Float64)?;
+        let (values, selection) = (values.as_primitive::<Float64Type>().values(), select(&input.args[..1], input.keep));
+        let running = input.stretches(&selection).map(|(slot, rows)| {
             rows.for_each(|row| self.change(slot, |sample, exact_max| sample.add(values[row], exact_max)));
             self.samples[slot].quantile(self.fraction)
         });

@@ -1,22 +1,17 @@
 //! Results of groups while their rows are added one by one, for aggregates that have no way of their own to give them.
 
-use arrow::array::{Array, ArrayRef, BooleanArray, UInt32Array};
+use arrow::array::{Array, ArrayRef, UInt32Array};
 use arrow::compute::{concat, take};
 
-use super::Accumulators;
+use super::{Accumulators, RunningRows};
 use crate::Result;
 
 /// The first stretches of all slots are added and evaluated together, then the second ones, and so on.
 ///
 /// Where few slots have many stretches, these are small batches: for aggregates whose results take as long as this anyway, as
 /// those that list or rank all values do.
-pub(super) fn by_rounds<A: Accumulators + ?Sized>(
-    accumulators: &mut A,
-    slots: &[u32],
-    ends: &[u32],
-    args: &[ArrayRef],
-    keep: Option<&BooleanArray>,
-) -> Result<ArrayRef> {
+pub(super) fn by_rounds<A: Accumulators + ?Sized>(accumulators: &mut A, input: &RunningRows<'_>) -> Result<ArrayRef> {
+    let RunningRows { slots, ends, args, keep } = *input;
     let mut results = vec![accumulators.evaluate(&[])?];
     // For each stretch, where its result stands among those of all rounds.
     let mut places = vec![0u32; ends.len()];

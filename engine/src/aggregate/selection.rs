@@ -6,6 +6,8 @@
 use arrow::array::{Array, ArrayRef, BooleanArray};
 use arrow::buffer::NullBuffer;
 
+use super::RunningRows;
+
 /// The rows to use; `None` means all of them.
 pub(crate) type Selection = Option<NullBuffer>;
 
@@ -51,21 +53,22 @@ pub(crate) fn for_each_value<T: Copy>(
     }
 }
 
-/// The rows up to each of `ends`, which are of one slot: that slot, and those of the rows that are selected.
-#[inline(always)]
-pub(crate) fn stretches<'a>(
-    slots: &'a [u32],
-    ends: &'a [u32],
-    selection: &'a Selection,
-) -> impl Iterator<Item = (usize, impl Iterator<Item = usize> + 'a)> + 'a {
-    debug_assert_eq!(ends.last().map_or(0, |end| *end as usize), slots.len(), "each row is in a stretch");
-    let mut start = 0;
-    ends.iter().map(move |end| {
-        let rows = start..*end as usize;
-        start = rows.end;
-        let is_selected = move |row: &usize| selection.as_ref().is_none_or(|rows| rows.is_valid(*row));
-        (slots[rows.start] as usize, rows.filter(is_selected))
-    })
+impl RunningRows<'_> {
+    /// The slot of each stretch, and those of its rows that are selected.
+    #[inline(always)]
+    pub(crate) fn stretches<'s>(
+        &'s self,
+        selection: &'s Selection,
+    ) -> impl Iterator<Item = (usize, impl Iterator<Item = usize> + 's)> + 's {
+        debug_assert_eq!(self.ends.last().map_or(0, |end| *end as usize), self.slots.len(), "each row is in a stretch");
+        let mut start = 0;
+        self.ends.iter().map(move |end| {
+            let rows = start..*end as usize;
+            start = rows.end;
+            let is_selected = move |row: &usize| selection.as_ref().is_none_or(|rows| rows.is_valid(*row));
+            (self.slots[rows.start] as usize, rows.filter(is_selected))
+        })
+    }
 }
 
 /// Calls `visit(slot, row)` for each selected row.

@@ -12,7 +12,7 @@ use arrow::row::{RowConverter, Rows, SortField};
 
 use super::retain;
 use super::shared_calls::{SharedCalls, share};
-use super::{Accumulators, AggregateCall, AggregateFactory, KeptValues, StoredValues};
+use super::{Accumulators, AggregateCall, AggregateFactory, KeptValues, RunningRows, StoredValues};
 use crate::{EngineError, Result};
 
 /// The accumulators of several aggregate calls over the same slots.
@@ -86,7 +86,7 @@ impl AggregateSet {
         let mut results = vec![None; self.len()];
         for member in &mut self.members {
             let (args, keep) = arguments(batch, &member.args, member.filter)?;
-            let result = member.accumulators.update_running(slots, ends, &args, keep)?;
+            let result = member.accumulators.update_running(&RunningRows { slots, ends, args: &args, keep })?;
             member.results(result).for_each(|(call, result)| results[call] = Some(result));
         }
         Ok(in_order(results))

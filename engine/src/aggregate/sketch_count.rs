@@ -12,8 +12,8 @@ use arrow::row::{RowConverter, SortField};
 use xxhash_rust::xxh3::xxh3_64;
 
 use super::factory::{Factory, state_field};
-use super::selection::{for_each_row, select, stretches};
-use super::{Accumulators, AggregateFactory};
+use super::selection::{for_each_row, select};
+use super::{Accumulators, AggregateFactory, RunningRows};
 use crate::{EngineError, Result};
 
 /// 2^14 registers of one byte: 16 KB per large group.
@@ -221,15 +221,9 @@ impl Accumulators for Sketches {
         Ok(())
     }
 
-    fn update_running(
-        &mut self,
-        slots: &[u32],
-        ends: &[u32],
-        args: &[ArrayRef],
-        keep: Option<&BooleanArray>,
-    ) -> Result<ArrayRef> {
-        let (values, selection) = (self.converter.convert_columns(&args[..1])?, select(args, keep));
-        let running = stretches(slots, ends, &selection).map(|(slot, rows)| {
+    fn update_running(&mut self, input: &RunningRows<'_>) -> Result<ArrayRef> {
+        let (values, selection) = (self.converter.convert_columns(&input.args[..1])?, select(input.args, input.keep));
+        let running = input.stretches(&selection).map(|(slot, rows)| {
             let hashes = rows.map(|row| xxh3_64(values.row(row).data()));
             self.change(slot, |sketch| hashes.for_each(|hash| sketch.add(hash)));
             self.sketches[slot].estimate()

@@ -11,8 +11,8 @@ use arrow::datatypes::{
 };
 
 use super::factory::{Factory, state_field};
-use super::selection::{for_each_value, select, stretches};
-use super::{Accumulators, AggregateFactory};
+use super::selection::{for_each_value, select};
+use super::{Accumulators, AggregateFactory, RunningRows};
 use crate::{EngineError, Result};
 
 /// AVG of a decimal has at least this many digits after the point, as in Flink.
@@ -257,17 +257,11 @@ impl<T: Summand> Accumulators for Sums<T> {
         Self::check(any_wrapped)
     }
 
-    fn update_running(
-        &mut self,
-        slots: &[u32],
-        ends: &[u32],
-        args: &[ArrayRef],
-        keep: Option<&BooleanArray>,
-    ) -> Result<ArrayRef> {
-        let values = args[0].as_primitive::<T>().values();
-        let (selection, mut any_wrapped) = (select(args, keep), false);
-        let mut running = Vec::with_capacity(ends.len());
-        for (slot, rows) in stretches(slots, ends, &selection) {
+    fn update_running(&mut self, input: &RunningRows<'_>) -> Result<ArrayRef> {
+        let values = input.args[0].as_primitive::<T>().values();
+        let (selection, mut any_wrapped) = (select(input.args, input.keep), false);
+        let mut running = Vec::with_capacity(input.ends.len());
+        for (slot, rows) in input.stretches(&selection) {
             let cell = &mut self.cells[slot];
             rows.for_each(|row| any_wrapped |= cell.add(T::widen(values[row])));
             running.push(*cell);

@@ -6,8 +6,8 @@ use arrow::array::{ArrayRef, AsArray, BooleanArray, StringArray, StringBuilder};
 use arrow::datatypes::DataType;
 
 use super::factory::{Factory, state_field};
-use super::selection::{for_each_row, select, stretches};
-use super::{Accumulators, AggregateFactory};
+use super::selection::{for_each_row, select};
+use super::{Accumulators, AggregateFactory, RunningRows};
 use crate::Result;
 
 /// What LISTAGG puts between strings unless told otherwise, as in Flink.
@@ -55,16 +55,10 @@ impl Accumulators for Joined {
         Ok(())
     }
 
-    fn update_running(
-        &mut self,
-        slots: &[u32],
-        ends: &[u32],
-        args: &[ArrayRef],
-        keep: Option<&BooleanArray>,
-    ) -> Result<ArrayRef> {
-        let (column, selection) = (args[0].as_string::<i32>(), select(&args[..1], keep));
+    fn update_running(&mut self, input: &RunningRows<'_>) -> Result<ArrayRef> {
+        let (column, selection) = (input.args[0].as_string::<i32>(), select(&input.args[..1], input.keep));
         let mut running = StringBuilder::new();
-        for (slot, rows) in stretches(slots, ends, &selection) {
+        for (slot, rows) in input.stretches(&selection) {
             rows.for_each(|row| self.append(slot, column.value(row)));
             running.append_option(self.texts[slot].as_deref());
         }

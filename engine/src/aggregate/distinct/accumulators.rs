@@ -14,7 +14,7 @@ use crate::Result;
 use crate::aggregate::kept_values::KeptValues;
 use crate::aggregate::selection::{Selection, for_each_row, select, select_kept};
 use crate::aggregate::varint::{read_number, write_number};
-use crate::aggregate::{Accumulators, AggregateFactory, retain};
+use crate::aggregate::{Accumulators, AggregateFactory, RunningRows, retain};
 
 /// First byte of a state that lists the values; an empty set has no bytes at all.
 pub(super) const INLINE: u8 = 0;
@@ -328,22 +328,15 @@ impl<C: KeyColumns, T: Tally> Accumulators for DistinctAccumulators<C, T> {
         Ok(())
     }
 
-    fn update_running(
-        &mut self,
-        slots: &[u32],
-        ends: &[u32],
-        args: &[ArrayRef],
-        keep: Option<&BooleanArray>,
-    ) -> Result<ArrayRef> {
-        let appeared = self.apply(slots, args, keep, 1, ChangedRows::new(Some(slots.len())))?;
+    fn update_running(&mut self, input: &RunningRows<'_>) -> Result<ArrayRef> {
+        let appeared = self.apply(input.slots, input.args, input.keep, 1, ChangedRows::new(Some(input.slots.len())))?;
         let mut results = Vec::with_capacity(self.inners.len());
         for call in 0..self.inners.len() {
             let rows = appeared.flags(call);
+            let args = &input.args[..self.argument_count];
             results.push(match &mut self.inners[call] {
-                Some(inner) => {
-                    inner.accumulators.update_running(slots, ends, &args[..self.argument_count], Some(&rows))?
-                }
-                None => self.running_counts(call, slots, ends, &rows),
+                Some(inner) => inner.accumulators.update_running(&RunningRows { args, keep: Some(&rows), ..*input })?,
+                None => self.running_counts(call, input.slots, input.ends, &rows),
             });
         }
         self.joined(results)

@@ -30,8 +30,9 @@ pub fn run(
     let mut ends = runs.peer_ends.clone();
     ends.dedup();
     let results = values.update_running(&slots, &ends, &columns)?;
-    let group = |row: u32| ends.partition_point(|end| *end <= row) as u32;
-    let groups = UInt32Array::from_iter_values((0..slots.len() as u32).map(group));
+    let mut groups = Vec::with_capacity(slots.len());
+    (0u32..).zip(&ends).for_each(|(group, end)| groups.resize(*end as usize, group));
+    let groups = UInt32Array::from(groups);
     results.iter().map(|result| Ok(take(result, &groups, None)?)).collect()
 }
 
