@@ -3,5 +3,6 @@
 set -euo pipefail
 cd "$(dirname "$0")/.."
 cargo build --bin tidemill
-target="${CARGO_TARGET_DIR:-target}"
-exec "$target/debug/tidemill" run examples/first-windows/job.sql
+folder="$(cd "${CARGO_TARGET_DIR:-target}/debug" && pwd)"
+"$folder/tidemill" run examples/first-windows/job.sql
+printf '\nThe program is %s/tidemill. To call it by its name, and to try it line by line:\n  export PATH="%s:$PATH"\n  tidemill\n' "$folder" "$folder" >&2

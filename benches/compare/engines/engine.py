@@ -2,7 +2,9 @@
 
 import json
 import pathlib
+import shutil
 
+import answers
 import processes
 
 HERE = pathlib.Path(__file__).resolve().parent.parent
@@ -43,6 +45,19 @@ class Engine:
     def timed(self, query, limit_seconds):
         """One run with its result thrown away: `{seconds, processor_seconds, peak_bytes}`."""
         raise NotImplementedError
+
+    def folded(self, query, out, change_of):
+        """The answer in the files of JSON lines in the folder `out`, which goes. For a query with a key each line is a change, of which
+        `change_of` gives the row and what it weighs."""
+        total, names = answers.empty_answer(query), answers.columns_of(query["columns"])[0]
+        for part in sorted(out.glob("part-*")):
+            with open(part, encoding="utf-8") as lines:
+                for line in lines:
+                    row = json.loads(line, parse_float=str)
+                    row, weight = change_of(row) if query["key"] else (row, 1)
+                    total.add([row.get(name) for name in names], weight)
+        shutil.rmtree(out, ignore_errors=True)
+        return total.result()
 
     def ask_worker(self, python, script, asked, limit_seconds):
         """Runs a worker in a process of its own and returns its reply."""

@@ -14,7 +14,6 @@ import subprocess
 import time
 import urllib.request
 
-import answers
 import installed
 import processes
 from engines.engine import HERE, NEXMARK, Engine
@@ -188,25 +187,14 @@ class Flink(Engine):
         format_name = "debezium-json" if query["key"] else "json"
         options = f"'connector' = 'filesystem', 'path' = 'file://{out}', 'format' = '{format_name}'"
         self.run(self.script(query, options, False), limit_seconds)
-        total, names = answers.empty_answer(query), answers.columns_of(query["columns"])[0]
-        for part in sorted(out.glob("part-*")):
-            with open(part, encoding="utf-8") as lines:
-                for line in lines:
-                    add(total, names, json.loads(line, parse_float=str), bool(query["key"]))
-        shutil.rmtree(out, ignore_errors=True)
-        return total.result()
+        return self.folded(query, out, change_of)
 
     def timed(self, query, limit_seconds):
         return self.run(self.script(query, "'connector' = 'blackhole'", True), limit_seconds)
 
 
-def add(total, names, row, is_change):
-    if not is_change:
-        total.add([row.get(name) for name in names])
-    elif row["op"] == "c":
-        total.add([row["after"].get(name) for name in names])
-    else:
-        total.add([row["before"].get(name) for name in names], -1)
+def change_of(line):
+    return (line["after"], 1) if line["op"] == "c" else (line["before"], -1)
 
 
 def java_home():

@@ -1,11 +1,9 @@
 """Tidemill: the whole process is measured, its start and planning included."""
 
-import json
 import os
 import shutil
 import subprocess
 
-import answers
 import processes
 from engines.engine import NEXMARK, Engine
 
@@ -13,8 +11,8 @@ PARALLELISM = 2
 CHECKPOINT_INTERVAL = "1 s"
 
 
-def weight_of(change):
-    return 1 if change in ("+I", "+U") else -1
+def change_of(line):
+    return line["data"], 1 if line["op"] in ("+I", "+U") else -1
 
 
 class Tidemill(Engine):
@@ -55,15 +53,7 @@ class Tidemill(Engine):
         format_name = "changelog-json" if query["key"] else "json"
         options = f"'connector' = 'filesystem', 'path' = '{out}', 'format' = '{format_name}'"
         self.run(self.script(query, options, False), limit_seconds)
-        total, names = answers.empty_answer(query), answers.columns_of(query["columns"])[0]
-        for part in sorted(out.glob("part-*")):
-            with open(part, encoding="utf-8") as lines:
-                for line in lines:
-                    row = json.loads(line)
-                    data = row["data"] if query["key"] else row
-                    total.add([data.get(name) for name in names], weight_of(row["op"]) if query["key"] else 1)
-        shutil.rmtree(out, ignore_errors=True)
-        return total.result()
+        return self.folded(query, out, change_of)
 
     def timed(self, query, limit_seconds):
         return self.run(self.script(query, "'connector' = 'blackhole'", True), limit_seconds)
