@@ -5,6 +5,7 @@ use std::path::PathBuf;
 use clap::{Args, Parser, Subcommand, ValueEnum};
 
 use crate::client::ClientCommand;
+use crate::container::HealthArgs;
 use crate::repl::Format;
 use crate::server::{ConfigArgs, TokenCommand};
 
@@ -41,6 +42,10 @@ pub enum Command {
     Serve(ConfigArgs),
     /// Show the options that `serve` would have, and where each came from
     Config(ConfigArgs),
+    /// Run what the environment names, as a container does: the job of TIDEMILL_JOB_FILE or TIDEMILL_JOB_SQL, else the server
+    Start,
+    /// Ask the server, or the job of `start`, how it does: exit code 0 when it is well, 1 when not
+    Health(HealthArgs),
     /// Make tokens for a server
     #[command(subcommand)]
     Token(TokenCommand),
@@ -82,6 +87,9 @@ pub struct ShellArgs {
 pub struct ScriptArgs {
     /// The SQL script; `-` reads standard input
     pub script: PathBuf,
+    /// The script itself, where it comes from elsewhere than a file; `script` is its name then
+    #[arg(skip)]
+    pub text: Option<String>,
     /// Set an option before the script runs, as SET 'key' = 'value' would; may be repeated
     #[arg(long = "set", value_name = "KEY=VALUE", value_parser = key_value)]
     pub settings: Vec<(String, String)>,

@@ -111,7 +111,7 @@ fn submit(
     from: Option<&str>,
     server: &ServerArgs,
 ) -> Result<(), Failure> {
-    let script = Script::load(&args.script).map_err(|ScriptError(text)| Failure { text, exit: Exit::WrongInput })?;
+    let script = Script::of(args).map_err(|ScriptError(text)| Failure { text, exit: Exit::WrongInput })?;
     let stem = args.script.file_stem().and_then(|stem| stem.to_str()).filter(|stem| *stem != "-");
     let name = name.or(stem).ok_or_else(|| wrong("a script from standard input needs --name"))?;
     let settings: Map<String, Value> =

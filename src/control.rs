@@ -14,6 +14,8 @@ use serde::{Deserialize, Serialize};
 use tidemill_engine::EngineError;
 use tidemill_engine::runtime::JobHandle;
 
+use crate::server::state_name;
+
 const SOCKET_NAME: &str = "control.sock";
 /// Of the job's id in a savepoint's name: enough to tell the jobs of one folder apart.
 const JOB_TAG_CHARS: usize = 6;
@@ -26,12 +28,15 @@ const REQUEST_TIMEOUT: Duration = Duration::from_secs(5);
 pub enum Request {
     /// Write a savepoint under `directory`; then end the job if `stop`.
     Savepoint { directory: PathBuf, stop: bool },
+    /// How does the job do?
+    Health,
 }
 
 #[derive(Debug, Serialize, Deserialize)]
 #[serde(tag = "answer", rename_all = "kebab-case")]
 pub enum Answer {
     Savepoint { path: PathBuf },
+    Health { state: String, last_error: Option<String> },
     Failed { reason: String },
 }
 
@@ -84,10 +89,16 @@ fn answer_one(stream: UnixStream, job: &JobHandle, answering: &Mutex<()>) -> std
     write_line(&stream, &answer)
 }
 
-fn carry_out(Request::Savepoint { directory, stop }: Request, job: &JobHandle) -> Answer {
-    let taken = match stop {
-        true => stop_with_savepoint(job, &directory),
-        false => new_savepoint(job, &directory).and_then(|path| job.savepoint(&path)),
+fn carry_out(request: Request, job: &JobHandle) -> Answer {
+    let taken = match request {
+        Request::Savepoint { directory, stop: true } => stop_with_savepoint(job, &directory),
+        Request::Savepoint { directory, stop: false } => {
+            new_savepoint(job, &directory).and_then(|path| job.savepoint(&path))
+        }
+        Request::Health => {
+            let status = job.status();
+            return Answer::Health { state: state_name(status.state).to_string(), last_error: status.last_error };
+        }
     };
     taken.map_or_else(|error| Answer::Failed { reason: error.to_string() }, |path| Answer::Savepoint { path })
 }
@@ -106,17 +117,27 @@ fn new_savepoint(job: &JobHandle, directory: &Path) -> Result<PathBuf, EngineErr
     Ok(names.into_iter().find(|path| !path.exists()).expect("folders are fewer than numbers"))
 }
 
+/// Whether a job runs on the folder, or was killed there.
+pub fn has_socket(state_dir: &Path) -> bool {
+    state_dir.join(SOCKET_NAME).exists()
+}
+
 /// Asks the job that runs on `state_dir`. The error says what to check.
 pub fn ask(state_dir: &Path, request: &Request) -> Result<Answer, String> {
+    ask_within(state_dir, request, ANSWER_TIMEOUT)
+}
+
+/// As [`ask`], for those who cannot wait so long.
+pub fn ask_within(state_dir: &Path, request: &Request, patience: Duration) -> Result<Answer, String> {
     let path = state_dir.join(SOCKET_NAME);
     let stream = UnixStream::connect(&path).map_err(|error| {
         format!("no job answers at {}: {error}\nhint: is a job running with this --state-dir?", path.display())
     })?;
-    exchange(&stream, request).map_err(|error| format!("the job broke off: {error}"))
+    exchange(&stream, request, patience).map_err(|error| format!("the job broke off: {error}"))
 }
 
-fn exchange(stream: &UnixStream, request: &Request) -> std::io::Result<Answer> {
-    stream.set_read_timeout(Some(ANSWER_TIMEOUT))?;
+fn exchange(stream: &UnixStream, request: &Request, patience: Duration) -> std::io::Result<Answer> {
+    stream.set_read_timeout(Some(patience))?;
     write_line(stream, request)?;
     let mut line = String::new();
     BufReader::new(stream).read_line(&mut line)?;

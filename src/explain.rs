@@ -61,9 +61,12 @@ pub fn savepoint(args: &SavepointArgs) -> Exit {
             answer(&path.display().to_string());
             Exit::Success
         }
-        Ok(Answer::Failed { reason }) | Err(reason) => {
-            eprintln!("error: {reason}");
-            Exit::JobFailed
-        }
+        Ok(Answer::Health { .. }) => failed("the job gave another answer than was asked for"),
+        Ok(Answer::Failed { reason }) | Err(reason) => failed(&reason),
     }
+}
+
+fn failed(reason: &str) -> Exit {
+    eprintln!("error: {reason}");
+    Exit::JobFailed
 }

@@ -8,6 +8,7 @@ use clap::Parser;
 mod cli;
 mod client;
 mod connect;
+mod container;
 mod control;
 mod exit;
 mod explain;
@@ -33,7 +34,7 @@ static ALLOCATOR: tikv_jemallocator::Jemalloc = tikv_jemallocator::Jemalloc;
 fn main() -> ExitCode {
     let cli = Cli::parse();
     // A server has a log of its own.
-    if !matches!(cli.command, Some(Command::Serve(_))) {
+    if !matches!(cli.command, Some(Command::Serve(_) | Command::Start)) {
         log_to_stderr();
     }
     let Some(command) = cli.command else { return repl::run(&cli.shell, &[]).into() };
@@ -47,6 +48,8 @@ fn main() -> ExitCode {
         Command::Savepoint(args) => explain::savepoint(&args),
         Command::Serve(args) => server::serve(&args),
         Command::Config(args) => server::show_config(&args),
+        Command::Start => container::start(log_to_stderr),
+        Command::Health(args) => container::health(&args),
         Command::Token(command) => server::token(&command),
         Command::Client(command) => client::run(&command),
         Command::Test(args) => slt::run::run(&args),

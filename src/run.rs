@@ -38,7 +38,7 @@ pub fn settings_of(given: &[(String, String)]) -> Result<Settings, ScriptError> 
 
 /// Loads and plans a script; rows of its queries go to `screen`.
 pub fn plan(args: &ScriptArgs, parallelism: Option<usize>, screen: &Screen) -> Result<PlannedScript, ScriptError> {
-    let script = Script::load(&args.script)?;
+    let script = Script::of(args)?;
     let mut settings = settings_of(&args.settings)?;
     if let Some(parallelism) = parallelism {
         let set = settings.set_text("parallelism.default", &parallelism.to_string());

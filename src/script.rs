@@ -12,6 +12,8 @@ use tidemill_sql::plan::{Output, PlannedJob, plan_job};
 use tidemill_sql::session::{Outcome, Session};
 use tidemill_sql::settings::Settings;
 
+use crate::cli::ScriptArgs;
+
 /// A script as the user wrote it.
 pub struct Script {
     pub name: String,
@@ -40,6 +42,13 @@ pub struct PlannedScript {
 pub struct ScriptError(pub String);
 
 impl Script {
+    pub fn of(args: &ScriptArgs) -> Result<Self, ScriptError> {
+        match &args.text {
+            Some(text) => Ok(Self { name: args.script.display().to_string(), text: text.clone() }),
+            None => Self::load(&args.script),
+        }
+    }
+
     /// `-` is standard input.
     pub fn load(path: &Path) -> Result<Self, ScriptError> {
         if path == Path::new("-") {

@@ -9,12 +9,19 @@ use std::time::Duration;
 use clap::{Arg, ArgAction, ArgMatches, Args, Command, FromArgMatches};
 use tidemill_engine::suggestion::closest;
 
+use crate::container;
+
 use super::options::{Kind, OPTIONS, ServerOption};
 
 const CONFIG_KEY: &str = "config";
 const CONFIG_ENVIRONMENT: &str = "TIDEMILL_CONFIG";
 /// Variables of other parts of the program; a misspelt one of ours is told from them.
 const OTHER_VARIABLES: &[&str] = &[CONFIG_ENVIRONMENT, "TIDEMILL_LOG", "TIDEMILL_SERVER", "TIDEMILL_TOKEN"];
+
+/// All that are not options of the server.
+fn other_variables() -> impl Iterator<Item = &'static str> {
+    OTHER_VARIABLES.iter().chain(container::VARIABLES).copied()
+}
 
 /// What the command line says.
 #[derive(Debug, Clone, Default)]
@@ -241,10 +248,10 @@ fn from_toml(path: &Path, text: &str) -> Result<Vec<(&'static ServerOption, Vec<
 
 /// A variable that is nearly one of ours was meant to be.
 fn check_variables(environment: &BTreeMap<String, String>) -> Result<(), String> {
-    let known: Vec<String> = OPTIONS.iter().map(ServerOption::environment).collect();
+    let others = other_variables().map(str::to_string);
+    let known: Vec<String> = OPTIONS.iter().map(ServerOption::environment).chain(others).collect();
     for name in environment.keys().filter(|name| name.starts_with("TIDEMILL_")) {
-        let is_other = OTHER_VARIABLES.contains(&name.as_str()) || name.starts_with("TIDEMILL_SECRET_");
-        if is_other || known.contains(name) {
+        if known.contains(name) || name.starts_with("TIDEMILL_SECRET_") {
             continue;
         }
         // The common beginning makes all of them alike: only the rest is compared.
@@ -298,6 +305,7 @@ mod tests {
             (vec![], vec![], Some("listen = true"), "listen cannot be boolean"),
             (vec![], vec![], Some("listen = ["), "server.toml: TOML parse error"),
             (vec![], vec![("TIDEMILL_LISTN", "x")], None, "did you mean TIDEMILL_LISTEN?"),
+            (vec![], vec![("TIDEMILL_JOB_FIEL", "x")], None, "did you mean TIDEMILL_JOB_FILE?"),
             (
                 vec![("requests-max", "many")],
                 vec![],

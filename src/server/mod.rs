@@ -22,6 +22,7 @@ mod status;
 mod tls;
 mod token;
 
-pub use config::ConfigArgs;
+pub use config::{Config, ConfigArgs};
 pub use serve::{serve, show_config};
+pub use status::state_name;
 pub use token::{TokenCommand, token};

@@ -196,7 +196,8 @@ fn address_of(config: &Config, tokens: &Tokens) -> Result<SocketAddr, String> {
     if tokens.is_empty() && !address.ip().is_loopback() {
         return Err(format!(
             "{address} can be reached from other machines, and there are no tokens\n\
-             hint: `tidemill token new --role admin --name me --file tokens`, then --tokens-file tokens"
+             hint: `tidemill token new --role admin --name me` prints a token, and the line for the server: put it into a file for \
+             --tokens-file (TIDEMILL_TOKENS_FILE), or into TIDEMILL_TOKENS"
         ));
     }
     Ok(address)

@@ -3,6 +3,7 @@
 
 mod change_stream;
 mod commands;
+mod container;
 mod corpus;
 mod crash;
 mod crash_calls;
