@@ -17,6 +17,8 @@ const TOKEN_ENVIRONMENT: &str = "TIDEMILL_TOKEN";
 const SERVER_DEFAULT: &str = "http://127.0.0.1:8080";
 /// A little more than a server waits for a final checkpoint unless told otherwise.
 const ANSWER_TIMEOUT: Duration = Duration::from_secs(90);
+/// The type of the problem of a name that is taken.
+const EXISTS: &str = "urn:tidemill:problem:exists";
 const ANSWER_BYTES_MAX: u64 = 64 << 20;
 /// How often a log that is followed is asked for more.
 const FOLLOW_PAUSE: Duration = Duration::from_millis(500);
@@ -46,6 +48,9 @@ pub enum ClientCommand {
         /// Go on from a savepoint of the server: its job and name, as job/name
         #[arg(long, value_name = "JOB/NAME")]
         from: Option<String>,
+        /// Where there is a job of this name already, leave it as it is
+        #[arg(long)]
+        if_missing: bool,
         #[command(flatten)]
         server: ServerArgs,
     },
@@ -78,8 +83,15 @@ pub enum ClientCommand {
 
 pub fn run(command: &ClientCommand) -> Exit {
     let done = match command {
-        ClientCommand::Submit { script, name, parallelism, from, server } => {
-            submit(script, name.as_deref(), *parallelism, from.as_deref(), server)
+        ClientCommand::Submit { script, name, parallelism, from, if_missing, server } => {
+            let submitted = submit(script, name.as_deref(), *parallelism, from.as_deref(), server);
+            match submitted {
+                Err(Failure { kind, text, .. }) if *if_missing && kind == EXISTS => {
+                    answer(text.trim_start_matches("error: "));
+                    Ok(())
+                }
+                submitted => submitted,
+            }
         }
         ClientCommand::Jobs { server } => jobs(server),
         ClientCommand::Stop { job, savepoint, server } => stop(job, savepoint.as_deref(), server),
@@ -96,12 +108,14 @@ pub fn run(command: &ClientCommand) -> Exit {
 
 /// Why nothing came of it, and how to exit.
 struct Failure {
+    /// The type of a server's problem.
+    kind: String,
     text: String,
     exit: Exit,
 }
 
 fn wrong(text: impl Into<String>) -> Failure {
-    Failure { text: format!("error: {}", text.into()), exit: Exit::WrongInput }
+    Failure { kind: String::new(), text: format!("error: {}", text.into()), exit: Exit::WrongInput }
 }
 
 fn submit(
@@ -111,7 +125,8 @@ fn submit(
     from: Option<&str>,
     server: &ServerArgs,
 ) -> Result<(), Failure> {
-    let script = Script::of(args).map_err(|ScriptError(text)| Failure { text, exit: Exit::WrongInput })?;
+    let script =
+        Script::of(args).map_err(|ScriptError(text)| Failure { kind: String::new(), text, exit: Exit::WrongInput })?;
     let stem = args.script.file_stem().and_then(|stem| stem.to_str()).filter(|stem| *stem != "-");
     let name = name.or(stem).ok_or_else(|| wrong("a script from standard input needs --name"))?;
     let settings: Map<String, Value> =
@@ -196,6 +211,7 @@ fn ask(server: &ServerArgs, method: &str, path: &str, body: Option<&Value>) -> R
     let request = request.body(body.map(Value::to_string).unwrap_or_default());
     let request = request.map_err(|error| wrong(format!("'{url}' is no address of a server: {error}")))?;
     let failed = |error: ureq::Error| Failure {
+        kind: String::new(),
         text: format!(
             "error: no answer of {url}: {error}\nhint: is the server running? --server and {SERVER_ENVIRONMENT} say where"
         ),
@@ -222,7 +238,7 @@ fn problem(status: ureq::http::StatusCode, value: &Value) -> Failure {
         text.push_str(&format!("\nhint: {hint}"));
     }
     let exit = if status.is_server_error() { Exit::JobFailed } else { Exit::WrongInput };
-    Failure { text, exit }
+    Failure { kind: text_of(&value["type"]), text, exit }
 }
 
 fn agent(server: &ServerArgs) -> Result<ureq::Agent, Failure> {

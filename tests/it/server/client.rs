@@ -34,6 +34,8 @@ fn a_script_is_submitted_listed_looked_at_and_stopped() {
     let again = ["submit", "copies.sql", "--name", "more", "--from", "copies/end"];
     assert_eq!(tidemill(&server, &again, None).0, Some(0));
     server.wait_for_phase("more", "running");
+    let (code, told) = tidemill(&server, &["submit", "copies.sql", "--if-missing"], None);
+    assert!(code == Some(0) && told.starts_with("there is already a job 'copies'"), "{told}");
 
     std::fs::write(
         server.path("wrong.sql"),
@@ -44,6 +46,7 @@ fn a_script_is_submitted_listed_looked_at_and_stopped() {
         (vec!["submit", "wrong.sql"], " --> sql:2:8"),
         (vec!["submit", "missing.sql"], "cannot read missing.sql"),
         (vec!["submit", "copies.sql"], "there is already a job 'copies'"),
+        (vec!["submit", "wrong.sql", "--if-missing"], " --> sql:2:8"),
         (vec!["stop", "copeis"], "there is no job 'copeis'\nhint: did you mean 'copies'?"),
         (vec!["logs", "../x"], "'../x' is no name of a job"),
     ] {
