@@ -56,11 +56,13 @@ pub trait Connector: Send + Sync {
     /// Its own options; for a table, those of the table's format too.
     fn options(&self, spec: Option<&TableSpec>) -> Vec<OptionDef>;
 
-    fn metadata(&self) -> Vec<MetadataDef> {
+    /// Without a table: of any table.
+    fn metadata(&self, _spec: Option<&TableSpec>) -> Vec<MetadataDef> {
         Vec::new()
     }
 
-    fn reads(&self) -> bool {
+    /// True where its tables are read as a whole. Without a table: any of them.
+    fn reads(&self, _spec: Option<&TableSpec>) -> bool {
         false
     }
 
@@ -141,8 +143,8 @@ const COMMON_OPTIONS: &[OptionDef] = &[
 ];
 
 /// Of these, the ones that say something about a connector's tables.
-fn common_options(connector: &dyn Connector) -> &'static [OptionDef] {
-    let is_stream = connector.reads() || connector.guarantee().is_some();
+fn common_options(connector: &dyn Connector, spec: Option<&TableSpec>) -> &'static [OptionDef] {
+    let is_stream = connector.reads(spec) || connector.guarantee().is_some();
     if is_stream { COMMON_OPTIONS } else { &COMMON_OPTIONS[..1] }
 }
 
@@ -169,7 +171,7 @@ impl Registry {
             Box::new(Nexmark),
             Box::new(Print::new(console.clone())),
             Box::new(Blackhole),
-            Box::new(Http),
+            Box::new(Http::default()),
             Box::new(Jdbc),
         ];
         Self { connectors, console }
@@ -185,7 +187,7 @@ impl Registry {
     pub fn check(&self, spec: &TableSpec, usage: Usage) -> Result<(), Vec<OptionProblem>> {
         let connector = self.connector(spec).map_err(|problem| vec![problem])?;
         let mut known = connector.options(Some(spec));
-        known.extend_from_slice(common_options(connector));
+        known.extend_from_slice(common_options(connector, Some(spec)));
         let mut problems = options::check(connector.name(), &known, &spec.options);
         problems.extend(check_usage(connector, spec, usage));
         problems.extend(check_metadata(connector, spec, usage));
@@ -237,7 +239,7 @@ impl Registry {
 
     /// The metadata columns that the table's connector offers.
     pub fn metadata(&self, spec: &TableSpec) -> Vec<MetadataDef> {
-        self.connector(spec).map_or_else(|_| Vec::new(), Connector::metadata)
+        self.connector(spec).map_or_else(|_| Vec::new(), |connector| connector.metadata(Some(spec)))
     }
 
     /// Where the rows of a bare SELECT go.
@@ -273,14 +275,14 @@ fn first(problems: Vec<OptionProblem>) -> OptionProblem {
 
 fn check_usage(connector: &dyn Connector, spec: &TableSpec, usage: Usage) -> Option<OptionProblem> {
     match usage {
-        Usage::Source if connector.looks_up(Some(spec)) && !connector.reads() => {
+        Usage::Source if connector.looks_up(Some(spec)) && !connector.reads(Some(spec)) => {
             let message = format!("rows of table '{}' can only be looked up by key", spec.name);
             let hint =
                 "write JOIN t FOR SYSTEM_TIME AS OF o.proc_time AS d ON o.id = d.id, where proc_time is PROCTIME()";
             Some(OptionProblem::at("connector", message).hint(hint))
         }
         Usage::Lookup if !connector.looks_up(Some(spec)) => Some(cannot(connector.name(), spec, "looked up by key")),
-        Usage::Source if !connector.reads() => Some(cannot(connector.name(), spec, "read")),
+        Usage::Source if !connector.reads(Some(spec)) => Some(cannot(connector.name(), spec, "read")),
         Usage::Sink if connector.guarantee().is_none() => Some(cannot(connector.name(), spec, "written")),
         _ => None,
     }
@@ -292,7 +294,7 @@ fn cannot(connector: &str, spec: &TableSpec, verb: &str) -> OptionProblem {
 }
 
 fn check_metadata(connector: &dyn Connector, spec: &TableSpec, usage: Usage) -> Vec<OptionProblem> {
-    let offered = connector.metadata();
+    let offered = connector.metadata(Some(spec));
     let problem = |column: &MetadataColumn| match offered.iter().find(|def| def.key == column.key) {
         None => Some(unknown_metadata(connector, &offered, column)),
         Some(def) if usage == Usage::Sink && !column.is_virtual && !def.writable => {
@@ -358,7 +360,7 @@ impl OptionDescription {
 
 fn describe(connector: &dyn Connector) -> ConnectorDescription {
     let own = connector.options(None);
-    let metadata = connector.metadata().into_iter().map(|def| MetadataDescription {
+    let metadata = connector.metadata(None).into_iter().map(|def| MetadataDescription {
         key: def.key,
         data_type: sql_type_name(&def.data_type),
         doc: def.doc,
@@ -366,12 +368,12 @@ fn describe(connector: &dyn Connector) -> ConnectorDescription {
     ConnectorDescription {
         name: connector.name(),
         doc: connector.doc(),
-        source: connector.reads(),
+        source: connector.reads(None),
         lookup: connector.looks_up(None),
         sink: connector.guarantee().is_some(),
         guarantee: connector.guarantee().map(guarantee_name),
         takes_changelog: connector.guarantee().is_some() && connector.accepts(None) != ChangelogMode::Append,
-        options: common_options(connector).iter().chain(&own).map(OptionDescription::of).collect(),
+        options: common_options(connector, None).iter().chain(&own).map(OptionDescription::of).collect(),
         metadata: metadata.collect(),
     }
 }

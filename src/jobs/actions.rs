@@ -11,6 +11,7 @@ use std::time::Duration;
 use parking_lot::MutexGuard;
 
 use super::decide::{Action, Phase, is_allowed};
+use super::inlets::NoInboxes;
 use super::plan::PlanRequest;
 use super::record::{Desired, JobRecord, PendingRestore, now_ms};
 use super::refusal::Refusal;
@@ -59,7 +60,7 @@ impl Supervisor {
         let job = record_of(&new);
         let slot = self.slot(&job.id);
         let request = PlanRequest { sql: new.sql, settings: new.settings, parallelism: new.parallelism };
-        let planned = self.planner.plan_job(&request, slot.logbook.rows());
+        let planned = self.planner.plan_job(&request, slot.logbook.rows(), Arc::new(NoInboxes));
         let made = planned.and_then(|_| {
             let _acting = act(&slot)?;
             std::fs::create_dir_all(&slot.folder)
@@ -67,6 +68,7 @@ impl Supervisor {
             let mut job = job.clone();
             job.restore = self.pending(&slot, new.from.as_ref())?;
             self.store.insert(&job)?;
+            self.inlets.changed();
             if !new.start {
                 return Ok(job);
             }

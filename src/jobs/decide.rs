@@ -64,6 +64,8 @@ pub enum Action {
     Savepoint,
     Upgrade,
     Delete,
+    /// Rows are given to it.
+    Post,
 }
 
 impl Action {
@@ -77,6 +79,7 @@ impl Action {
             Self::Savepoint => "saved",
             Self::Upgrade => "upgraded",
             Self::Delete => "deleted: stop or cancel it first",
+            Self::Post => "given rows, which it would never read",
         }
     }
 }
@@ -92,6 +95,8 @@ pub fn is_allowed(phase: Phase, action: Action) -> bool {
         Action::Stop | Action::Cancel => phase != Finished,
         Action::Restart | Action::Rescale => phase != Stopping && phase != Finished,
         Action::Savepoint => phase == Running,
+        // A stopped job reads them when it goes on.
+        Action::Post => phase != Finished,
         Action::Upgrade => matches!(phase, Running | Stopped | Failed | Finished),
         Action::Delete => !matches!(phase, Starting | Running | Stopping | Phase::Restarting),
     }

@@ -6,6 +6,7 @@ mod actions;
 pub mod compare;
 mod confine;
 pub mod decide;
+mod inlets;
 mod logbook;
 mod plan;
 pub mod reach;
@@ -20,6 +21,7 @@ mod upgrade;
 
 pub use actions::{NewJob, StartFrom};
 pub use decide::Phase;
+pub use inlets::{CONTENT_TYPES, Post};
 pub use plan::{PlanRequest, Planned, Planner};
 pub use record::{AuditEntry, JobRecord, now_ms};
 pub use refusal::Refusal;

@@ -6,6 +6,8 @@ use std::sync::Arc;
 
 use parking_lot::Mutex;
 use serde::Serialize;
+use tidemill_connectors::http::Http;
+use tidemill_connectors::http::posted::Inboxes;
 use tidemill_connectors::print::Console;
 use tidemill_connectors::registry::Registry;
 use tidemill_sql::Diagnostic;
@@ -17,6 +19,7 @@ use tidemill_sql::settings::Settings;
 use tidemill_sql::types::quote_identifier;
 
 use super::confine::ConfinedConnectors;
+use super::inlets::NoInboxes;
 use super::reach::Reach;
 use super::refusal::Refusal;
 use super::secrets::{Redactor, Secrets};
@@ -93,10 +96,20 @@ impl Planner {
 
     /// Plans all that the text asks for; nothing is started. Rows of its SELECTs go to `rows`.
     pub fn plan(&self, request: &PlanRequest, rows: Arc<Mutex<dyn Write + Send>>) -> Result<Planned, Refusal> {
+        self.plan_with(request, rows, Arc::new(NoInboxes))
+    }
+
+    fn plan_with(
+        &self,
+        request: &PlanRequest,
+        rows: Arc<Mutex<dyn Write + Send>>,
+        inboxes: Arc<dyn Inboxes>,
+    ) -> Result<Planned, Refusal> {
         if request.sql.len() > SQL_BYTES_MAX {
             return Err(Refusal::wrong(format!("the SQL is longer than {SQL_BYTES_MAX} bytes")));
         }
-        let registry = RegistryConnectors::new(Registry::new(Console::into_writer(rows)));
+        let registry = Registry::new(Console::into_writer(rows)).with(Box::new(Http::serving(inboxes)));
+        let registry = RegistryConnectors::new(registry);
         let connectors = ConfinedConnectors::new(registry, Arc::clone(&self.reach), self.secrets.clone());
         let found = |found: &[Diagnostic]| {
             Refusal::Sql(found.iter().map(|found| finding(found, &request.sql, self.redactor())).collect())
@@ -113,9 +126,14 @@ impl Planner {
         Ok(Planned { script, objects })
     }
 
-    /// As [`Self::plan`], of a text that is one job.
-    pub fn plan_job(&self, request: &PlanRequest, rows: Arc<Mutex<dyn Write + Send>>) -> Result<ScriptJob, Refusal> {
-        let steps = self.plan(request, rows)?.script.steps;
+    /// As [`Self::plan`], of a text that is one job. `inboxes` has the logs of its tables that are posted to.
+    pub fn plan_job(
+        &self,
+        request: &PlanRequest,
+        rows: Arc<Mutex<dyn Write + Send>>,
+        inboxes: Arc<dyn Inboxes>,
+    ) -> Result<ScriptJob, Refusal> {
+        let steps = self.plan_with(request, rows, inboxes)?.script.steps;
         let mut jobs = steps.into_iter().filter_map(|step| match step {
             Step::Job(job) => Some(*job),
             Step::Answer(_) => None,

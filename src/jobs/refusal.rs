@@ -1,6 +1,7 @@
 //! Why something that was asked of the jobs was not done, named after what the asker can do about it.
 
 use thiserror::Error;
+use tidemill_connectors::http::posted::BadRows;
 use tidemill_engine::EngineError;
 
 use super::decide::{Action, Phase};
@@ -29,6 +30,16 @@ pub enum Refusal {
     /// The new SQL cannot go on from the state.
     #[error("the state does not fit the new SQL")]
     StateMismatch { reasons: Vec<String> },
+    /// Posted rows are not rows of the table; nothing of them is stored.
+    #[error("{}", bad_rows(.0))]
+    BadRows(BadRows),
+    /// The job is too far behind to be given more.
+    #[error("{0}")]
+    Behind(String),
+    #[error("the key belongs to a request with another body")]
+    OtherBody,
+    #[error("{message}")]
+    WrongType { message: String, hint: String },
     #[error("{0}")]
     Engine(String),
     #[error("the store of jobs: {0}")]
@@ -46,6 +57,11 @@ impl Refusal {
     pub fn wrong_with(message: impl Into<String>, hint: impl Into<String>) -> Self {
         Self::Wrong { message: message.into(), hint: Some(hint.into()) }
     }
+}
+
+fn bad_rows(bad: &BadRows) -> String {
+    let what = if bad.is_array { "element" } else { "line" };
+    bad.place.map_or_else(|| bad.reason.clone(), |place| format!("{what} {place}: {}", bad.reason))
 }
 
 impl From<EngineError> for Refusal {

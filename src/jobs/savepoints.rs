@@ -81,6 +81,16 @@ pub fn checkpoints(job_folder: &Path) -> Vec<CheckpointInfo> {
     manifests.map(|manifest| info(&manifest)).collect()
 }
 
+/// What all checkpoints and savepoints of a job say that can be read; `None` while a savepoint is being taken.
+pub fn all_manifests(job_folder: &Path) -> Option<Vec<Manifest>> {
+    let savepoints = folders_in(&job_folder.join(SAVEPOINTS_FOLDER));
+    if savepoints.iter().any(|(name, _)| name.ends_with(".tmp")) {
+        return None;
+    }
+    let checkpoints = folders_in(&job_folder.join(STATE_FOLDER).join(CHECKPOINTS_FOLDER));
+    Some(savepoints.iter().chain(&checkpoints).filter_map(|(_, folder)| read_manifest(folder).ok()).collect())
+}
+
 /// What the newest sound checkpoint says.
 pub fn newest_manifest(job_folder: &Path) -> Option<Manifest> {
     let folders = folders_in(&job_folder.join(STATE_FOLDER).join(CHECKPOINTS_FOLDER));

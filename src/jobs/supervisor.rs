@@ -14,6 +14,7 @@ use tidemill_engine::checkpoint::CheckpointStore;
 use tidemill_engine::runtime::{JobStatus, JobSummary, Outcome};
 
 use super::decide::{self, AtStart, Phase};
+use super::inlets::Inlets;
 use super::logbook::{Level, LogEntry, Logbook};
 use super::plan::{PlanRequest, Planner, shown_sql};
 use super::record::{Desired, Ended, JobRecord, now_ms};
@@ -44,6 +45,7 @@ pub struct Supervisor {
     folder: PathBuf,
     pub(super) limits: Limits,
     slots: Mutex<HashMap<String, Arc<Slot>>>,
+    pub(super) inlets: Arc<Inlets>,
     /// Held while a job is admitted, so that two cannot take the last place.
     admission: Mutex<()>,
     closing: AtomicBool,
@@ -103,9 +105,9 @@ impl Supervisor {
                 std::fs::remove_dir_all(entry.path())?;
             }
         }
-        let slots = Mutex::default();
+        let (slots, inlets) = (Mutex::default(), Arc::default());
         let (closing, ready) = (AtomicBool::new(false), AtomicBool::new(false));
-        Ok(Self { store, planner, folder, limits, slots, admission: Mutex::default(), closing, ready })
+        Ok(Self { store, planner, folder, limits, slots, inlets, admission: Mutex::default(), closing, ready })
     }
 
     /// Goes on with every job that is to run. One that cannot start is recorded as failed, and the others go on.
@@ -245,6 +247,7 @@ impl Supervisor {
     /// Takes a deleted job's folder away; what a crash leaves of it goes at the next start.
     pub(super) fn forget(&self, id: &str) -> Result<(), Refusal> {
         self.slots.lock().remove(id);
+        self.inlets.close(id);
         let (folder, deleted) = (self.job_folder(id), self.folder.join(format!("{DELETED_PREFIX}{id}")));
         if !folder.exists() {
             return Ok(());
@@ -257,7 +260,9 @@ impl Supervisor {
     pub(super) fn start_run(self: &Arc<Self>, slot: &Arc<Slot>, job: &JobRecord) -> Result<(), Refusal> {
         let request =
             PlanRequest { sql: job.sql.clone(), settings: job.settings.clone(), parallelism: job.parallelism };
-        let planned = self.planner.plan_job(&request, slot.logbook.rows())?;
+        let inboxes = self.inlets.of_job(&slot.id, &slot.folder);
+        let planned = self.planner.plan_job(&request, slot.logbook.rows(), inboxes.clone())?;
+        self.inlets.learn(job, inboxes.tables());
         let state_dir = slot.folder.join(STATE_FOLDER);
         let mut options = job_options(&job.name, &planned.settings, state_dir.clone());
         options.parallelism = job.parallelism.unwrap_or(options.parallelism);

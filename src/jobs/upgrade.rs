@@ -10,6 +10,7 @@ use tidemill_engine::graph::{JobGraph, Parallelism};
 use super::actions::{act, check_parallelism, wanted};
 use super::compare::{OperatorChange, compare};
 use super::decide::{Action, Phase};
+use super::inlets::NoInboxes;
 use super::plan::PlanRequest;
 use super::record::{Desired, JobRecord, PendingRestore, now_ms};
 use super::refusal::Refusal;
@@ -119,6 +120,7 @@ impl Supervisor {
                 wanted(job, Desired::Running);
             }
         })?;
+        self.inlets.changed();
         if phase != Phase::Running {
             return Ok(());
         }
@@ -140,7 +142,7 @@ impl Supervisor {
             settings: upgrade.settings.clone().unwrap_or(job.settings),
             parallelism: upgrade.parallelism.or(job.parallelism),
         };
-        let planned = self.planner.plan_job(&request, slot.logbook.rows())?;
+        let planned = self.planner.plan_job(&request, slot.logbook.rows(), Arc::new(NoInboxes))?;
         let options = job_options(&job.name, &planned.settings, slot.folder.clone());
         let parallelism = request.parallelism.unwrap_or(options.parallelism);
         Ok((plan_nodes(&planned.planned.graph, parallelism), planned.planned.warnings))

@@ -19,6 +19,10 @@ pub struct App {
     pub slow_requests: Arc<Semaphore>,
     pub cors_origins: Vec<String>,
     pub body_bytes_max: usize,
+    /// Of posted rows.
+    pub rows_bytes_max: usize,
+    /// Posts of rows under way.
+    pub posts: Arc<Semaphore>,
     pub read_timeout: Duration,
     pub started: Instant,
     pub counts: RequestCounts,

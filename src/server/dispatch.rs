@@ -13,11 +13,12 @@ use axum::http::request::Parts;
 use axum::http::{HeaderMap, HeaderValue, Response, StatusCode, Uri, header};
 use axum::routing::{MethodFilter, on};
 use serde_json::{Map, Value};
+use tidemill_connectors::http::posted::KEY_BYTES_MAX;
 
 use super::app::App;
 use super::auth::{Caller, Role};
 use super::problem::{Kind, Problem};
-use super::route::{Call, Method, Pool, Reply, Route, check_body, check_query};
+use super::route::{Call, Method, Pool, RawBody, Reply, Route, check_body, check_query};
 use super::routes::ROUTES;
 use crate::jobs::{AuditEntry, now_ms};
 
@@ -30,6 +31,8 @@ const LOCAL: &str = "local";
 /// A body of this type is SQL, for `curl --data-binary @job.sql`.
 const SQL_TYPE: &str = "application/sql";
 const JSON_TYPE: &str = "application/json";
+/// By it a request that comes again is known.
+pub const IDEMPOTENCY_KEY: &str = "idempotency-key";
 
 /// All routes of the table.
 pub fn router(app: &Arc<App>) -> Router {
@@ -72,7 +75,10 @@ async fn answer(app: Arc<App>, route: Option<&'static Route>, request: Request) 
         Err(problem) => problem.response(),
     };
     let (status, took) = (response.status().as_u16(), started.elapsed().as_millis() as u64);
-    tracing::info!(%method, path, status, took_ms = took, "request");
+    match route.is_some_and(|route| route.pool == Pool::Rows) {
+        true => tracing::debug!(%method, path, status, took_ms = took, "request"),
+        false => tracing::info!(%method, path, status, took_ms = took, "request"),
+    }
     app.counts.count(status);
     finish(&app, &headers, response)
 }
@@ -87,26 +93,30 @@ async fn carry_out(app: &Arc<App>, route: &'static Route, request: Request) -> R
     let (mut parts, body) = request.into_parts();
     let peer = parts.extensions.get::<Peer>().map(|peer| peer.0);
     let is_probe = route.role.is_none();
-    let in_rate = is_probe || peer.is_none_or(|peer| app.rate.admits(peer.ip(), Instant::now()));
+    let allowed = check_site(app, &parts).and_then(|()| authorize(app, route, &parts.headers));
+    let is_free = is_probe || (route.pool == Pool::Rows && allowed.is_ok());
+    let in_rate = is_free || peer.is_none_or(|peer| app.rate.admits(peer.ip(), Instant::now()));
     if !in_rate {
         return Err(Problem::new(Kind::TooManyRequests, "too many requests from this address"));
     }
-    check_site(app, &parts)?;
-    let caller = authorize(app, route, &parts.headers)?;
+    let caller = allowed?;
     let permits = match (is_probe, route.pool) {
         (true, _) => None,
         (false, Pool::Quick) => Some(app.requests.clone().try_acquire_owned()),
         (false, Pool::Slow) => Some(app.slow_requests.clone().try_acquire_owned()),
+        (false, Pool::Rows) => Some(app.posts.clone().try_acquire_owned()),
     };
     let permit = permits.transpose().map_err(|_| {
         Problem::new(Kind::Overloaded, "as many requests are under way as this server allows")
             .with_hint("try again soon")
     })?;
-    let bytes = read_body(app, body).await?;
+    let bytes_max = if route.raw.is_empty() { app.body_bytes_max } else { app.rows_bytes_max };
+    let bytes = read_body(app, body, bytes_max).await?;
     let (params, query) = parameters(&mut parts).await?;
     check_query(route.query, &query)?;
-    let body = parse_body(route, &parts.headers, &bytes)?;
-    let call = Call { params, query, body, caller };
+    let raw = raw_body(route, &parts.headers, &bytes)?;
+    let body = if raw.is_some() { Map::new() } else { parse_body(route, &parts.headers, &bytes)? };
+    let call = Call { params, query, body, caller, raw };
     let (app, target) = (Arc::clone(app), parts.uri.path().to_string());
     let work = move || {
         let _permit = permit;
@@ -172,19 +182,16 @@ fn authorize(app: &App, route: &Route, headers: &HeaderMap) -> Result<Caller, Pr
     Ok(caller)
 }
 
-async fn read_body(app: &App, body: Body) -> Result<Bytes, Problem> {
-    let read = tokio::time::timeout(app.read_timeout, to_bytes(body, app.body_bytes_max)).await;
+async fn read_body(app: &App, body: Body, limit: usize) -> Result<Bytes, Problem> {
+    let read = tokio::time::timeout(app.read_timeout, to_bytes(body, limit)).await;
     let Ok(read) = read else {
         return Err(Problem::new(Kind::Timeout, format!("the body did not come in within {:?}", app.read_timeout)));
     };
-    read.map_err(|error| {
-        let limit = app.body_bytes_max;
-        match std::error::Error::source(&error) {
-            Some(source) if source.to_string().contains("limit") => {
-                Problem::new(Kind::TooLarge, format!("the body is larger than {limit} bytes"))
-            }
-            _ => Problem::new(Kind::BadRequest, format!("the body cannot be read: {error}")),
+    read.map_err(|error| match std::error::Error::source(&error) {
+        Some(source) if source.to_string().contains("limit") => {
+            Problem::new(Kind::TooLarge, format!("the body is larger than {limit} bytes"))
         }
+        _ => Problem::new(Kind::BadRequest, format!("the body cannot be read: {error}")),
     })
 }
 
@@ -196,6 +203,32 @@ async fn parameters(parts: &mut Parts) -> Result<(BTreeMap<String, String>, BTre
     Ok((params, query.0))
 }
 
+/// Of the body, without parameters.
+fn content_type(headers: &HeaderMap) -> String {
+    let given = headers.get(header::CONTENT_TYPE).and_then(|value| value.to_str().ok()).unwrap_or_default();
+    given.split(';').next().unwrap_or_default().trim().to_ascii_lowercase()
+}
+
+/// Where a route takes its body as it is.
+fn raw_body(route: &Route, headers: &HeaderMap, bytes: &Bytes) -> Result<Option<RawBody>, Problem> {
+    if route.raw.is_empty() {
+        return Ok(None);
+    }
+    let content_type = content_type(headers);
+    if !route.raw.contains(&content_type.as_str()) {
+        return Err(Problem::new(Kind::WrongType, format!("the body's type is '{content_type}'"))
+            .with_hint(format!("send Content-Type: {}", route.raw.join(" or "))));
+    }
+    let key = headers.get(IDEMPOTENCY_KEY).map(|value| match value.to_str().map(str::trim) {
+        Ok(key) if !key.is_empty() && key.len() <= KEY_BYTES_MAX => Ok(key.to_string()),
+        _ => Err(Problem::new(
+            Kind::BadRequest,
+            format!("Idempotency-Key must be 1 to {KEY_BYTES_MAX} printable ASCII characters"),
+        )),
+    });
+    Ok(Some(RawBody { bytes: bytes.clone(), content_type, idempotency_key: key.transpose()? }))
+}
+
 fn parse_body(route: &Route, headers: &HeaderMap, bytes: &[u8]) -> Result<Map<String, Value>, Problem> {
     let Some(fields) = route.body else {
         return match bytes.is_empty() {
@@ -203,8 +236,7 @@ fn parse_body(route: &Route, headers: &HeaderMap, bytes: &[u8]) -> Result<Map<St
             false => Err(Problem::new(Kind::BadRequest, "this route takes no body")),
         };
     };
-    let given = headers.get(header::CONTENT_TYPE).and_then(|value| value.to_str().ok()).unwrap_or_default();
-    let content_type = given.split(';').next().unwrap_or_default().trim().to_ascii_lowercase();
+    let content_type = content_type(headers);
     let takes_sql = fields.iter().any(|field| field.name == "sql");
     let body = match content_type.as_str() {
         "" if bytes.is_empty() => Map::new(),
@@ -238,8 +270,8 @@ fn audit(
     target: &str,
     answer: &Result<Reply, Problem>,
 ) {
-    // Asking what SQL would do does nothing.
-    if route.path.starts_with("/api/v1/sql/") {
+    // Asking what SQL would do does nothing, and rows are data: they change no job.
+    if route.path.starts_with("/api/v1/sql/") || route.pool == Pool::Rows {
         return;
     }
     let status = answer.as_ref().map_or_else(|problem| problem.status(), |reply| reply.status).as_u16();
@@ -295,7 +327,10 @@ fn preflight(app: &App, method: &axum::http::Method, headers: &HeaderMap) -> Opt
     *response.status_mut() = StatusCode::NO_CONTENT;
     let sent = response.headers_mut();
     sent.insert(header::ACCESS_CONTROL_ALLOW_METHODS, HeaderValue::from_static("GET, POST, PUT, DELETE"));
-    sent.insert(header::ACCESS_CONTROL_ALLOW_HEADERS, HeaderValue::from_static("authorization, content-type"));
+    sent.insert(
+        header::ACCESS_CONTROL_ALLOW_HEADERS,
+        HeaderValue::from_static("authorization, content-type, idempotency-key"),
+    );
     Some(finish(app, headers, response))
 }
 

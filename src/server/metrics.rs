@@ -6,6 +6,7 @@ use std::sync::Arc;
 use std::sync::atomic::Ordering;
 use std::time::Duration;
 
+use tidemill_connectors::http::posted::InboxFigures;
 use tidemill_engine::runtime::{JobStatus, NodeRole, NodeStatus};
 
 use super::app::App;
@@ -83,6 +84,9 @@ pub fn render(app: &Arc<App>) -> Result<String, Problem> {
             let is = f64::from(u8::from(one == phase));
             page.add("tidemill_job_phase", Type::Gauge, "1 for the phase that the job is in.", &labels, is);
         }
+        for (table, figures) in app.supervisor.posted(&job) {
+            of_posted_table(&mut page, &job.name, &table, &figures);
+        }
         if let Some(status) = app.supervisor.status(&job) {
             of_job(&mut page, &job.name, &status);
             status.nodes.iter().for_each(|node| of_node(&mut page, &job.name, node));
@@ -136,6 +140,21 @@ fn of_job(page: &mut Page, job: &str, status: &JobStatus) {
     let held = status.event_time.holder.as_ref().map(|holder| holder.since.as_secs_f64());
     gauge("tidemill_watermark_held_seconds", "How long one split has held event time back.", held);
     gauge("tidemill_idle_splits", "Splits that time goes on without.", Some(status.event_time.idle.len() as f64));
+}
+
+fn of_posted_table(page: &mut Page, job: &str, table: &str, figures: &InboxFigures) {
+    let labels = [("job", job), ("table", table)];
+    let mut add = |name, kind, help, value: u64| page.add(name, kind, help, &labels, value as f64);
+    add("tidemill_posted_rows_total", Type::Counter, "Rows that posts stored since the server started.", figures.rows);
+    add("tidemill_posted_bytes_total", Type::Counter, "Text of these rows.", figures.bytes);
+    let repeated = "Posts that had been stored before, by their key.";
+    add("tidemill_posted_repeated_requests_total", Type::Counter, repeated, figures.repeated_requests);
+    let refused = "Posts refused because the job is behind or the log is full.";
+    add("tidemill_posted_refused_requests_total", Type::Counter, refused, figures.refused_requests);
+    let help = "Posted rows that the job has not read.";
+    add("tidemill_posted_backlog_records", Type::Gauge, help, figures.backlog_rows);
+    add("tidemill_posted_backlog_bytes", Type::Gauge, "Text of these rows.", figures.backlog_bytes);
+    add("tidemill_posted_log_bytes", Type::Gauge, "Text in the log, read or not.", figures.log_bytes);
 }
 
 fn of_node(page: &mut Page, job: &str, node: &NodeStatus) {

@@ -1,6 +1,7 @@
 //! The OpenAPI document, made of the table of routes.
 
 use serde_json::{Map, Value, json};
+use tidemill_connectors::http::posted::KEY_BYTES_MAX;
 
 use super::problem;
 use super::route::{Field, Method, Route, Takes};
@@ -59,16 +60,29 @@ const PROBLEM: Fields = &[
     ("column", "integer", "in characters, from 1"),
     ("errors", "array", "all that is wrong with the SQL: message, line, column, hint, text"),
     ("reasons", "array", "why the state does not fit"),
+    ("element", "integer", "of a JSON array of posted rows, from 1"),
+    ("reason", "string", "what is wrong with a posted row"),
+    ("row", "string", "the beginning of that row"),
 ];
 const METRICS: Fields = &[
     ("id", "string", "of the job"),
     ("name", "string", "of the job"),
     ("phase", "string", "as of a job"),
+    ("posted", "array", "per table that is posted to: table, rows, bytes, backlog_rows, backlog_bytes, log_bytes, ..."),
     (
         "status",
         "object",
         "null before the first run of this server; else state, checkpoint, event_time, rates, nodes, ...",
     ),
+];
+
+const POSTED: Fields = &[
+    ("job", "string", "name of the job that reads them"),
+    ("table", "string", "name of the table"),
+    ("rows", "integer", "how many"),
+    ("first_sequence", "integer", "number of the first row, from 0 on"),
+    ("last_sequence", "integer", "number of the last row"),
+    ("repeated", "boolean", "an earlier request with the same Idempotency-Key had stored them"),
 ];
 
 /// Name, members, and what it is for the reader.
@@ -91,6 +105,7 @@ pub const SCHEMAS: &[(&str, Fields, &str)] = &[
         ],
         "SQL that is right",
     ),
+    ("Posted", POSTED, "rows that are durable"),
     ("Plan", &[("jobs", "array", "operator graphs; the formats text and dot are texts")], "plans"),
     ("Connectors", &[("connectors", "array", "name, doc, source, sink, options, ...")], "connectors"),
     ("Functions", &[("functions", "array", "name, category, usage, doc")], "functions"),
@@ -140,6 +155,7 @@ fn operation(route: &Route) -> Value {
         .chain(route.query.iter().map(|field| {
             json!({ "name": field.name, "in": "query", "description": field.doc, "schema": value_schema(field.takes) })
         }))
+        .chain((!route.raw.is_empty()).then(key_parameter))
         .collect();
     let mut operation = json!({
         "summary": route.doc,
@@ -157,12 +173,26 @@ fn operation(route: &Route) -> Value {
         if let Some(fields) = route.body {
             members.insert("requestBody".into(), request_body(fields));
         }
+        if !route.raw.is_empty() {
+            let types = route.raw.iter().map(|name| (name.to_string(), json!({ "schema": { "type": "string" } })));
+            let content: Map<String, Value> = types.collect();
+            members.insert("requestBody".into(), json!({ "required": true, "content": content }));
+        }
         if let Some(role) = route.role {
             members.insert("security".into(), json!([{ "token": [] }]));
             members.insert("x-role".into(), json!(role.name()));
         }
     }
     operation
+}
+
+fn key_parameter() -> Value {
+    json!({
+        "name": "Idempotency-Key",
+        "in": "header",
+        "description": "a request that comes again with the same key and body stores nothing and gets the first one's answer",
+        "schema": { "type": "string", "maxLength": KEY_BYTES_MAX },
+    })
 }
 
 /// `get_api_v1_jobs_id`

@@ -39,6 +39,7 @@ pub const OPTIONS: &[ServerOption] = &[
     option("allow-host", Kind::List, "", "host, host:port, *.domain or * that jobs may reach, beside loopback"),
     option("cors-origin", Kind::List, "", "an origin whose web pages may ask this server; none unless given"),
     option("body-size-max", Kind::Size, "2MB", "the largest body of a request"),
+    option("rows-size-max", Kind::Size, "8MB", "the largest body of posted rows"),
     option("requests-per-second", Kind::Number, "50", "of one address, with bursts of twice as many; 0: no limit"),
     option("requests-max", Kind::Number, "64", "requests that may be under way at a time"),
     option("connections-max", Kind::Number, "256", "open connections; more wait to be accepted"),

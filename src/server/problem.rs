@@ -14,6 +14,9 @@ pub const CONTENT_TYPE: &str = "application/problem+json";
 pub enum Kind {
     BadRequest,
     WrongSql,
+    WrongRows,
+    OtherBody,
+    Behind,
     Unauthorized,
     Forbidden,
     NotFound,
@@ -36,6 +39,9 @@ impl Kind {
         match self {
             Self::BadRequest => "bad-request",
             Self::WrongSql => "wrong-sql",
+            Self::WrongRows => "wrong-rows",
+            Self::OtherBody => "key-of-other-rows",
+            Self::Behind => "behind",
             Self::Unauthorized => "unauthorized",
             Self::Forbidden => "forbidden",
             Self::NotFound => "not-found",
@@ -57,7 +63,7 @@ impl Kind {
     fn status(self) -> StatusCode {
         match self {
             Self::BadRequest => StatusCode::BAD_REQUEST,
-            Self::WrongSql => StatusCode::UNPROCESSABLE_ENTITY,
+            Self::WrongSql | Self::WrongRows | Self::OtherBody => StatusCode::UNPROCESSABLE_ENTITY,
             Self::Unauthorized => StatusCode::UNAUTHORIZED,
             Self::Forbidden => StatusCode::FORBIDDEN,
             Self::NotFound => StatusCode::NOT_FOUND,
@@ -65,7 +71,7 @@ impl Kind {
             Self::Exists | Self::NotNow | Self::StateMismatch => StatusCode::CONFLICT,
             Self::TooLarge => StatusCode::PAYLOAD_TOO_LARGE,
             Self::WrongType => StatusCode::UNSUPPORTED_MEDIA_TYPE,
-            Self::TooManyRequests => StatusCode::TOO_MANY_REQUESTS,
+            Self::TooManyRequests | Self::Behind => StatusCode::TOO_MANY_REQUESTS,
             Self::Overloaded | Self::Limit => StatusCode::SERVICE_UNAVAILABLE,
             Self::Timeout => StatusCode::REQUEST_TIMEOUT,
             Self::Failed => StatusCode::INTERNAL_SERVER_ERROR,
@@ -122,7 +128,7 @@ impl Problem {
         if self.kind == Kind::Unauthorized {
             response = response.header(header::WWW_AUTHENTICATE, "Bearer realm=\"tidemill\"");
         }
-        if matches!(self.kind, Kind::TooManyRequests | Kind::Overloaded) {
+        if matches!(self.kind, Kind::TooManyRequests | Kind::Behind | Kind::Overloaded) {
             response = response.header(header::RETRY_AFTER, "1");
         }
         let body = Body::from(self.json().to_string());
@@ -144,6 +150,21 @@ impl From<Refusal> for Problem {
                 .with_hint("ask with dry_run=true what fits and what not; \"fresh\": true begins with empty state")
                 .with("reasons", reasons),
             Refusal::Engine(_) | Refusal::Store(_) => Self::new(Kind::Failed, text),
+            Refusal::BadRows(bad) => {
+                let mut problem = Self::new(Kind::WrongRows, text).with_hint("nothing of the body was stored");
+                if let Some(place) = bad.place {
+                    problem = problem.with(if bad.is_array { "element" } else { "line" }, place);
+                }
+                match bad.excerpt {
+                    Some(excerpt) => problem.with("reason", bad.reason).with("row", excerpt),
+                    None => problem.with("reason", bad.reason),
+                }
+            }
+            Refusal::Behind(_) => Self::new(Kind::Behind, text).with_hint("send the same rows again after Retry-After"),
+            Refusal::OtherBody => {
+                Self::new(Kind::OtherBody, text).with_hint("give every request an Idempotency-Key of its own")
+            }
+            Refusal::WrongType { message, hint } => Self::new(Kind::WrongType, message).with_hint(hint),
             Refusal::TakesLonger(_) => Self::new(Kind::StillRunning, text),
             Refusal::Sql(findings) => {
                 let first = findings.first();

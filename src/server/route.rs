@@ -3,6 +3,7 @@
 use std::collections::BTreeMap;
 use std::sync::Arc;
 
+use axum::body::Bytes;
 use axum::http::StatusCode;
 use serde_json::{Map, Value, json};
 use tidemill_engine::suggestion::closest;
@@ -36,6 +37,8 @@ impl Method {
 pub enum Pool {
     Quick,
     Slow,
+    /// Posts of rows, which wait for the disk. How many come is bounded by how far the job is behind, not by the rate of requests.
+    Rows,
 }
 
 /// What a value of a request must be.
@@ -83,6 +86,8 @@ pub struct Route {
     pub query: &'static [Field],
     /// `None`: no body.
     pub body: Option<&'static [Field]>,
+    /// Types of a body that is taken as it is; none where `body` says what it is.
+    pub raw: &'static [&'static str],
     /// Name of a schema in [`super::openapi`].
     pub gives: &'static str,
     pub run: fn(&Arc<App>, &Call) -> Result<Reply, Problem>,
@@ -95,6 +100,16 @@ pub struct Call {
     pub query: BTreeMap<String, String>,
     pub body: Map<String, Value>,
     pub caller: Caller,
+    /// Of a route that takes its body as it is.
+    pub raw: Option<RawBody>,
+}
+
+#[derive(Debug, Clone)]
+pub struct RawBody {
+    pub bytes: Bytes,
+    /// Without parameters, in lower case.
+    pub content_type: String,
+    pub idempotency_key: Option<String>,
 }
 
 pub struct Reply {

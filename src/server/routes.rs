@@ -1,8 +1,9 @@
 //! Every route, once: the router, the checks of requests and the OpenAPI document are made of this table.
 
-use super::api::{health, jobs, lists, sql};
+use super::api::{health, jobs, lists, rows, sql};
 use super::auth::Role;
 use super::route::{Field, Method, Pool, Route, Takes};
+use crate::jobs::CONTENT_TYPES;
 
 const SQL: Field =
     Field::new("sql", Takes::Text, "the SQL script; a job is one INSERT, SELECT or statement set").required();
@@ -35,7 +36,7 @@ type Run =
     fn(&std::sync::Arc<super::app::App>, &super::route::Call) -> Result<super::route::Reply, super::problem::Problem>;
 
 const fn get(path: &'static str, role: Option<Role>, gives: &'static str, run: Run, doc: &'static str) -> Route {
-    Route { method: Method::Get, path, role, pool: Pool::Quick, doc, query: &[], body: None, gives, run }
+    Route { method: Method::Get, path, role, pool: Pool::Quick, doc, query: &[], body: None, raw: &[], gives, run }
 }
 
 /// A request that changes something or sends SQL.
@@ -47,7 +48,7 @@ const fn send(
     run: Run,
     doc: &'static str,
 ) -> Route {
-    Route { method, path, role: Some(role), pool: Pool::Quick, doc, query: &[], body: None, gives, run }
+    Route { method, path, role: Some(role), pool: Pool::Quick, doc, query: &[], body: None, raw: &[], gives, run }
 }
 
 impl Route {
@@ -58,6 +59,12 @@ impl Route {
 
     const fn body(mut self, fields: &'static [Field]) -> Self {
         self.body = Some(fields);
+        self
+    }
+
+    const fn rows(mut self) -> Self {
+        self.raw = CONTENT_TYPES;
+        self.pool = Pool::Rows;
         self
     }
 
@@ -185,6 +192,24 @@ pub const ROUTES: &[Route] = &[
         "What a job did lately: states, notes, errors, printed rows",
     )
     .query(&[AFTER, LIMIT]),
+    send(
+        Post,
+        "/api/v1/tables/{table}/rows",
+        Role::Operate,
+        "Posted",
+        rows::post,
+        "Give rows to the only job that reads a table of this name",
+    )
+    .rows(),
+    send(
+        Post,
+        "/api/v1/jobs/{id}/tables/{table}/rows",
+        Role::Operate,
+        "Posted",
+        rows::post,
+        "Give rows to a table of a job; answered once they are durable",
+    )
+    .rows(),
     get("/api/v1/connectors", READ, "Connectors", lists::connectors, "Connectors and their options"),
     get("/api/v1/functions", READ, "Functions", lists::functions, "SQL functions"),
     get("/api/v1/catalog", READ, "Catalog", lists::catalog, "Tables and views that the jobs' SQL defines")

@@ -30,6 +30,8 @@ const JOBS_FOLDER: &str = "jobs";
 const FILES_FOLDER: &str = "files";
 /// Requests that wait for jobs: each holds a thread.
 const SLOW_REQUESTS_MAX: usize = 16;
+/// Posts of rows: each holds a thread and its body until the disk has it, and all that wait share one sync.
+const POSTS_MAX: usize = 64;
 /// Threads beside those of requests: the resuming of jobs, the final checkpoints, tokio's own file access.
 const SPARE_THREADS: usize = 8;
 /// Requests are handled by blocking threads: these only move bytes.
@@ -55,7 +57,7 @@ pub fn serve(args: &ConfigArgs) -> Exit {
     logging::init(config.text("log-format") == Some("json"), secrets.redactor().clone());
     let prepared = Server::prepare(&config, secrets);
     let (server, threads) = match prepared {
-        Ok(server) => (server, config.number("requests-max") as usize + SLOW_REQUESTS_MAX + SPARE_THREADS),
+        Ok(server) => (server, config.number("requests-max") as usize + POSTS_MAX + SLOW_REQUESTS_MAX + SPARE_THREADS),
         Err(error) => return wrong(&error),
     };
     let runtime =
@@ -110,6 +112,8 @@ impl Server {
             slow_requests: Arc::new(Semaphore::new(SLOW_REQUESTS_MAX)),
             cors_origins: config.list("cors-origin").to_vec(),
             body_bytes_max: config.size("body-size-max").unwrap_or_default() as usize,
+            rows_bytes_max: config.size("rows-size-max").unwrap_or_default() as usize,
+            posts: Arc::new(Semaphore::new(POSTS_MAX)),
             read_timeout: config.duration("read-timeout"),
             started: Instant::now(),
             counts: RequestCounts::default(),

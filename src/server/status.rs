@@ -3,6 +3,7 @@
 use std::time::Duration;
 
 use serde_json::{Value, json};
+use tidemill_connectors::http::posted::InboxFigures;
 use tidemill_engine::latency::LatencySummary;
 use tidemill_engine::runtime::{EventTimeStatus, JobState, JobStatus, NodeRole, NodeStatus};
 
@@ -112,6 +113,19 @@ fn node_json(node: &NodeStatus) -> Value {
             "in_flight": node.lookups_in_flight,
             "cache_bytes": node.cache_bytes,
         },
+    })
+}
+
+pub fn posted_json(table: &str, figures: &InboxFigures) -> Value {
+    json!({
+        "table": table,
+        "rows": figures.rows,
+        "bytes": figures.bytes,
+        "repeated_requests": figures.repeated_requests,
+        "refused_requests": figures.refused_requests,
+        "backlog_rows": figures.backlog_rows,
+        "backlog_bytes": figures.backlog_bytes,
+        "log_bytes": figures.log_bytes,
     })
 }
 

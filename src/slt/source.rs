@@ -133,7 +133,7 @@ impl Connector for ScriptConnector {
         options
     }
 
-    fn reads(&self) -> bool {
+    fn reads(&self, _spec: Option<&TableSpec>) -> bool {
         true
     }
 

@@ -78,7 +78,7 @@ impl Connector for Datagen {
         [&[ROWS_PER_SECOND, NUMBER_OF_ROWS, SEED], FIELD_OPTIONS].concat()
     }
 
-    fn reads(&self) -> bool {
+    fn reads(&self, _spec: Option<&TableSpec>) -> bool {
         true
     }
 

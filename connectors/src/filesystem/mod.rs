@@ -18,7 +18,7 @@ use crate::table::TableSpec;
 
 mod committer;
 mod discover;
-mod durable;
+pub(crate) mod durable;
 mod names;
 mod options;
 mod part;
@@ -50,11 +50,11 @@ impl Connector for Filesystem {
         options::list(spec)
     }
 
-    fn metadata(&self) -> Vec<MetadataDef> {
+    fn metadata(&self, _spec: Option<&TableSpec>) -> Vec<MetadataDef> {
         source::metadata()
     }
 
-    fn reads(&self) -> bool {
+    fn reads(&self, _spec: Option<&TableSpec>) -> bool {
         true
     }
 

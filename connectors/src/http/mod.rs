@@ -1,27 +1,31 @@
-//! The `http` connector: rows looked up by asking a server for them, one request per key.
+//! The `http` connector: rows looked up by asking a server for them, one request per key; and rows that are posted to this one.
 //!
-//! [`template`] makes the URL of a key, [`asking`] asks, [`answer`] reads the JSON that comes back.
+//! A table with a `url` is looked up: [`template`] makes the URL of a key, [`asking`] asks, [`answer`] reads the JSON that comes back. One without
+//! is read: [`posted`].
 
 use std::sync::Arc;
 use std::time::Duration;
 
 use arrow::datatypes::{DataType, Schema};
 use tidemill_engine::lookup::KeyedLookup;
+use tidemill_engine::source::Source;
 use ureq::Agent;
 
 use crate::format::scalar::is_scalar;
 use crate::format::{FORMATS, Format};
 use crate::lookup::{self, LookupOptions};
 use crate::options::{OptionDef, OptionProblem, OptionType};
-use crate::registry::{Connector, Usage};
+use crate::registry::{Connector, MetadataDef, Usage};
 use crate::table::TableSpec;
 
 mod answer;
 mod asking;
+pub mod posted;
 mod template;
 
 use answer::AnswerReader;
 use asking::{HttpLookup, Origin};
+use posted::{Inboxes, PostedSource, PostedTable};
 use template::Template;
 
 /// Requests of one instance that may be under way at the same time: each has a thread and a connection.
@@ -30,9 +34,8 @@ const CONNECTIONS_MAX: usize = 128;
 const URL: OptionDef = OptionDef::new(
     "url",
     OptionType::Text,
-    "where the rows of a key are: a URL with '{column}' for the values of the key, which are percent-encoded",
-)
-.required();
+    "where the rows of a key are: a URL with '{column}' for the values of the key, which are percent-encoded; a table without it is posted to",
+);
 const FORMAT: OptionDef =
     OptionDef::new("format", OptionType::Choice(&["json"]), "how answers are written").default("json");
 const HEADERS: OptionDef =
@@ -49,7 +52,33 @@ const CONNECT_TIMEOUT: OptionDef =
         .default("10 s");
 
 /// The connector.
-pub struct Http;
+#[derive(Default)]
+pub struct Http {
+    /// Where posted rows are kept; `None`: this program takes no posts.
+    inboxes: Option<Arc<dyn Inboxes>>,
+}
+
+impl Http {
+    /// As a server has it.
+    pub fn serving(inboxes: Arc<dyn Inboxes>) -> Self {
+        Self { inboxes: Some(inboxes) }
+    }
+}
+
+/// Options that only a table has that is looked up.
+const LOOKUP_ONLY: [OptionDef; 5] = [URL, HEADERS, RESULT_PATH, TIMEOUT, CONNECT_TIMEOUT];
+
+/// Rows of the table are posted, not looked up.
+pub fn is_posted(spec: &TableSpec) -> bool {
+    let of_lookup =
+        |key: &String| LOOKUP_ONLY.iter().chain(&lookup::OPTIONS).any(|option| option.matches(key).is_some());
+    !spec.options.keys().any(of_lookup)
+}
+
+fn lookup_options() -> impl Iterator<Item = OptionDef> {
+    let own = LOOKUP_ONLY.into_iter().map(OptionDef::source);
+    own.chain(lookup::OPTIONS)
+}
 
 impl Connector for Http {
     fn name(&self) -> &'static str {
@@ -57,22 +86,40 @@ impl Connector for Http {
     }
 
     fn doc(&self) -> &'static str {
-        "looks rows up at a web service: one GET request per key, JSON back"
+        "reads rows that are posted to the server; or looks rows up at a web service, one GET request per key, JSON back"
     }
 
-    fn options(&self, _spec: Option<&TableSpec>) -> Vec<OptionDef> {
-        let own = [URL, FORMAT, HEADERS, RESULT_PATH, TIMEOUT, CONNECT_TIMEOUT].into_iter().map(OptionDef::source);
+    fn options(&self, spec: Option<&TableSpec>) -> Vec<OptionDef> {
+        let posted =
+            || posted::table::OPTIONS.iter().copied().map(OptionDef::source).chain(posted::table::format_options());
         let json = FORMATS.iter().filter(|format| format.name == "json").flat_map(|format| format.options);
         let json = json.filter(|option| READ_OPTIONS.contains(&option.key));
         let json = json.map(|option| OptionDef::from(option).source());
-        own.chain(lookup::OPTIONS).chain(json).collect()
+        match spec.map(is_posted) {
+            None => lookup_options().chain(posted()).collect(),
+            Some(false) => lookup_options().chain([FORMAT.source()]).chain(json).collect(),
+            // With the URL's name, for whoever has misspelt it.
+            Some(true) => posted().chain([URL.source()]).collect(),
+        }
     }
 
-    fn looks_up(&self, _spec: Option<&TableSpec>) -> bool {
-        true
+    fn metadata(&self, spec: Option<&TableSpec>) -> Vec<MetadataDef> {
+        if spec.is_none_or(is_posted) { posted::metadata() } else { Vec::new() }
     }
 
-    fn check(&self, spec: &TableSpec, _usage: Usage) -> Vec<OptionProblem> {
+    fn reads(&self, spec: Option<&TableSpec>) -> bool {
+        spec.is_none_or(is_posted)
+    }
+
+    fn looks_up(&self, spec: Option<&TableSpec>) -> bool {
+        !spec.is_some_and(is_posted)
+    }
+
+    fn check(&self, spec: &TableSpec, usage: Usage) -> Vec<OptionProblem> {
+        if is_posted(spec) {
+            let nowhere = (usage == Usage::Source && self.inboxes.is_none()).then(|| nowhere(spec));
+            return PostedTable::of(spec).err().or(nowhere).into_iter().collect();
+        }
         let checks = [
             table_url(spec).map(|_| ()),
             headers(spec).map(|_| ()),
@@ -80,6 +127,11 @@ impl Connector for Http {
             LookupOptions::of(spec).map(|_| ()),
         ];
         checks.into_iter().filter_map(Result::err).collect()
+    }
+
+    fn source(&self, spec: &TableSpec, columns: &[String]) -> Result<Arc<dyn Source>, OptionProblem> {
+        let inboxes = self.inboxes.as_ref().ok_or_else(|| nowhere(spec))?;
+        Ok(Arc::new(PostedSource::new(spec, columns, Arc::clone(inboxes))?))
     }
 
     fn lookup(
@@ -121,6 +173,12 @@ impl Connector for Http {
             is_async,
         })
     }
+}
+
+fn nowhere(spec: &TableSpec) -> OptionProblem {
+    let message = format!("rows of table '{}' are posted, and only a server takes posts", spec.name);
+    OptionProblem::at("connector", message)
+        .hint("run the job with `tidemill serve` and `tidemill submit`; or give the table a 'url' to look its rows up")
 }
 
 /// Options of the json format that say something about reading.

@@ -72,11 +72,11 @@ impl Connector for Kafka {
         options::list(spec, self.upserts)
     }
 
-    fn metadata(&self) -> Vec<MetadataDef> {
+    fn metadata(&self, _spec: Option<&TableSpec>) -> Vec<MetadataDef> {
         rows::metadata()
     }
 
-    fn reads(&self) -> bool {
+    fn reads(&self, _spec: Option<&TableSpec>) -> bool {
         true
     }
 

@@ -41,7 +41,7 @@ impl Connector for Nexmark {
         options::LIST.to_vec()
     }
 
-    fn reads(&self) -> bool {
+    fn reads(&self, _spec: Option<&TableSpec>) -> bool {
         true
     }
 

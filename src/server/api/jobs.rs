@@ -9,7 +9,7 @@ use crate::jobs::{NewJob, StartFrom, Upgrade};
 use crate::server::app::App;
 use crate::server::problem::{Kind, Problem};
 use crate::server::route::{Call, Reply};
-use crate::server::status::status_json;
+use crate::server::status::{posted_json, status_json};
 
 const LOGS_DEFAULT: u64 = 200;
 
@@ -109,7 +109,9 @@ pub fn metrics(app: &Arc<App>, call: &Call) -> Result<Reply, Problem> {
     let job = app.supervisor.find(call.param("id"))?;
     let phase = app.supervisor.phase(&job);
     let status = app.supervisor.status(&job).map(|status| status_json(&status));
-    Reply::json(&json!({ "id": job.id, "name": job.name, "phase": phase, "status": status }))
+    let posted: Vec<_> =
+        app.supervisor.posted(&job).iter().map(|(table, figures)| posted_json(table, figures)).collect();
+    Reply::json(&json!({ "id": job.id, "name": job.name, "phase": phase, "status": status, "posted": posted }))
 }
 
 pub fn logs(app: &Arc<App>, call: &Call) -> Result<Reply, Problem> {

@@ -3,4 +3,5 @@
 pub mod health;
 pub mod jobs;
 pub mod lists;
+pub mod rows;
 pub mod sql;

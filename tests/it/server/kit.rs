@@ -234,3 +234,19 @@ INSERT INTO totals SELECT k, COUNT(*), SUM(v) FROM events GROUP BY k;
 END;"
     )
 }
+
+/// As [`copying_job`], of rows that are posted; all its output is in `out` and `totals`.
+pub fn posted_job(interval: &str) -> String {
+    format!(
+        "SET 'execution.checkpointing.interval' = '{interval}';
+CREATE TABLE events (k STRING, v INT NOT NULL, n BIGINT METADATA FROM 'sequence' VIRTUAL)
+  WITH ('connector' = 'http', 'format' = 'json');
+CREATE TABLE copies (k STRING, v INT, n BIGINT) WITH ('connector' = 'filesystem', 'path' = 'out', 'format' = 'csv');
+CREATE TABLE totals (k STRING, n BIGINT, total BIGINT, PRIMARY KEY (k) NOT ENFORCED)
+  WITH ('connector' = 'filesystem', 'path' = 'totals', 'format' = 'csv', 'sink.changelog' = 'snapshot');
+EXECUTE STATEMENT SET BEGIN
+INSERT INTO copies SELECT k, v, n FROM events;
+INSERT INTO totals SELECT k, COUNT(*), SUM(v) FROM events WHERE k IS NOT NULL GROUP BY k;
+END;"
+    )
+}
