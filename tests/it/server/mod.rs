@@ -6,6 +6,7 @@ mod configuration;
 mod confinement;
 mod kit;
 mod lifecycle;
+mod manifests;
 mod posts;
 mod prometheus;
 mod recovery;
