@@ -6,7 +6,6 @@ use std::sync::atomic::{AtomicBool, AtomicI64, Ordering};
 use std::time::Duration;
 
 use parking_lot::Mutex;
-use rdkafka::consumer::base_consumer::PartitionQueue;
 use rdkafka::consumer::{BaseConsumer, CommitMode, Consumer};
 use rdkafka::error::{KafkaError, RDKafkaErrorCode};
 use rdkafka::types::RDKafka;
@@ -18,13 +17,17 @@ use tidemill_engine::time::{Clock, SystemClock};
 use super::client::{ClientSettings, failed, reason, unusable};
 use super::context::Quiet;
 use super::lifeline::Interrupt;
-use super::native;
+use super::native::{self, MessageQueue};
 use super::options::Topics;
 use super::reach::reach;
 use super::watch::{self, Watch};
 
 /// How long a request to the brokers may take.
 pub const REQUEST_TIMEOUT: Duration = Duration::from_secs(30);
+
+/// How long a broker that has nothing new waits before it says so, in milliseconds. What is asked meanwhile, such as a partition that is
+/// new to the client, waits as long; librdkafka's half second would be most of the time that a small bounded job takes.
+const FETCH_WAIT_MS: &str = "100";
 
 /// A consumer asks for a group even where it is told its partitions.
 const GROUP_UNUSED: &str = "tidemill";
@@ -66,9 +69,6 @@ impl Progress {
     }
 }
 
-/// A queue of messages of one partition.
-pub type Queue = PartitionQueue<Quiet>;
-
 impl SharedConsumer {
     pub fn open(settings: &ClientSettings, interrupt: &Interrupt) -> Result<Self> {
         reach(settings, interrupt)?;
@@ -83,8 +83,10 @@ impl SharedConsumer {
             .set("enable.auto.commit", "false")
             .set("enable.auto.offset.store", "false");
         config.set("enable.partition.eof", "true").set("allow.auto.create.topics", "false");
-        if settings.get("isolation.level").is_none() {
-            config.set("isolation.level", "read_committed");
+        for (key, value) in [("isolation.level", "read_committed"), ("fetch.wait.max.ms", FETCH_WAIT_MS)] {
+            if settings.get(key).is_none() {
+                config.set(key, value);
+            }
         }
         let consumer: BaseConsumer<Quiet> =
             config.create_with_context(Quiet::default()).map_err(|error| unusable("open a consumer", &error))?;
@@ -207,9 +209,9 @@ impl SharedConsumer {
     }
 
     /// Begins to fetch a partition at an offset.
-    pub fn queue(&self, topic: &str, partition: i32, offset: i64) -> Result<(Queue, Arc<Progress>)> {
+    pub fn queue(&self, topic: &str, partition: i32, offset: i64) -> Result<(MessageQueue, Arc<Progress>)> {
         let doing = || format!("read topic '{topic}', partition {partition}");
-        let queue = self.consumer.split_partition_queue(topic, partition);
+        let queue = MessageQueue::of(&self.consumer, topic, partition);
         let queue = queue.ok_or_else(|| failed(doing(), &KafkaError::NoMessageReceived))?;
         let mut list = TopicPartitionList::new();
         let added = list.add_partition_offset(topic, partition, Offset::Offset(offset));

@@ -3,14 +3,14 @@
 use std::sync::Arc;
 use std::time::Duration;
 
-use rdkafka::Message;
 use rdkafka::error::{KafkaError, RDKafkaErrorCode};
 use serde_json::json;
 use tidemill_engine::source::{Position, Read, SplitReader};
 use tidemill_engine::{EngineError, Result};
 
 use super::client::{failed, is_outage};
-use super::consumer::{Progress, Queue, SharedConsumer};
+use super::consumer::{Progress, SharedConsumer};
+use super::native::MessageQueue;
 use super::rows::MessageRows;
 use super::source::PartitionSplit;
 
@@ -25,7 +25,7 @@ const BATCH_BYTES_MAX: usize = 8 << 20;
 
 pub struct PartitionReader {
     consumer: Arc<SharedConsumer>,
-    queue: Queue,
+    queue: MessageQueue,
     progress: Arc<Progress>,
     split: PartitionSplit,
     rows: MessageRows,
@@ -68,7 +68,7 @@ impl PartitionReader {
     }
 
     fn look(&mut self) -> Result<Look> {
-        let Some(answer) = self.queue.poll(Duration::ZERO) else { return Ok(Look::Nothing) };
+        let Some(answer) = self.queue.next() else { return Ok(Look::Nothing) };
         match answer {
             Ok(message) => {
                 if self.split.end.is_some_and(|end| message.offset() >= end) {
@@ -76,7 +76,7 @@ impl PartitionReader {
                 }
                 assert!(message.offset() >= self.offset, "offsets never go back");
                 self.offset = message.offset() + 1;
-                self.rows.take(&message);
+                self.rows.take(message);
                 Ok(Look::Taken)
             }
             Err(KafkaError::PartitionEOF(_)) => Ok(Look::AtEnd),
@@ -133,7 +133,8 @@ impl SplitReader for PartitionReader {
         self.ended = match last {
             Look::Passed => true,
             Look::AtEnd => self.is_over()?,
-            _ => false,
+            // What fills the log up to the end of a split is seen at the end of the log; where a message stands there, it was the last.
+            _ => self.split.end.is_some_and(|end| self.offset >= end),
         };
         if self.rows.len() > 0 {
             let (rows, rejected) = self.rows.make()?;

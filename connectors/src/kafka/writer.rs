@@ -1,7 +1,7 @@
 //! Writes rows as messages, and waits at a barrier until the broker has them.
 
 use std::sync::Arc;
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use rdkafka::error::{KafkaError, RDKafkaErrorCode};
 use rdkafka::producer::{BaseRecord, Producer};
@@ -25,6 +25,11 @@ const ACKNOWLEDGE_TIMEOUT: Duration = Duration::from_secs(330);
 
 /// How long to wait for room in the client's buffer before looking again.
 const ROOM_PAUSE: Duration = Duration::from_millis(1);
+
+/// How long the brokers may take to make a topic that was asked for.
+const CREATION_TIMEOUT: Duration = Duration::from_secs(5);
+
+const CREATION_PAUSE: Duration = Duration::from_millis(50);
 
 /// The way to the broker.
 pub enum Route {
@@ -195,15 +200,29 @@ impl Sender {
     }
 }
 
+/// How many partitions a topic has. Asking makes it, where the brokers do so; that it takes them a moment is waited for.
 pub fn partition_count(producer: &RowProducer, topic: &str) -> Result<i32> {
     let doing = || format!("find the partitions of topic '{topic}'");
-    let metadata =
-        producer.client().fetch_metadata(Some(topic), REQUEST_TIMEOUT).map_err(|error| failed(doing(), &error))?;
-    let count = metadata.topics().first().map_or(0, |one| one.partitions().len());
-    i32::try_from(count).ok().filter(|count| *count > 0).ok_or_else(|| EngineError::Connector {
-        connector: "kafka".into(),
-        reason: format!("cannot {}: there are none", doing()),
-    })
+    let deadline = Instant::now() + CREATION_TIMEOUT;
+    loop {
+        let metadata = producer.client().fetch_metadata(Some(topic), REQUEST_TIMEOUT);
+        let metadata = metadata.map_err(|error| failed(doing(), &error))?;
+        let found = metadata.topics().first();
+        let count = found.map_or(0, |one| one.partitions().len());
+        if let Some(count) = i32::try_from(count).ok().filter(|count| *count > 0) {
+            return Ok(count);
+        }
+        let error = found.and_then(|topic| topic.error()).map(RDKafkaErrorCode::from);
+        let comes = matches!(
+            error,
+            None | Some(RDKafkaErrorCode::UnknownTopicOrPartition | RDKafkaErrorCode::LeaderNotAvailable)
+        );
+        if !comes || Instant::now() > deadline {
+            let code = error.unwrap_or(RDKafkaErrorCode::UnknownTopicOrPartition);
+            return Err(failed(doing(), &KafkaError::MetadataFetch(code)));
+        }
+        std::thread::sleep(CREATION_PAUSE);
+    }
 }
 
 impl SinkWriter for RowWriter {

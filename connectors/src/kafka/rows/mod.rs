@@ -7,11 +7,11 @@ use std::sync::Arc;
 use arrow::array::{Array, ArrayRef, BooleanArray, Int8Array, RecordBatch, RecordBatchOptions, UInt32Array};
 use arrow::compute;
 use arrow::datatypes::{Field, Schema, SchemaRef};
-use rdkafka::message::BorrowedMessage;
 use tidemill_engine::batch::RowKind;
 use tidemill_engine::source::Rejected;
 use tidemill_engine::{Batch, EngineError, Result};
 
+use super::native::PartitionMessage;
 use super::options::KafkaTable;
 use crate::format::{Block, Decoded, Format, RowDecoder};
 use crate::table::TableSpec;
@@ -146,7 +146,7 @@ struct Chosen {
 }
 
 impl MessageRows {
-    pub fn take(&mut self, message: &BorrowedMessage<'_>) {
+    pub fn take(&mut self, message: PartitionMessage<'_>) {
         self.taken.take(message, self.layout.wanted);
     }
 

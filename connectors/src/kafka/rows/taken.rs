@@ -1,8 +1,8 @@
 //! Messages on their way to rows: copied out of the client's buffers, one behind the other.
 
-use rdkafka::message::{BorrowedMessage, Headers, Message, Timestamp};
+use rdkafka::message::Timestamp;
 
-use crate::kafka::native::leader_epoch;
+use crate::kafka::native::PartitionMessage;
 
 /// What of each message is kept.
 #[derive(Debug, Clone, Copy, Default)]
@@ -74,16 +74,15 @@ impl Parts {
 }
 
 impl Taken {
-    pub fn take(&mut self, message: &BorrowedMessage<'_>, wanted: Wanted) {
-        self.push(message.key(), message.payload(), wanted);
+    pub fn take(&mut self, message: PartitionMessage<'_>, wanted: Wanted) {
+        self.push(message.key(), message.value(), wanted);
         self.offsets.push(message.offset());
         self.timestamps.push(message.timestamp());
         if wanted.leader_epochs {
-            self.leader_epochs.push(leader_epoch(message));
+            self.leader_epochs.push(message.leader_epoch());
         }
         if wanted.headers {
-            let all = message.headers().into_iter().flat_map(|headers| headers.iter());
-            self.headers.push(all.map(|one| (one.key.to_string(), one.value.map(<[u8]>::to_vec))).collect());
+            self.headers.push(message.headers());
         }
     }
 

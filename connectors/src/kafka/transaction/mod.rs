@@ -8,9 +8,13 @@
 //! All sinks of a job share an [`outbox`]: two producers in turn, so that rows of N + 1 flow while N is
 //! committed. What to do after each answer of the broker is decided in [`protocol`], without I/O.
 
+#[cfg(test)]
+mod crash_tests;
 mod deliveries;
 mod leftovers;
 mod outbox;
+#[cfg(test)]
+mod outbox_tests;
 mod outboxes;
 mod protocol;
 mod record;

@@ -64,6 +64,10 @@ impl RecordTopic {
     pub fn ensure(&self, interrupt: &Interrupt) -> Result<()> {
         reach(&self.settings, interrupt)?;
         let doing = format!("make the topic '{}', which keeps the record of commits", self.topic);
+        // Whoever may not make topics can be given one that is there.
+        if self.exists().map_err(|error| failed(&doing, &error))? {
+            return Ok(());
+        }
         let admin: AdminClient<Quiet> =
             self.settings.config().create_with_context(Quiet::default()).map_err(|error| failed(&doing, &error))?;
         self.settings.log_in(admin.inner().native_ptr()).map_err(|error| failed(&doing, &error))?;
@@ -79,6 +83,12 @@ impl RecordTopic {
             Some(Err((_, code))) => Err(failed(&doing, &KafkaError::AdminOp(code))),
             None => Err(failed(&doing, &KafkaError::NoMessageReceived)),
         }
+    }
+
+    fn exists(&self) -> Result<bool, KafkaError> {
+        let client = reader(&self.settings, "read_committed")?;
+        let metadata = client.fetch_metadata(Some(&self.topic), REQUEST_TIMEOUT)?;
+        Ok(metadata.topics().first().is_some_and(|topic| topic.error().is_none() && !topic.partitions().is_empty()))
     }
 
     /// The record of `job`. Everything that was committed before this call is seen.

@@ -1,4 +1,4 @@
-//! What librdkafka offers and its Rust wrapper does not. The only place here that calls into C.
+//! What librdkafka offers and its Rust wrapper does not. The only folder here that calls into C.
 
 use std::collections::BTreeMap;
 use std::ffi::{CStr, CString, c_int};
@@ -7,15 +7,11 @@ use std::time::Duration;
 use rdkafka::bindings;
 use rdkafka::client::OAuthToken;
 use rdkafka::error::RDKafkaErrorCode;
-use rdkafka::message::BorrowedMessage;
 use rdkafka::types::RDKafka;
 
-/// The epoch of the partition's leader when the message was stored; `None` where the broker did not tell.
-pub fn leader_epoch(message: &BorrowedMessage<'_>) -> Option<i32> {
-    // SAFETY: the pointer is that of a message which is borrowed, and so alive, for the length of the call; it is only read.
-    let epoch = unsafe { bindings::rd_kafka_message_leader_epoch(message.ptr()) };
-    (epoch >= 0).then_some(epoch)
-}
+mod messages;
+
+pub use messages::{MessageQueue, PartitionMessage};
 
 /// Just behind the last message of a partition, as the last answer of its broker told; asks nobody.
 ///

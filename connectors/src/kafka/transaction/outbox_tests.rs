@@ -1,0 +1,120 @@
+//! What the broker can answer to each request of a commit, told to the real client by librdkafka's mock of a cluster. That mock shows rows
+//! of aborted transactions to everybody, so that nothing is said here of what readers see: Apache Kafka itself judges that.
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use rdkafka::mocking::MockCluster;
+use rdkafka::producer::{BaseRecord, DefaultProducerContext};
+use rdkafka::types::{RDKafkaApiKey as Api, RDKafkaRespErr as Code};
+use tidemill_engine::{EngineError, Epoch, Result};
+
+use super::{Deliveries, Outbox, OutboxSettings, Outboxes, Turn};
+use crate::kafka::client::{BOOTSTRAP, ClientSettings};
+
+const ROWS: &str = "rows";
+const RECORD: &str = "record";
+
+type Mock = MockCluster<'static, DefaultProducerContext>;
+
+fn mock() -> Mock {
+    let mock = MockCluster::new(1).expect("a mock cluster on loopback");
+    mock.create_topic(ROWS, 2, 1).expect("a topic of the mock");
+    mock.create_topic(RECORD, 1, 1).expect("a topic of the mock");
+    mock
+}
+
+fn outbox(mock: &Mock) -> Arc<Outbox> {
+    let properties = [(BOOTSTRAP, mock.bootstrap_servers()), ("retry.backoff.ms", "10".into())];
+    let settings = OutboxSettings {
+        client: ClientSettings::new(properties.map(|(key, value)| (key.to_string(), value)).into()),
+        id_prefix: "p".into(),
+        transaction_timeout: Duration::from_secs(30),
+        record_topic: RECORD.into(),
+    };
+    Outboxes::default().of("job", &settings, &Arc::default()).expect("settings that fit each other")
+}
+
+/// Writes a row in a transaction and commits it as `epoch`.
+fn commit(outbox: &Outbox, epoch: Epoch, turn: Turn) -> Result<()> {
+    let producer = outbox.enter(turn)?;
+    let deliveries = Arc::new(Deliveries::default());
+    deliveries.sent();
+    let row = BaseRecord::with_opaque_to(ROWS, Arc::clone(&deliveries)).key("k").payload("v");
+    producer.send(row).map_err(|(error, _)| outbox.explain("write", &error))?;
+    let written = deliveries.wait(Duration::from_secs(30), || outbox.hopeless(&producer));
+    written.map_err(|undelivered| outbox.undelivered("write", &undelivered))?;
+    outbox.commit(epoch, &[outbox.ticket(turn)])
+}
+
+/// Opens an outbox and commits one epoch while the mock answers `api` with `codes`, then the next epoch in peace.
+fn commit_against(api: Api, codes: &[Code]) -> Result<()> {
+    let mock = mock();
+    let outbox = outbox(&mock);
+    mock.request_errors(api, codes);
+    outbox.open()?;
+    outbox.claim()?;
+    commit(&outbox, Epoch(1), Turn::First)?;
+    commit(&outbox, Epoch(2), Turn::Second)?;
+    let found = self::outbox(&mock).open()?;
+    assert_eq!(found, Some(Epoch(2)), "{api:?} {codes:?}: the record names the newest epoch");
+    Ok(())
+}
+
+#[test]
+fn an_answer_that_only_asks_to_try_again_costs_no_commit() {
+    use Code::{
+        RD_KAFKA_RESP_ERR_CONCURRENT_TRANSACTIONS as Concurrent,
+        RD_KAFKA_RESP_ERR_COORDINATOR_LOAD_IN_PROGRESS as Loading, RD_KAFKA_RESP_ERR_COORDINATOR_NOT_AVAILABLE as Away,
+        RD_KAFKA_RESP_ERR_NOT_COORDINATOR as Moved, RD_KAFKA_RESP_ERR_NOT_LEADER_FOR_PARTITION as LeaderMoved,
+        RD_KAFKA_RESP_ERR_REQUEST_TIMED_OUT as TimedOut,
+    };
+    let cases: [(Api, &[Code]); 9] = [
+        (Api::FindCoordinator, &[Away, Away]),
+        (Api::InitProducerId, &[Loading, Concurrent, Moved]),
+        (Api::AddPartitionsToTxn, &[Concurrent, Concurrent]),
+        (Api::AddPartitionsToTxn, &[Loading, Moved, Away]),
+        (Api::EndTxn, &[Concurrent, Loading]),
+        (Api::EndTxn, &[Moved, Away]),
+        (Api::Produce, &[LeaderMoved, TimedOut]),
+        (Api::Metadata, &[TimedOut]),
+        (Api::ListOffsets, &[LeaderMoved]),
+    ];
+    for (api, codes) in cases {
+        commit_against(api, codes).unwrap_or_else(|error| panic!("{api:?} {codes:?}: {error}"));
+    }
+}
+
+#[test]
+fn an_answer_that_ends_a_producer_is_an_error_and_never_taken_for_a_commit() {
+    use Code::{
+        RD_KAFKA_RESP_ERR_INVALID_PRODUCER_EPOCH as OldEpoch, RD_KAFKA_RESP_ERR_INVALID_TXN_STATE as WrongState,
+        RD_KAFKA_RESP_ERR_PRODUCER_FENCED as Fenced,
+        RD_KAFKA_RESP_ERR_TRANSACTIONAL_ID_AUTHORIZATION_FAILED as NotAllowed,
+    };
+    let cases = [
+        (Api::InitProducerId, NotAllowed),
+        (Api::AddPartitionsToTxn, Fenced),
+        (Api::AddPartitionsToTxn, NotAllowed),
+        (Api::EndTxn, Fenced),
+        (Api::EndTxn, OldEpoch),
+        (Api::EndTxn, WrongState),
+        (Api::Produce, OldEpoch),
+    ];
+    for (api, code) in cases {
+        // Of both producers, so that it is met whichever comes first.
+        match commit_against(api, &[code, code]) {
+            Err(EngineError::Connector { reason, .. }) => {
+                assert!(reason.contains("cannot "), "{api:?} {code:?}: {reason}")
+            }
+            other => panic!("{api:?} {code:?}: {other:?}"),
+        }
+    }
+}
+
+#[test]
+fn a_timeout_that_the_broker_does_not_allow_is_refused_for_good_and_says_what_to_change() {
+    let outcome = commit_against(Api::InitProducerId, &[Code::RD_KAFKA_RESP_ERR_INVALID_TRANSACTION_TIMEOUT; 2]);
+    let Err(EngineError::Unsupported(text)) = outcome else { panic!("{outcome:?}") };
+    assert!(text.contains("hint: ") && text.contains("transaction.timeout.ms"), "{text}");
+}
