@@ -1,4 +1,4 @@
--- Records of 200 bytes of JSON; BROKERS and GUARANTEE are filled in by run.sh.
+-- Records of 200 bytes of JSON; the words in capitals are filled in by run.sh.
 CREATE TABLE made (
   id BIGINT, customer INT, amount INT, sent TIMESTAMP(3), note STRING
 ) WITH (
@@ -6,7 +6,7 @@ CREATE TABLE made (
   'fields.id.kind' = 'sequence', 'fields.id.start' = '1', 'fields.id.end' = 'ROWS',
   'fields.customer.min' = '1', 'fields.customer.max' = '10000',
   'fields.amount.min' = '1', 'fields.amount.max' = '1000',
-  'fields.sent.kind' = 'sequence', 'fields.sent.start' = '2024-01-01 00:00:00', 'fields.sent.step' = '1 ms',
+  'fields.sent.kind' = 'sequence', 'fields.sent.start' = '2024-01-01 00:00:00', 'fields.sent.step' = 'STEP',
   'fields.note.length' = '96'
 );
 
