@@ -47,6 +47,11 @@ pub enum EngineError {
     Lookup { table: String, key: String, reason: String, retries: u32, lasting: bool },
     #[error("{0}")]
     Compute(String),
+    /// What an operator must hold in memory at once is more than the job may have.
+    #[error(
+        "{operator} must hold {used_bytes} bytes at once, which is beyond the job's memory budget of {budget_bytes} bytes\n  hint: SET 'tidemill.memory.budget' to more, or let each group or key hold less (a shorter window, a finer GROUP BY, a count instead of a list)"
+    )]
+    MemoryBudget { operator: String, used_bytes: usize, budget_bytes: usize },
     /// A checkpoint took longer than it may; `waiting` names the tasks that had not come to its barrier.
     #[error("checkpoint {epoch} was not taken within {timeout:?}: waiting for {}\n  hint: {CHECKPOINT_TIMEOUT_HINT}", waiting.join(", "))]
     CheckpointTimeout { epoch: u64, timeout: Duration, waiting: Vec<String> },
@@ -151,6 +156,9 @@ impl EngineError {
                 lasting: *lasting,
             },
             Self::Compute(reason) => Self::Compute(text(reason)),
+            Self::MemoryBudget { operator, used_bytes, budget_bytes } => {
+                Self::MemoryBudget { operator: text(operator), used_bytes: *used_bytes, budget_bytes: *budget_bytes }
+            }
             Self::CheckpointTimeout { epoch, timeout, waiting } => {
                 Self::CheckpointTimeout { epoch: *epoch, timeout: *timeout, waiting: waiting.clone() }
             }

@@ -1,13 +1,15 @@
 //! Faults on purpose, for tests: named places at which a run dies, fails or waits. Release builds have none of it.
 //!
 //! `TIDEMILL_FAILPOINTS=kafka.record=error@3,checkpoint.durable=kill@9`: the third time that the process comes to the first place, the
-//! attempt fails there; the ninth time after that that it comes to the second, it ends at once. `delay:200` waits so many milliseconds.
+//! attempt fails there; the ninth time after that that it comes to the second, it ends at once. `delay:200` waits so many milliseconds,
+//! `panic` is what a defect does.
 //! Each fault counts from when the one before it has struck, so that a fault which struck proves that those before it did.
 
 use crate::Result;
 
-/// All places, between a barrier and the end of its commit, and at a start.
+/// All places: between a barrier and the end of its commit, at a start, and where a connector that only some jobs use makes rows.
 pub const PLACES: &[&str] = &[
+    "datagen.rows",
     "kafka.open",
     "kafka.opened",
     "kafka.claim",
@@ -48,6 +50,7 @@ mod strike {
     enum Action {
         Kill,
         Error,
+        Panic,
         Delay(Duration),
     }
 
@@ -94,6 +97,7 @@ mod strike {
         match action {
             None => Ok(()),
             Some(Action::Kill) => std::process::abort(),
+            Some(Action::Panic) => panic!("{VARIABLE} asks for a panic at {place}"),
             Some(Action::Delay(pause)) => {
                 std::thread::sleep(pause);
                 Ok(())
@@ -113,6 +117,7 @@ mod strike {
             let action = match action.split_once(':') {
                 None if action == "kill" => Action::Kill,
                 None if action == "error" => Action::Error,
+                None if action == "panic" => Action::Panic,
                 Some(("delay", pause_ms)) => Action::Delay(Duration::from_millis(pause_ms.parse().ok()?)),
                 _ => return None,
             };

@@ -142,25 +142,37 @@ impl Counter {
 
 /// Goes up and down. Starts at `i64::MIN`, which stands for "never set".
 #[derive(Debug)]
-pub struct Gauge(AtomicI64);
+pub struct Gauge {
+    now: AtomicI64,
+    /// The largest value since it was last asked for.
+    peak: AtomicI64,
+}
 
 impl Default for Gauge {
     fn default() -> Self {
-        Gauge(AtomicI64::new(i64::MIN))
+        Gauge { now: AtomicI64::new(i64::MIN), peak: AtomicI64::new(i64::MIN) }
     }
 }
 
 impl Gauge {
     pub fn set(&self, value: i64) {
-        self.0.store(value, Ordering::Relaxed);
+        self.now.store(value, Ordering::Relaxed);
+        if value > self.peak.load(Ordering::Relaxed) {
+            self.peak.store(value, Ordering::Relaxed);
+        }
     }
 
     pub fn raise_to(&self, value: i64) {
-        self.0.fetch_max(value, Ordering::Relaxed);
+        self.set(self.now.load(Ordering::Relaxed).max(value));
     }
 
     /// `None` before the first `set`.
     pub fn get(&self) -> Option<i64> {
-        Some(self.0.load(Ordering::Relaxed)).filter(|value| *value != i64::MIN)
+        Some(self.now.load(Ordering::Relaxed)).filter(|value| *value != i64::MIN)
+    }
+
+    /// The largest value that was set since the last call; for the one thread that sets.
+    pub fn take_peak(&self) -> Option<i64> {
+        Some(self.peak.swap(i64::MIN, Ordering::Relaxed)).filter(|value| *value != i64::MIN)
     }
 }

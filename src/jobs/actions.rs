@@ -19,7 +19,7 @@ use super::run::Run;
 use super::savepoints::{
     self, CheckpointInfo, SAVEPOINTS_FOLDER, STATE_FOLDER, SavepointInfo, check_name, newest_manifest, read_manifest,
 };
-use super::supervisor::{JobView, Slot, Supervisor, attempts};
+use super::supervisor::{JobView, Slot, Supervisor, attempts, remove_whole};
 
 /// Key groups are fixed at the first checkpoint; before it, the engine's own maximum is the bound.
 const PARALLELISM_MAX: usize = 128;
@@ -78,7 +78,8 @@ impl Supervisor {
         match made {
             Ok(job) => Ok(self.view_of(job)),
             Err(refusal) => {
-                self.forget(&slot.id)?;
+                // What stays of it goes at the next start.
+                let _ = self.forget(&slot.id);
                 Err(refusal)
             }
         }
@@ -199,12 +200,10 @@ impl Supervisor {
         if is_needed {
             return Err(Refusal::wrong("the job is about to start from this savepoint"));
         }
-        std::fs::remove_dir_all(&folder)
-            .map_err(|error| Refusal::Engine(format!("cannot remove {}: {error}", folder.display())))?;
         self.store.update(&job.id, |job| {
             job.last_savepoint = job.last_savepoint.take().filter(|last| last != savepoint);
         })?;
-        Ok(())
+        remove_whole(&folder)
     }
 
     /// Takes the job away with its state and its savepoints.

@@ -146,7 +146,8 @@ pub fn is_lasting(error: &EngineError) -> bool {
         | EngineError::DamagedCheckpoint { .. }
         | EngineError::StateMismatch { .. }
         | EngineError::BadRecord { .. }
-        | EngineError::BadRow { .. } => true,
+        | EngineError::BadRow { .. }
+        | EngineError::MemoryBudget { .. } => true,
         EngineError::GaveUp { cause, .. } => is_lasting(cause),
         _ => false,
     }

@@ -91,6 +91,8 @@ fn a_start_from_a_savepoint_is_begun_once() {
 fn what_must_not_start_again_by_itself() {
     let superseded = || EngineError::Superseded { output: "topic t".into() };
     assert!(is_lasting(&superseded()));
+    let breach = EngineError::MemoryBudget { operator: "GroupAggregate".into(), used_bytes: 3, budget_bytes: 2 };
+    assert!(is_lasting(&breach), "it would take the memory again");
     assert!(is_lasting(&EngineError::gave_up(3, true, superseded())));
     assert!(!is_lasting(&EngineError::gave_up(3, true, EngineError::State("disk".into()))));
     assert!(!is_lasting(&EngineError::Connector { connector: "kafka".into(), reason: "no broker".into() }));

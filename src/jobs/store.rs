@@ -1,8 +1,11 @@
 //! The durable store of jobs and of the audit log: one embedded database, every change one transaction that is on disk
 //! when the call returns.
+//!
+//! After an error of the disk the database takes no more calls, however much space there is again: it is opened anew then.
 
-use std::path::Path;
+use std::path::{Path, PathBuf};
 
+use parking_lot::RwLock;
 use redb::{Database, DatabaseError, ReadableDatabase, ReadableTable, TableDefinition};
 use serde::Serialize;
 
@@ -18,13 +21,18 @@ const JOBS: TableDefinition<&str, &[u8]> = TableDefinition::new("jobs");
 const NAMES: TableDefinition<&str, &str> = TableDefinition::new("names");
 const AUDIT: TableDefinition<u64, &[u8]> = TableDefinition::new("audit");
 
+/// Ids of jobs that are deleted, and whose folders may still be there.
+const DELETED: TableDefinition<&str, ()> = TableDefinition::new("deleted");
+
 const SCHEMA_KEY: &str = "schema";
 
 /// Entries kept of the audit log: months of what people do, and a few megabytes. The server's log has them too.
 const AUDIT_ENTRIES_MAX: u64 = 20_000;
 
 pub struct JobStore {
-    database: Database,
+    path: PathBuf,
+    /// `None`: the last call failed, and the next one opens it.
+    database: RwLock<Option<Database>>,
 }
 
 /// Entries of the audit log, newest first.
@@ -42,136 +50,202 @@ fn failed(error: impl std::fmt::Display) -> Refusal {
 impl JobStore {
     /// Opens the store, or makes an empty one.
     pub fn open(path: &Path) -> Result<Self> {
-        let database = Database::create(path).map_err(|error| match error {
-            DatabaseError::DatabaseAlreadyOpen => {
-                Refusal::Store(format!("{} is in use: another server runs with this --data-dir", path.display()))
-            }
-            other => Refusal::Store(format!("{} cannot be opened: {other}", path.display())),
-        })?;
-        let store = Self { database };
-        store.check_schema(path)?;
-        Ok(store)
+        Ok(Self { path: path.to_path_buf(), database: RwLock::new(Some(open_database(path)?)) })
     }
 
-    fn check_schema(&self, path: &Path) -> Result<()> {
-        let write = self.database.begin_write().map_err(failed)?;
-        {
-            let mut meta = write.open_table(META).map_err(failed)?;
-            let found = meta.get(SCHEMA_KEY).map_err(failed)?.map(|version| version.value());
-            match found {
-                None => drop(meta.insert(SCHEMA_KEY, SCHEMA_VERSION).map_err(failed)?),
-                Some(SCHEMA_VERSION) => {}
-                Some(other) => {
-                    return Err(Refusal::Store(format!(
-                        "{} has schema {other}, this program knows {SCHEMA_VERSION}: run the version that wrote it",
-                        path.display()
-                    )));
-                }
+    /// Does it with a database that is open. One that failed is closed, and opened again for the next call: what it had
+    /// promised is on disk.
+    fn with<T>(&self, work: impl FnOnce(&Database) -> Result<T>) -> Result<T> {
+        if self.database.read().is_none() {
+            let mut database = self.database.write();
+            if database.is_none() {
+                *database = Some(open_database(&self.path)?);
             }
-            write.open_table(JOBS).map_err(failed)?;
-            write.open_table(NAMES).map_err(failed)?;
-            write.open_table(AUDIT).map_err(failed)?;
         }
-        write.commit().map_err(failed)
+        let done = match self.database.read().as_ref() {
+            Some(database) => work(database),
+            None => Err(Refusal::Store("it failed in another request just now".into())),
+        };
+        if matches!(done, Err(Refusal::Store(_))) {
+            self.database.write().take();
+        }
+        done
     }
 
     /// Adds a job; its name must be free.
     pub fn insert(&self, job: &JobRecord) -> Result<()> {
         let bytes = encode(job)?;
-        let write = self.database.begin_write().map_err(failed)?;
-        {
-            let mut names = write.open_table(NAMES).map_err(failed)?;
-            if names.get(job.name.as_str()).map_err(failed)?.is_some() {
-                return Err(Refusal::Exists { what: "job", name: job.name.clone() });
+        self.with(|database| {
+            let write = database.begin_write().map_err(failed)?;
+            {
+                let mut names = write.open_table(NAMES).map_err(failed)?;
+                if names.get(job.name.as_str()).map_err(failed)?.is_some() {
+                    return Err(Refusal::Exists { what: "job", name: job.name.clone() });
+                }
+                names.insert(job.name.as_str(), job.id.as_str()).map_err(failed)?;
+                write.open_table(JOBS).map_err(failed)?.insert(job.id.as_str(), bytes.as_slice()).map_err(failed)?;
             }
-            names.insert(job.name.as_str(), job.id.as_str()).map_err(failed)?;
-            write.open_table(JOBS).map_err(failed)?.insert(job.id.as_str(), bytes.as_slice()).map_err(failed)?;
-        }
-        write.commit().map_err(failed)
+            write.commit().map_err(failed)
+        })
     }
 
     /// Changes a job that is there; its name stays. Gives what it has become.
     pub fn update(&self, id: &str, change: impl FnOnce(&mut JobRecord)) -> Result<JobRecord> {
-        let write = self.database.begin_write().map_err(failed)?;
-        let changed = {
-            let mut jobs = write.open_table(JOBS).map_err(failed)?;
-            let found = jobs.get(id).map_err(failed)?.map(|bytes| decode::<JobRecord>(bytes.value())).transpose()?;
-            let mut job = found.ok_or_else(|| not_found(id))?;
-            let before = (job.id.clone(), job.name.clone());
-            change(&mut job);
-            assert_eq!(before, (job.id.clone(), job.name.clone()), "a job keeps its id and its name");
-            jobs.insert(id, encode(&job)?.as_slice()).map_err(failed)?;
-            job
-        };
-        write.commit().map_err(failed)?;
-        Ok(changed)
+        self.with(|database| {
+            let write = database.begin_write().map_err(failed)?;
+            let changed = {
+                let mut jobs = write.open_table(JOBS).map_err(failed)?;
+                let found =
+                    jobs.get(id).map_err(failed)?.map(|bytes| decode::<JobRecord>(bytes.value())).transpose()?;
+                let mut job = found.ok_or_else(|| not_found(id))?;
+                let before = (job.id.clone(), job.name.clone());
+                change(&mut job);
+                assert_eq!(before, (job.id.clone(), job.name.clone()), "a job keeps its id and its name");
+                jobs.insert(id, encode(&job)?.as_slice()).map_err(failed)?;
+                job
+            };
+            write.commit().map_err(failed)?;
+            Ok(changed)
+        })
     }
 
+    /// Takes a job away; its folder is to go until [`Self::folder_is_gone`].
     pub fn delete(&self, id: &str) -> Result<()> {
-        let write = self.database.begin_write().map_err(failed)?;
-        {
-            let mut jobs = write.open_table(JOBS).map_err(failed)?;
-            let removed =
-                jobs.remove(id).map_err(failed)?.map(|bytes| decode::<JobRecord>(bytes.value())).transpose()?;
-            let job = removed.ok_or_else(|| not_found(id))?;
-            write.open_table(NAMES).map_err(failed)?.remove(job.name.as_str()).map_err(failed)?;
-        }
-        write.commit().map_err(failed)
+        self.with(|database| {
+            let write = database.begin_write().map_err(failed)?;
+            {
+                let mut jobs = write.open_table(JOBS).map_err(failed)?;
+                let removed =
+                    jobs.remove(id).map_err(failed)?.map(|bytes| decode::<JobRecord>(bytes.value())).transpose()?;
+                let job = removed.ok_or_else(|| not_found(id))?;
+                write.open_table(NAMES).map_err(failed)?.remove(job.name.as_str()).map_err(failed)?;
+                write.open_table(DELETED).map_err(failed)?.insert(id, ()).map_err(failed)?;
+            }
+            write.commit().map_err(failed)
+        })
+    }
+
+    /// Jobs whose deletion was cut off before their folders were gone.
+    pub fn deleted(&self) -> Result<Vec<String>> {
+        self.with(|database| {
+            let read = database.begin_read().map_err(failed)?;
+            // Stores of earlier versions have no such table.
+            let Ok(deleted) = read.open_table(DELETED) else { return Ok(Vec::new()) };
+            let ids = deleted.iter().map_err(failed)?;
+            ids.map(|entry| Ok(entry.map_err(failed)?.0.value().to_string())).collect()
+        })
+    }
+
+    pub fn folder_is_gone(&self, id: &str) -> Result<()> {
+        self.with(|database| {
+            let write = database.begin_write().map_err(failed)?;
+            write.open_table(DELETED).map_err(failed)?.remove(id).map_err(failed)?;
+            write.commit().map_err(failed)
+        })
     }
 
     pub fn get(&self, id: &str) -> Result<JobRecord> {
-        let read = self.database.begin_read().map_err(failed)?;
-        let jobs = read.open_table(JOBS).map_err(failed)?;
-        let found = jobs.get(id).map_err(failed)?;
-        found.map(|bytes| decode(bytes.value())).transpose()?.ok_or_else(|| not_found(id))
+        self.with(|database| {
+            let read = database.begin_read().map_err(failed)?;
+            let jobs = read.open_table(JOBS).map_err(failed)?;
+            let found = jobs.get(id).map_err(failed)?;
+            found.map(|bytes| decode(bytes.value())).transpose()?.ok_or_else(|| not_found(id))
+        })
     }
 
     /// The id of the job of this name.
     pub fn id_of(&self, name: &str) -> Result<Option<String>> {
-        let read = self.database.begin_read().map_err(failed)?;
-        let names = read.open_table(NAMES).map_err(failed)?;
-        Ok(names.get(name).map_err(failed)?.map(|id| id.value().to_string()))
+        self.with(|database| {
+            let read = database.begin_read().map_err(failed)?;
+            let names = read.open_table(NAMES).map_err(failed)?;
+            Ok(names.get(name).map_err(failed)?.map(|id| id.value().to_string()))
+        })
     }
 
     /// All jobs, by name.
     pub fn list(&self) -> Result<Vec<JobRecord>> {
-        let read = self.database.begin_read().map_err(failed)?;
-        let jobs = read.open_table(JOBS).map_err(failed)?;
-        let mut all = Vec::new();
-        for entry in jobs.iter().map_err(failed)? {
-            all.push(decode::<JobRecord>(entry.map_err(failed)?.1.value())?);
-        }
-        all.sort_by(|a, b| a.name.cmp(&b.name));
-        Ok(all)
+        self.with(|database| {
+            let read = database.begin_read().map_err(failed)?;
+            let jobs = read.open_table(JOBS).map_err(failed)?;
+            let mut all = Vec::new();
+            for entry in jobs.iter().map_err(failed)? {
+                all.push(decode::<JobRecord>(entry.map_err(failed)?.1.value())?);
+            }
+            all.sort_by(|a, b| a.name.cmp(&b.name));
+            Ok(all)
+        })
     }
 
     /// Adds to the audit log, and takes away what is beyond its length.
     pub fn audit(&self, entry: &AuditEntry) -> Result<()> {
-        let write = self.database.begin_write().map_err(failed)?;
-        {
-            let mut audit = write.open_table(AUDIT).map_err(failed)?;
-            let last = audit.last().map_err(failed)?.map_or(0, |(number, _)| number.value());
-            audit.insert(last + 1, encode(entry)?.as_slice()).map_err(failed)?;
-            while audit
-                .first()
-                .map_err(failed)?
-                .is_some_and(|(number, _)| number.value() + AUDIT_ENTRIES_MAX <= last + 1)
+        self.with(|database| {
+            let write = database.begin_write().map_err(failed)?;
             {
-                audit.pop_first().map_err(failed)?;
+                let mut audit = write.open_table(AUDIT).map_err(failed)?;
+                let last = audit.last().map_err(failed)?.map_or(0, |(number, _)| number.value());
+                audit.insert(last + 1, encode(entry)?.as_slice()).map_err(failed)?;
+                while audit
+                    .first()
+                    .map_err(failed)?
+                    .is_some_and(|(number, _)| number.value() + AUDIT_ENTRIES_MAX <= last + 1)
+                {
+                    audit.pop_first().map_err(failed)?;
+                }
             }
-        }
-        write.commit().map_err(failed)
+            write.commit().map_err(failed)
+        })
     }
 
     pub fn audit_page(&self, count: usize) -> Result<AuditPage> {
-        let read = self.database.begin_read().map_err(failed)?;
-        let audit = read.open_table(AUDIT).map_err(failed)?;
-        let mut entries = Vec::new();
-        for entry in audit.iter().map_err(failed)?.rev().take(count) {
-            entries.push(decode(entry.map_err(failed)?.1.value())?);
-        }
-        Ok(AuditPage { entries })
+        self.with(|database| {
+            let read = database.begin_read().map_err(failed)?;
+            let audit = read.open_table(AUDIT).map_err(failed)?;
+            let mut entries = Vec::new();
+            for entry in audit.iter().map_err(failed)?.rev().take(count) {
+                entries.push(decode(entry.map_err(failed)?.1.value())?);
+            }
+            Ok(AuditPage { entries })
+        })
     }
+}
+
+fn open_database(path: &Path) -> Result<Database> {
+    let database = Database::create(path).map_err(|error| match error {
+        DatabaseError::DatabaseAlreadyOpen => {
+            Refusal::Store(format!("{} is in use: another server runs with this --data-dir", path.display()))
+        }
+        other => Refusal::Store(format!("{} cannot be opened: {other}", path.display())),
+    })?;
+    check_schema(&database, path)?;
+    Ok(database)
+}
+
+/// Writes only where there is nothing yet: what a full disk holds can be read.
+fn check_schema(database: &Database, path: &Path) -> Result<()> {
+    let read = database.begin_read().map_err(failed)?;
+    let found = read.open_table(META).ok().map(|meta| meta.get(SCHEMA_KEY)).transpose().map_err(failed)?.flatten();
+    if found.is_some_and(|version| version.value() == SCHEMA_VERSION) {
+        return Ok(());
+    }
+    let write = database.begin_write().map_err(failed)?;
+    {
+        let mut meta = write.open_table(META).map_err(failed)?;
+        let found = meta.get(SCHEMA_KEY).map_err(failed)?.map(|version| version.value());
+        match found {
+            None => drop(meta.insert(SCHEMA_KEY, SCHEMA_VERSION).map_err(failed)?),
+            Some(SCHEMA_VERSION) => {}
+            Some(other) => {
+                return Err(Refusal::Store(format!(
+                    "{} has schema {other}, this program knows {SCHEMA_VERSION}: run the version that wrote it",
+                    path.display()
+                )));
+            }
+        }
+        write.open_table(JOBS).map_err(failed)?;
+        write.open_table(NAMES).map_err(failed)?;
+        write.open_table(AUDIT).map_err(failed)?;
+    }
+    write.commit().map_err(failed)
 }
 
 fn not_found(id: &str) -> Refusal {
@@ -230,6 +304,9 @@ mod tests {
         assert_eq!(store.id_of("a").unwrap(), None);
         assert!(matches!(store.update("id-of-a", |_| ()), Err(Refusal::NotFound { .. })));
         store.insert(&job("a")).expect("the name is free again");
+        assert_eq!(store.deleted().unwrap(), ["id-of-a"]);
+        store.folder_is_gone("id-of-a").unwrap();
+        assert!(store.deleted().unwrap().is_empty());
     }
 
     #[test]
@@ -237,9 +314,12 @@ mod tests {
         let folder = tempfile::tempdir().unwrap();
         let path = folder.path().join("jobs.redb");
         let store = JobStore::open(&path).unwrap();
-        let write = store.database.begin_write().unwrap();
-        write.open_table(META).unwrap().insert(SCHEMA_KEY, SCHEMA_VERSION + 1).unwrap();
-        write.commit().unwrap();
+        let later = |database: &Database| {
+            let write = database.begin_write().unwrap();
+            write.open_table(META).unwrap().insert(SCHEMA_KEY, SCHEMA_VERSION + 1).unwrap();
+            write.commit().map_err(failed)
+        };
+        store.with(later).unwrap();
         drop(store);
         assert!(matches!(JobStore::open(&path), Err(Refusal::Store(text)) if text.contains("has schema 2")));
         std::fs::write(&path, "not a database").unwrap();

@@ -11,7 +11,7 @@ use parking_lot::Mutex;
 use serde::Serialize;
 use tidemill_engine::EngineError;
 use tidemill_engine::checkpoint::CheckpointStore;
-use tidemill_engine::runtime::{JobStatus, JobSummary, Outcome};
+use tidemill_engine::runtime::{JobState, JobStatus, JobSummary, Outcome};
 
 use super::decide::{self, AtStart, Phase};
 use super::inlets::Inlets;
@@ -20,7 +20,7 @@ use super::plan::{PlanRequest, Planner, shown_sql};
 use super::record::{Desired, Ended, JobRecord, now_ms};
 use super::refusal::Refusal;
 use super::run::{Event, Run};
-use super::savepoints::STATE_FOLDER;
+use super::savepoints::{SAVEPOINTS_FOLDER, STATE_FOLDER};
 use super::store::JobStore;
 use crate::options::job_options;
 
@@ -99,12 +99,7 @@ impl Slot {
 impl Supervisor {
     /// `folder`: of all jobs. Starts nothing.
     pub fn new(store: Arc<JobStore>, planner: Planner, folder: PathBuf, limits: Limits) -> std::io::Result<Self> {
-        std::fs::create_dir_all(&folder)?;
-        for entry in std::fs::read_dir(&folder)?.flatten() {
-            if entry.file_name().to_str().is_some_and(|name| name.starts_with(DELETED_PREFIX)) {
-                std::fs::remove_dir_all(entry.path())?;
-            }
-        }
+        clear_deleted(&store, &folder)?;
         let (slots, inlets) = (Mutex::default(), Arc::default());
         let (closing, ready) = (AtomicBool::new(false), AtomicBool::new(false));
         Ok(Self { store, planner, folder, limits, slots, inlets, admission: Mutex::default(), closing, ready })
@@ -190,7 +185,8 @@ impl Supervisor {
         let status = run.as_ref().map(|run| run.status());
         let live = run.as_ref().is_some_and(|run| !run.is_settled());
         let of_run = status.as_ref().filter(|_| live);
-        let error = of_run.and_then(|status| status.last_error.clone()).or(job.last_error.clone());
+        let of_failure = status.as_ref().filter(|_| live || failed_untold(&job, status.as_ref()));
+        let error = of_failure.and_then(|status| status.last_error.clone()).or(job.last_error.clone());
         JobView {
             phase: self.phase(&job),
             sql: shown_sql(&job.sql),
@@ -213,6 +209,7 @@ impl Supervisor {
     pub fn phase(&self, job: &JobRecord) -> Phase {
         match self.slot(&job.id).live_run() {
             Some(run) => decide::phase_live(run.status().state, run.is_stopping()),
+            None if failed_untold(job, self.status(job).as_ref()) => Phase::Failed,
             None => decide::phase_at_rest(job),
         }
     }
@@ -248,12 +245,8 @@ impl Supervisor {
     pub(super) fn forget(&self, id: &str) -> Result<(), Refusal> {
         self.slots.lock().remove(id);
         self.inlets.close(id);
-        let (folder, deleted) = (self.job_folder(id), self.folder.join(format!("{DELETED_PREFIX}{id}")));
-        if !folder.exists() {
-            return Ok(());
-        }
-        let removed = std::fs::rename(&folder, &deleted).and_then(|()| std::fs::remove_dir_all(&deleted));
-        removed.map_err(|error| Refusal::Engine(format!("cannot remove {}: {error}", folder.display())))
+        remove_whole(&self.job_folder(id))?;
+        self.store.folder_is_gone(id)
     }
 
     /// Plans the job and starts its threads. `acting` of the slot is held.
@@ -353,6 +346,47 @@ impl Supervisor {
             tracing::error!(job = slot.id, %refusal, "a failure could not be stored");
         }
     }
+}
+
+/// Removes what a crash left of deleted jobs and savepoints, and of jobs whose making it cut off.
+fn clear_deleted(store: &JobStore, folder: &Path) -> std::io::Result<()> {
+    std::fs::create_dir_all(folder)?;
+    let as_io = |refusal: Refusal| std::io::Error::other(refusal.to_string());
+    for id in store.deleted().map_err(as_io)? {
+        remove_whole(&folder.join(&id)).map_err(as_io)?;
+        store.folder_is_gone(&id).map_err(as_io)?;
+    }
+    for entry in std::fs::read_dir(folder)?.flatten() {
+        let name = entry.file_name().into_string().unwrap_or_default();
+        if name.starts_with(DELETED_PREFIX) {
+            std::fs::remove_dir_all(entry.path())?;
+        } else if matches!(store.get(&name), Err(Refusal::NotFound { .. })) {
+            // Only an empty one: a folder with state belongs to a job that another store knows.
+            let _ = std::fs::remove_dir(entry.path());
+        }
+        let savepoints = std::fs::read_dir(entry.path().join(SAVEPOINTS_FOLDER)).into_iter().flatten().flatten();
+        for left in savepoints.filter(|one| one.file_name().as_encoded_bytes().starts_with(DELETED_PREFIX.as_bytes())) {
+            std::fs::remove_dir_all(left.path())?;
+        }
+    }
+    Ok(())
+}
+
+/// Takes a folder away so that after a crash it is there whole or not at all.
+pub(super) fn remove_whole(folder: &Path) -> Result<(), Refusal> {
+    if !folder.exists() {
+        return Ok(());
+    }
+    let name = folder.file_name().unwrap_or_default().to_string_lossy();
+    let deleted = folder.with_file_name(format!("{DELETED_PREFIX}{name}"));
+    let removed = std::fs::rename(folder, &deleted).and_then(|()| std::fs::remove_dir_all(&deleted));
+    removed.map_err(|error| Refusal::Engine(format!("cannot remove {}: {error}", folder.display())))
+}
+
+/// The last run failed, and that could not be stored (a full disk).
+fn failed_untold(job: &JobRecord, status: Option<&JobStatus>) -> bool {
+    let is_told = job.ended.is_some() || job.desired == Desired::Stopped;
+    !is_told && status.is_some_and(|status| status.state == JobState::Failed)
 }
 
 /// A refusal in one text, with what is wrong in the SQL.

@@ -24,6 +24,12 @@ pub fn init(as_json: bool, redactor: Redactor) {
         true => log.event_format(JsonLines).init(),
         false => log.with_ansi(io::stderr().is_terminal()).init(),
     }
+    // A job that panics, or a request, is an entry like any other: no text beside the log, and no secret in it.
+    std::panic::set_hook(Box::new(|panic| {
+        let place = panic.location().map(ToString::to_string).unwrap_or_default();
+        let thread = std::thread::current().name().unwrap_or_default().to_string();
+        tracing::error!(thread, place, reason = panic.payload_as_str().unwrap_or_default(), "panicked");
+    }));
 }
 
 #[derive(Clone)]

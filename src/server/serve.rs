@@ -55,6 +55,11 @@ pub fn serve(args: &ConfigArgs) -> Exit {
     };
     let secrets = Secrets::new(config.path("secrets-dir"));
     logging::init(config.text("log-format") == Some("json"), secrets.redactor().clone());
+    // A file that grows beyond what the system allows is an error of the job that writes it, not the end of all.
+    let caught = signal_hook::flag::register(signal_hook::consts::SIGXFSZ, Arc::default());
+    if let Err(error) = caught {
+        return wrong(&format!("signals cannot be caught: {error}"));
+    }
     let prepared = Server::prepare(&config, secrets);
     let (server, threads) = match prepared {
         Ok(server) => (server, config.number("requests-max") as usize + POSTS_MAX + SLOW_REQUESTS_MAX + SPARE_THREADS),

@@ -7,7 +7,7 @@ use arrow::datatypes::SchemaRef;
 use serde_json::json;
 use tidemill_engine::source::{Boundedness, Position, Read, Source, Split, SplitReader};
 use tidemill_engine::time::{Clock, SystemClock};
-use tidemill_engine::{Batch, EngineError, Result};
+use tidemill_engine::{Batch, EngineError, Result, failpoint};
 
 use super::generator::Generator;
 use crate::pace::Pace;
@@ -88,6 +88,7 @@ impl SplitReader for DatagenReader {
             Ok(count) => count,
             Err(wait) => return Ok(Read::Wait(wait)),
         };
+        failpoint::reach("datagen.rows")?;
         let keys: Vec<u64> = (self.next..self.next + count).collect();
         let now_ms = self.clock.now().0;
         let columns =

@@ -36,6 +36,7 @@ pub struct Slot {
     /// Position of the node in the graph.
     pub node: usize,
     pub uid: String,
+    pub name: String,
     pub body: Body,
     pub ctx: OperatorContext,
     /// The same as `ctx.metrics`.
@@ -43,9 +44,16 @@ pub struct Slot {
     /// The state behind `ctx.state`, to take snapshots of.
     pub state: Option<StateInstance>,
     pub outputs: Vec<Output>,
+    /// Of the whole job.
+    pub memory_budget_bytes: usize,
     /// It was said that the operator is done.
     pub done: bool,
 }
+
+/// What one operator instance may hold in any case: a few batches, and what they touch, are never put on disk.
+const MEMORY_BYTES_MIN: usize = 32 << 20;
+/// How many times the job's budget one operator instance may hold in the middle of a batch, whose groups come one with the other.
+const BUDGET_EXCESS_MAX: usize = 2;
 
 pub enum Body {
     /// The head of a source task: the task itself reads, and hands the rows to [`Chain::emit`].
@@ -267,7 +275,8 @@ impl Chain {
         let Body::Operator(operator) = &mut slot.body else { return Ok(()) };
         slot.ctx.now = now;
         let mut out = Emitter { metrics: &slot.metrics, outputs: &mut slot.outputs, rest, first: index + 1, turn };
-        work(operator.as_mut(), &mut slot.ctx, &mut out)
+        work(operator.as_mut(), &mut slot.ctx, &mut out)?;
+        slot.check_memory()
     }
 }
 
@@ -279,6 +288,17 @@ fn stage_of(body: &mut Body) -> &mut dyn Stage {
 }
 
 impl Slot {
+    /// An operator puts on disk what is beyond its share of the budget. What it must hold at once for all that, such as the one
+    /// group that a batch belongs to, may be more; where it is far more, the job ends before it takes the memory of others.
+    fn check_memory(&self) -> Result<()> {
+        let used_bytes = self.metrics.cache_bytes.take_peak().map_or(0, |bytes| usize::try_from(bytes).unwrap_or(0));
+        let budget_bytes = self.memory_budget_bytes;
+        if used_bytes <= budget_bytes.saturating_mul(BUDGET_EXCESS_MAX).max(MEMORY_BYTES_MIN) {
+            return Ok(());
+        }
+        Err(EngineError::MemoryBudget { operator: self.name.clone(), used_bytes, budget_bytes })
+    }
+
     fn broadcast(&self, control: &Element) -> Result<()> {
         self.outputs.iter().try_for_each(|output| match &output.to {
             Destination::Slot(_) => Ok(()),
@@ -310,7 +330,8 @@ fn run(slots: &mut [Slot], index: usize, input: usize, batch: Batch, turn: Turn<
         }
         Body::Operator(operator) => {
             let mut out = Emitter { metrics: &slot.metrics, outputs: &mut slot.outputs, rest, first: index + 1, turn };
-            operator.on_batch(input, batch, &mut slot.ctx, &mut out)
+            operator.on_batch(input, batch, &mut slot.ctx, &mut out)?;
+            slot.check_memory()
         }
     }
 }

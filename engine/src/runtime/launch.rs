@@ -251,7 +251,8 @@ impl Plan {
             cache_budget_bytes: self.backend.cache_budget_bytes(self.stateful_instances()),
             metrics: Arc::clone(&metrics),
         };
-        Ok(Slot { node: node.id.0, uid: node.uid.clone(), body, ctx, metrics, state, outputs, done: false })
+        let (uid, name, memory_budget_bytes) = (node.uid.clone(), node.name.clone(), self.options.memory_budget_bytes);
+        Ok(Slot { node: node.id.0, uid, name, body, ctx, metrics, state, outputs, memory_budget_bytes, done: false })
     }
 }
 

@@ -5,6 +5,7 @@ use sqlparser::tokenizer::{Span, Token};
 
 use super::command::Commands;
 use super::data_type::data_type;
+use super::limits::COLUMNS_MAX;
 use super::statement::{
     ColumnClause, ColumnDefinition, CreateTable, CreateView, LikeClause, LikeFeature, LikeRule, Merging, PrimaryKey,
     Setting, StatementKind, WatermarkClause,
@@ -192,6 +193,11 @@ impl Commands<'_> {
     }
 
     fn column(&mut self, table: &mut CreateTable) -> Parsed<()> {
+        if table.columns.len() >= COLUMNS_MAX {
+            let span = self.parser.peek_token_ref().span;
+            return Err(Diagnostic::at(span, format!("more than {COLUMNS_MAX} columns in one table"))
+                .with_hint("put columns that belong together into a ROW or a MAP"));
+        }
         let name = identifier(&mut self.parser, "the name of a column")?;
         let kind = if self.accept(&["AS"]) {
             let start = self.parser.peek_token_ref().span;

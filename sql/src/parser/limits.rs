@@ -13,6 +13,9 @@ const NESTING_MAX: usize = 64;
 /// Operators that build on each other: the depth of the tree that they make.
 const DEPTH_MAX: usize = 300;
 
+/// Columns of a table or of a SELECT: planning takes time and memory with the square of their number.
+pub(super) const COLUMNS_MAX: usize = 4_000;
+
 /// Words that join operands, but for AND and OR.
 const OPERATORS: &[&str] = &["LIKE", "IS", "BETWEEN", "NOT", "IN", "SIMILAR", "AT", "COLLATE"];
 /// Words that start a new expression.

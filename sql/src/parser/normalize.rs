@@ -12,6 +12,7 @@ use sqlparser::ast::{
 use sqlparser::tokenizer::Span;
 
 use super::expression::{bare_function, cast_to, string_literal};
+use super::limits::COLUMNS_MAX;
 use super::tokens::{Parsed, strip_path};
 use super::window_kind::Shape;
 use super::{
@@ -169,6 +170,13 @@ fn refuse_in_select(select: &Select) -> Parsed<()> {
     if tables > TABLES_MAX {
         return Err(Diagnostic::at(select.select_token.0.span, format!("more than {TABLES_MAX} tables in one FROM"))
             .with_hint("join some of them in a view or subquery"));
+    }
+    if select.projection.len() > COLUMNS_MAX {
+        return Err(Diagnostic::at(
+            select.select_token.0.span,
+            format!("more than {COLUMNS_MAX} columns in one SELECT"),
+        )
+        .with_hint("put values that belong together into a ROW or a MAP"));
     }
     let refused = [
         ("SELECT TOP", select.top.is_some()),

@@ -13,6 +13,7 @@ use datafusion_functions::datetime::planner::DatetimeFunctionPlanner;
 use datafusion_functions_nested::planner::{FieldAccessPlanner, NestedFunctionPlanner};
 
 use super::aggregates::AggregatePlanner;
+use super::bounded::bounded;
 use super::intervals::IntervalPlanner;
 use super::markers;
 
@@ -22,7 +23,7 @@ static LIBRARY: LazyLock<HashMap<String, Arc<ScalarUDF>>> = LazyLock::new(|| {
     let library = datafusion_functions::all_default_functions();
     let nested = datafusion_functions_nested::all_default_nested_functions();
     for function in library.into_iter().chain(nested).chain(markers::functions()) {
-        register(&mut functions, function);
+        register(&mut functions, bounded(function));
     }
     functions
 });

@@ -18,6 +18,7 @@ use crate::parser::statement::InsertQuery;
 use crate::settings::Settings;
 
 mod aggregates;
+mod bounded;
 mod casts;
 mod column_names;
 mod comparisons;

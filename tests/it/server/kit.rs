@@ -20,6 +20,8 @@ const POLL: Duration = Duration::from_millis(20);
 pub struct Server {
     folder: tempfile::TempDir,
     args: Vec<String>,
+    /// In front of the program: what starts it.
+    wrapper: Vec<String>,
     environment: Vec<(String, String)>,
     child: Option<Child>,
     pub url: String,
@@ -72,6 +74,7 @@ impl Server {
         Self {
             folder,
             args: args.iter().map(|arg| arg.to_string()).collect(),
+            wrapper: Vec::new(),
             environment: environment.iter().map(|(key, value)| (key.to_string(), value.to_string())).collect(),
             child: None,
             url: String::new(),
@@ -90,8 +93,15 @@ impl Server {
         self.path("data/files").join(name)
     }
 
+    /// The program is started by this one, which takes it and its arguments as its own last ones.
+    pub fn wrap(&mut self, wrapper: &[&str]) {
+        self.wrapper = wrapper.iter().map(|arg| arg.to_string()).collect();
+    }
+
     pub fn command(&self) -> Command {
-        let mut command = Command::new(env!("CARGO_BIN_EXE_tidemill"));
+        let mut words = self.wrapper.iter().map(String::as_str).chain([env!("CARGO_BIN_EXE_tidemill")]);
+        let mut command = Command::new(words.next().expect("the program itself"));
+        command.args(words);
         // Arguments win over the environment.
         command
             .env("TIDEMILL_LISTEN", "127.0.0.1:0")
@@ -132,6 +142,17 @@ impl Server {
         child.wait().expect("ended");
     }
 
+    /// Kills the server at once; [`Self::kill`] then cleans up.
+    pub fn strike(&self) {
+        let id = i32::try_from(self.child.as_ref().expect("a server runs").id()).expect("a process id");
+        // SAFETY: the process is our child and has not been waited for, so the id is its own.
+        assert_eq!(unsafe { libc::kill(id, libc::SIGKILL) }, 0);
+    }
+
+    pub fn pid(&self) -> u32 {
+        self.child.as_ref().expect("a server runs").id()
+    }
+
     /// Asks the server to end, and gives its exit code.
     pub fn terminate(&mut self) -> i32 {
         let mut child = self.child.take().expect("a server runs");
@@ -147,6 +168,16 @@ impl Server {
     }
 
     pub fn ask_with(&self, method: &str, path: &str, headers: &[(&str, &str)], body: String) -> Answer {
+        self.try_ask_with(method, path, headers, body).expect("an answer")
+    }
+
+    /// `None` where no answer comes, or only part of one.
+    pub fn try_ask(&self, method: &str, path: &str, body: Option<&Value>) -> Option<Answer> {
+        let headers = [("content-type", "application/json")];
+        self.try_ask_with(method, path, &headers, body.map(Value::to_string).unwrap_or_default())
+    }
+
+    fn try_ask_with(&self, method: &str, path: &str, headers: &[(&str, &str)], body: String) -> Option<Answer> {
         let mut request = ureq::http::Request::builder().method(method).uri(format!("{}{path}", self.url));
         for (name, value) in headers {
             request = request.header(*name, *value);
@@ -154,11 +185,11 @@ impl Server {
         if let Some(token) = &self.token {
             request = request.header("authorization", format!("Bearer {token}"));
         }
-        let mut answer = self.agent.run(request.body(body).expect("a request")).expect("an answer");
+        let mut answer = self.agent.run(request.body(body).expect("a request")).ok()?;
         let header = answer.headers().get("content-type").and_then(|value| value.to_str().ok());
         let content_type = header.unwrap_or_default().to_string();
-        let text = answer.body_mut().with_config().limit(64 << 20).read_to_string().expect("text");
-        Answer { status: answer.status().as_u16(), content_type, text }
+        let text = answer.body_mut().with_config().limit(64 << 20).read_to_string().ok()?;
+        Some(Answer { status: answer.status().as_u16(), content_type, text })
     }
 
     pub fn get(&self, path: &str) -> Answer {

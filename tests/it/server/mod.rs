@@ -1,12 +1,17 @@
 //! The server as a real process, talked to over HTTP: its jobs, what survives its death, who may do what.
 
+mod abuse;
 mod client;
 mod concurrency;
 mod configuration;
 mod confinement;
+mod isolation;
+mod kills;
 mod kit;
+mod lane;
 mod lifecycle;
 mod manifests;
+mod mix;
 mod posts;
 mod prometheus;
 mod recovery;

@@ -1,83 +1,10 @@
-//! What survives when the server is killed, and when it is asked to end.
+//! What survives when the server is killed, and when it is asked to end. `kills.rs` kills it again and again.
 
-use std::fmt::Write;
-use std::time::Duration;
-
-use rand::{Rng, SeedableRng};
-use rand_chacha::ChaCha8Rng;
 use serde_json::json;
 
 use super::kit::{Server, copying_job};
 
 const JOBS: [&str; 3] = ["a", "b", "c"];
-const ROUNDS: usize = 6;
-const ROWS_PER_FILE: usize = 400;
-
-/// What has been fed to one job, and so what it must have written.
-#[derive(Default)]
-struct Fed {
-    rows: Vec<String>,
-    totals: std::collections::BTreeMap<String, (u64, i64)>,
-}
-
-impl Fed {
-    fn feed(&mut self, server: &Server, job: &str, round: usize, rng: &mut ChaCha8Rng) {
-        let mut lines = String::new();
-        for row in 0..ROWS_PER_FILE {
-            let (key, value) =
-                (format!("k{}", rng.random_range(0..5)), i64::try_from(round * ROWS_PER_FILE + row).unwrap());
-            let _ = writeln!(lines, "{{\"k\":\"{key}\",\"v\":{value}}}");
-            self.rows.push(format!("{key},{value}"));
-            let total = self.totals.entry(key).or_default();
-            *total = (total.0 + 1, total.1 + value);
-        }
-        server.feed(&format!("in/{job}"), &format!("{round:03}.json"), &lines);
-    }
-
-    fn totals(&self) -> Vec<String> {
-        self.totals.iter().map(|(key, (count, total))| format!("{key},{count},{total}")).collect()
-    }
-}
-
-#[test]
-fn every_job_goes_on_exactly_once_after_the_server_was_killed() {
-    let mut server = Server::start(&[]);
-    let mut rng = ChaCha8Rng::seed_from_u64(5);
-    let mut fed: Vec<Fed> = JOBS.iter().map(|_| Fed::default()).collect();
-    for job in JOBS {
-        server.feed(&format!("in/{job}"), "000.json", "");
-        server.post("/api/v1/jobs", json!({ "name": job, "sql": copying_job(job), "parallelism": 2 })).expect(201);
-    }
-    server.post("/api/v1/jobs", json!({ "name": "idle", "sql": copying_job("idle"), "start": false })).expect(201);
-    for round in 1..=ROUNDS {
-        for (job, fed) in JOBS.iter().zip(&mut fed) {
-            fed.feed(&server, job, round, &mut rng);
-        }
-        std::thread::sleep(Duration::from_millis(rng.random_range(20..400)));
-        server.kill();
-        server.go();
-    }
-    for fed in &mut fed {
-        fed.rows.sort();
-    }
-    for (job, fed) in JOBS.iter().zip(&fed) {
-        server
-            .wait_until(&format!("all rows of {job}"), || server.lines(&format!("out/{job}")).len() >= fed.rows.len());
-        server.wait_until(&format!("all totals of {job}"), || server.lines(&format!("totals/{job}")) == fed.totals());
-        // A row that was written twice would come out by now.
-        server.post(&format!("/api/v1/jobs/{job}/stop"), json!({})).expect(200);
-        assert_eq!(server.lines(&format!("out/{job}")), fed.rows, "{job}");
-    }
-    assert_eq!(server.phase("idle"), "stopped");
-
-    // What was stopped stays so.
-    server.kill();
-    server.go();
-    server.wait_until("it is ready", || server.get("/readyz").status == 200);
-    for job in JOBS {
-        assert_eq!(server.phase(job), "stopped");
-    }
-}
 
 #[test]
 fn a_start_from_a_savepoint_is_not_begun_again_after_a_kill() {

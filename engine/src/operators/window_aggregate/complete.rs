@@ -189,6 +189,7 @@ impl WindowOperator {
     }
 
     fn keep_to_budget(&mut self, ctx: &mut OperatorContext) -> Result<()> {
+        ctx.metrics.cache_bytes.set((self.store.size_bytes() + self.firer.size_bytes()) as i64);
         if self.store.size_bytes() + self.firer.size_bytes() > ctx.cache_budget_bytes {
             self.firer.shrink(&mut self.store);
         }

@@ -280,3 +280,30 @@ fn deep_queries_do_not_exhaust_the_stack() {
     let text = fixture.graph(&format!("CREATE VIEW v0 AS SELECT * FROM bid;{views} SELECT bidder FROM v29"));
     assert!(text.starts_with("#0 Source(bid)"), "{text}");
 }
+
+/// One number or a list of names must not make the planner take gigabytes (constants are computed while planning).
+#[test]
+fn numbers_and_names_do_not_exhaust_memory() {
+    let mut fixture = Fixture::new();
+    let columns = |count: usize| (0..count).map(|i| format!("price AS c{i}")).collect::<Vec<_>>().join(", ");
+    for (sql, expected) in [
+        (format!("SELECT {} FROM bid", columns(4_001)), "more than 4000 columns in one SELECT"),
+        (
+            format!(
+                "CREATE TABLE w ({}) WITH ('connector' = 'datagen')",
+                (0..4_001).map(|i| format!("c{i} INT")).collect::<Vec<_>>().join(", ")
+            ),
+            "more than 4000 columns in one table",
+        ),
+    ] {
+        let text = fixture.graph(&sql);
+        assert!(text.contains(expected), "{}", &text[..text.len().min(400)]);
+    }
+    // What is too long fails when it is computed, as a division by zero does, and never while planning.
+    for call in
+        ["REPEAT('x', 2000000000)", "CARDINALITY(ARRAY_REPEAT(1, 2000000000))", "CARDINALITY(RANGE(0, 2000000000))"]
+    {
+        let text = fixture.graph(&format!("SELECT {call} FROM bid"));
+        assert!(text.starts_with("#0 Source(bid)") || text.starts_with("error"), "{}", &text[..text.len().min(400)]);
+    }
+}
