@@ -3,6 +3,7 @@
 //! Knows no HTTP. What is decided (at start, on a request, about state) is in [`decide`] and [`compare`], without I/O.
 
 mod actions;
+mod adhoc;
 pub mod compare;
 mod confine;
 pub mod decide;
@@ -20,9 +21,10 @@ mod supervisor;
 mod upgrade;
 
 pub use actions::{NewJob, StartFrom};
+pub use adhoc::{Adhoc, AdhocRequest};
 pub use decide::Phase;
 pub use inlets::{CONTENT_TYPES, Post};
-pub use plan::{PlanRequest, Planned, Planner};
+pub use plan::{PlanRequest, Planned, Planner, shown_sql};
 pub use record::{AuditEntry, JobRecord, now_ms};
 pub use refusal::Refusal;
 pub use store::JobStore;

@@ -39,6 +39,12 @@ pub struct Finding {
     pub line: Option<u64>,
     #[serde(skip_serializing_if = "Option::is_none")]
     pub column: Option<u64>,
+    /// Behind the last character of the place, where it ends in this line.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub end_column: Option<u64>,
+    /// Which text the place is in: that of an ad-hoc query, of its setup, or of the job whose tables it uses.
+    #[serde(rename = "in")]
+    pub text_name: &'static str,
     #[serde(skip_serializing_if = "Option::is_none")]
     pub hint: Option<String>,
     /// The source line with carets under the place, as a terminal shows it.
@@ -112,7 +118,7 @@ impl Planner {
         let registry = RegistryConnectors::new(registry);
         let connectors = ConfinedConnectors::new(registry, Arc::clone(&self.reach), self.secrets.clone());
         let found = |found: &[Diagnostic]| {
-            Refusal::Sql(found.iter().map(|found| finding(found, &request.sql, self.redactor())).collect())
+            Refusal::Sql(found.iter().map(|found| finding(found, "sql", &request.sql, self.redactor())).collect())
         };
         let settings = settings_of(request)?;
         let statements = parse_script(&request.sql).map_err(|all| found(&all))?;
@@ -161,7 +167,7 @@ impl Planner {
     }
 }
 
-fn settings_of(request: &PlanRequest) -> Result<Settings, Refusal> {
+pub(super) fn settings_of(request: &PlanRequest) -> Result<Settings, Refusal> {
     let mut settings = Settings::new();
     let zone = [("table.local-time-zone".to_string(), TIME_ZONE.to_string())];
     let parallelism = request.parallelism.map(|one| ("parallelism.default".to_string(), one.to_string()));
@@ -186,14 +192,17 @@ fn check_settings(job: ScriptJob) -> Result<ScriptJob, Refusal> {
     }
 }
 
-fn finding(found: &Diagnostic, sql: &str, redactor: &Redactor) -> Finding {
+/// A finding in the text of this name.
+pub(super) fn finding(found: &Diagnostic, name: &'static str, sql: &str, redactor: &Redactor) -> Finding {
     let place = |number: u64| found.has_place().then_some(number);
     Finding {
         message: redactor.hide(&found.message),
         line: place(found.line),
         column: place(found.column),
+        end_column: place(found.end_column).filter(|end| *end != u64::MAX),
+        text_name: name,
         hint: found.hint.as_ref().map(|hint| redactor.hide(hint)),
-        text: redactor.hide(&found.render("sql", sql)),
+        text: redactor.hide(&found.render(name, sql)),
     }
 }
 

@@ -18,6 +18,9 @@ pub enum Refusal {
     /// Another request is changing the same job.
     #[error("another request is changing this job: try again when it is done")]
     Busy,
+    /// The asker's role does not go so far.
+    #[error("{0}")]
+    NotAllowed(String),
     /// The SQL is wrong.
     #[error("the SQL is wrong")]
     Sql(Vec<Finding>),

@@ -31,6 +31,7 @@ pub struct FoldedView {
     vacated: VecDeque<u64>,
     next_place: u64,
     rows_max: usize,
+    bytes_max: usize,
     bytes: usize,
     beyond: u64,
 }
@@ -70,9 +71,15 @@ impl FoldedView {
             vacated: VecDeque::new(),
             next_place: 0,
             rows_max,
+            bytes_max: BYTES_MAX,
             bytes: 0,
             beyond: 0,
         })
+    }
+
+    /// The same with room for so many bytes of rows.
+    pub fn with_bytes_max(self, bytes_max: usize) -> Self {
+        Self { bytes_max: bytes_max.min(BYTES_MAX), ..self }
     }
 
     /// Rows that are kept.
@@ -115,7 +122,7 @@ impl FoldedView {
             self.next_place
         });
         let place = (key, number);
-        if self.rows.len() >= self.rows_max || self.bytes + row.len() > BYTES_MAX {
+        if self.rows.len() >= self.rows_max || self.bytes + row.len() > self.bytes_max {
             self.beyond += 1;
             // In an ordered table the first rows are those to keep.
             match self.rows.last_key_value() {

@@ -1,11 +1,12 @@
 //! A query that runs: started, read from, cancelled.
 
+use std::path::Path;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Duration;
 
 use arrow::datatypes::SchemaRef;
-use crossbeam_channel::{Receiver, RecvTimeoutError};
+use crossbeam_channel::{Receiver, RecvTimeoutError, select};
 use parking_lot::Mutex;
 use tidemill_engine::graph::{ChangelogMode, JobGraph, NodeKind};
 use tidemill_engine::runtime::{JobHandle, JobStatus, JobSummary, RestartStrategy, start};
@@ -57,6 +58,7 @@ pub struct LiveQuery {
     changelog: ChangelogMode,
     reader_sorts: bool,
     bounded: bool,
+    limited: bool,
     order: Vec<SortedBy>,
     warnings: Vec<String>,
     /// Deleted with the query.
@@ -67,6 +69,16 @@ impl LiveQuery {
     /// Plans and starts. No checkpoint is taken while it runs, and a failure ends it: its rows have been seen already, and
     /// going back would show them again.
     pub fn start(context: &PlanContext<'_>, query: &Query, reader: Reader) -> Result<Self, QueryError> {
+        Self::start_in(&std::env::temp_dir(), context, query, reader)
+    }
+
+    /// As [`Self::start`], with what it keeps on disk in a new folder of `parent`.
+    pub fn start_in(
+        parent: &Path,
+        context: &PlanContext<'_>,
+        query: &Query,
+        reader: Reader,
+    ) -> Result<Self, QueryError> {
         let planned = plan(context, query);
         let sorted_by_reader = match (&planned, reader) {
             (Err(QueryError::Wrong(_)), Reader::Table) => plan_without_order(context, query),
@@ -74,12 +86,12 @@ impl LiveQuery {
         };
         let reader_sorts = sorted_by_reader.is_some();
         let (planned, results) = sorted_by_reader.map_or(planned, Ok)?;
-        let folder = tempfile::Builder::new().prefix("tidemill-query-").tempdir();
-        let folder = folder.map_err(|e| QueryError::Failed(EngineError::io("create", std::env::temp_dir(), e)))?;
+        let folder = tempfile::Builder::new().prefix("tidemill-query-").tempdir_in(parent);
+        let folder = folder.map_err(|e| QueryError::Failed(EngineError::io("create a folder in", parent, e)))?;
         let mut options = options::job_options("query", context.settings, folder.path().to_path_buf());
         options.checkpoint_interval = None;
         options.restart = RestartStrategy::never();
-        let bounded = is_bounded(&planned.graph);
+        let (bounded, limited) = (is_bounded(&planned.graph), has_limit(&planned.graph));
         let handle = start(Arc::new(planned.graph), options).map_err(QueryError::Failed)?;
         Ok(Self {
             handle,
@@ -90,6 +102,7 @@ impl LiveQuery {
             changelog: results.changelog,
             reader_sorts,
             bounded,
+            limited,
             warnings: planned.warnings,
             _folder: folder,
         })
@@ -102,6 +115,15 @@ impl LiveQuery {
             Err(RecvTimeoutError::Timeout) => Event::Quiet,
             // The job gave up its sink, and so is over but for telling how it ended.
             Err(RecvTimeoutError::Disconnected) => Event::Ended(self.handle.wait()),
+        }
+    }
+
+    /// As [`Self::next`], but quiet at once when something comes from `wake`.
+    pub fn next_or_woken(&self, patience: Duration, wake: &Receiver<()>) -> Event {
+        select! {
+            recv(self.rows) -> batch => batch.map_or_else(|_| Event::Ended(self.handle.wait()), Event::Rows),
+            recv(wake) -> _ => Event::Quiet,
+            default(patience) => Event::Quiet,
         }
     }
 
@@ -132,6 +154,11 @@ impl LiveQuery {
     /// Every source comes to an end.
     pub fn is_bounded(&self) -> bool {
         self.bounded
+    }
+
+    /// Its input has no end and nothing in it counts rows, so it never ends by itself.
+    pub fn is_endless(&self) -> bool {
+        !self.bounded && !self.limited
     }
 
     /// The query's ORDER BY, as far as it can be followed in a table of its rows.
@@ -186,6 +213,11 @@ pub fn is_bounded(graph: &JobGraph) -> bool {
         NodeKind::Operator(_) | NodeKind::Sink(_) => false,
     };
     !graph.nodes().iter().any(|node| unbounded(&node.kind))
+}
+
+/// Rows are counted somewhere, so that an input without end may end all the same.
+fn has_limit(graph: &JobGraph) -> bool {
+    graph.nodes().iter().any(|node| node.name.contains("Limit"))
 }
 
 #[cfg(test)]

@@ -6,7 +6,10 @@
 mod fold;
 mod live;
 mod order;
+mod progress;
 mod results;
 
 pub use fold::FoldedView;
 pub use live::{Event, LiveQuery, QueryError, Reader};
+pub use order::SortedBy;
+pub use progress::{Progress, ProgressMeter};

@@ -15,8 +15,8 @@ use super::output::say;
 use super::results::CUT_HINT;
 use super::shell::{Failure, Shell};
 use super::terminal::{self, Keyboard, Typed};
-use super::waiting::Footer;
-use crate::query::{Event, FoldedView, LiveQuery};
+use super::waiting;
+use crate::query::{Event, FoldedView, LiveQuery, ProgressMeter};
 use crate::status;
 
 /// A query that ends within this shows its result and nothing else.
@@ -44,7 +44,7 @@ enum End {
 
 /// Shows a query until it ends, or until Ctrl-C ends it.
 pub fn show(shell: &mut Shell, query: &LiveQuery, keyboard: &mut Keyboard, begun: Instant) -> Result<(), Failure> {
-    let mut watch = Watch { query, keyboard, begun, rows: 0, footer: Footer::new(query.is_bounded()) };
+    let mut watch = Watch { query, keyboard, begun, rows: 0, meter: ProgressMeter::new(query.is_bounded()) };
     let shown =
         if query.appends() && !query.is_sorted_by_reader() { watch.appended(shell) } else { watch.folded(shell) };
     if matches!(shown, Ok(End::Stopped)) {
@@ -79,7 +79,7 @@ struct Watch<'a> {
     begun: Instant,
     /// In the result.
     rows: u64,
-    footer: Footer,
+    meter: ProgressMeter,
 }
 
 impl Watch<'_> {
@@ -113,7 +113,7 @@ impl Watch<'_> {
                 return Ok(end.map_or(End::Stopped, |summary| End::Input(Box::new(summary))));
             }
             if self.begun.elapsed() > MOMENT && (drawn.elapsed() > REFRESH || !line_is_drawn) {
-                let line = self.footer.line(&self.query.status(), self.rows, terminal::size().0);
+                let line = waiting::line(&self.meter.of(&self.query.status()), self.rows, terminal::size().0);
                 terminal::write(&format!("{WIPE_LINE}{DIM}{line}{PLAIN}"));
                 (drawn, line_is_drawn) = (Instant::now(), true);
             }
@@ -202,7 +202,7 @@ impl Watch<'_> {
         let mut frame = String::from("\x1b[H");
         shown.iter().for_each(|line| frame.extend([*line, REST_OF_LINE]));
         frame.push_str("\x1b[J");
-        let line = self.footer.line(&self.query.status(), self.rows, columns);
+        let line = waiting::line(&self.meter.of(&self.query.status()), self.rows, columns);
         frame.push_str(&format!("\x1b[{lines};1H{DIM}{line}{PLAIN}\x1b[K"));
         Ok(frame)
     }

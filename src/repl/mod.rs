@@ -21,5 +21,5 @@ mod start;
 mod terminal;
 mod waiting;
 
-pub use format::Format;
+pub use format::{Format, rows_of, text_rows};
 pub use start::run;

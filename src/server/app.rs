@@ -7,10 +7,12 @@ use tokio::sync::Semaphore;
 
 use super::auth::Tokens;
 use super::limits::RateLimit;
+use super::queries::Queries;
 use crate::jobs::Supervisor;
 
 pub struct App {
     pub supervisor: Arc<Supervisor>,
+    pub queries: Arc<Queries>,
     pub tokens: Tokens,
     pub rate: RateLimit,
     /// Requests under way.

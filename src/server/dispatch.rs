@@ -12,13 +12,17 @@ use axum::extract::{FromRequestParts, Query, RawPathParams, Request};
 use axum::http::request::Parts;
 use axum::http::{HeaderMap, HeaderValue, Response, StatusCode, Uri, header};
 use axum::routing::{MethodFilter, on};
+use hyper::upgrade::OnUpgrade;
 use serde_json::{Map, Value};
 use tidemill_connectors::http::posted::KEY_BYTES_MAX;
+use tokio::sync::OwnedSemaphorePermit;
 
 use super::app::App;
 use super::auth::{Caller, Role};
+use super::listen::Hangup;
 use super::problem::{Kind, Problem};
-use super::route::{Call, Method, Pool, RawBody, Reply, Route, check_body, check_query};
+use super::queries;
+use super::route::{Call, Method, Pool, RawBody, Reply, ReplyBody, Route, check_body, check_query};
 use super::routes::ROUTES;
 use crate::jobs::{AuditEntry, now_ms};
 
@@ -70,10 +74,7 @@ async fn answer(app: Arc<App>, route: Option<&'static Route>, request: Request) 
         Some(route) => carry_out(&app, route, request).await,
         None => Err(no_such_route(&path)),
     };
-    let response = match answered {
-        Ok(reply) => reply_response(reply),
-        Err(problem) => problem.response(),
-    };
+    let response = answered.unwrap_or_else(|problem| problem.response());
     let (status, took) = (response.status().as_u16(), started.elapsed().as_millis() as u64);
     match route.is_some_and(|route| route.pool == Pool::Rows) {
         true => tracing::debug!(%method, path, status, took_ms = took, "request"),
@@ -89,7 +90,7 @@ fn no_such_route(path: &str) -> Problem {
     Problem::new(Kind::NotFound, format!("there is nothing at {path}")).with_hint(hint)
 }
 
-async fn carry_out(app: &Arc<App>, route: &'static Route, request: Request) -> Result<Reply, Problem> {
+async fn carry_out(app: &Arc<App>, route: &'static Route, request: Request) -> Result<Response<Body>, Problem> {
     let (mut parts, body) = request.into_parts();
     let peer = parts.extensions.get::<Peer>().map(|peer| peer.0);
     let is_probe = route.role.is_none();
@@ -116,18 +117,31 @@ async fn carry_out(app: &Arc<App>, route: &'static Route, request: Request) -> R
     check_query(route.query, &query)?;
     let raw = raw_body(route, &parts.headers, &bytes)?;
     let body = if raw.is_some() { Map::new() } else { parse_body(route, &parts.headers, &bytes)? };
-    let call = Call { params, query, body, caller, raw };
+    let accept = parts.headers.get(header::ACCEPT).and_then(|value| value.to_str().ok()).unwrap_or_default();
+    let hangup = parts.extensions.get::<Hangup>().cloned();
+    let call = Call { params, query, body, caller: caller.clone(), raw, accept: accept.to_string(), hangup };
+    let reply = run(app, route, call, peer, &parts, permit).await?;
+    respond(app, reply, caller, &mut parts).await
+}
+
+/// Carries it out on a thread that may block.
+async fn run(
+    app: &Arc<App>,
+    route: &'static Route,
+    call: Call,
+    peer: Option<SocketAddr>,
+    parts: &Parts,
+    permit: Option<OwnedSemaphorePermit>,
+) -> Result<Reply, Problem> {
     let (app, target) = (Arc::clone(app), parts.uri.path().to_string());
+    let is_socket = queries::accept(&parts.headers).is_ok();
     let work = move || {
         let _permit = permit;
         let answer = (route.run)(&app, &call);
-        if route.method != Method::Get {
+        if route.method != Method::Get || is_socket {
             audit(&app, route, &call.caller, peer, &target, &answer);
         }
-        match answer {
-            Ok(reply) => Ok(Reply { text: app.supervisor.planner.redactor().hide(&reply.text), ..reply }),
-            Err(problem) => Err(redacted(&app, problem)),
-        }
+        answer.map_err(|problem| redacted(&app, problem))
     };
     // A panic is an answer like any other; the thread goes on.
     tokio::task::spawn_blocking(work)
@@ -170,7 +184,8 @@ fn authorize(app: &App, route: &Route, headers: &HeaderMap) -> Result<Caller, Pr
     }
     let given = headers.get(header::AUTHORIZATION).and_then(|value| value.to_str().ok());
     let token = given.and_then(|text| text.split_once(' ')).filter(|(scheme, _)| scheme.eq_ignore_ascii_case("bearer"));
-    let caller = token.and_then(|(_, token)| app.tokens.find(token.trim()));
+    let token = token.map(|(_, token)| token).or_else(|| queries::token(headers).filter(|_| given.is_none()));
+    let caller = token.and_then(|token| app.tokens.find(token.trim()));
     let Some(caller) = caller else {
         let detail = if given.is_some() { "the token is not known" } else { "a token is needed" };
         return Err(Problem::new(Kind::Unauthorized, detail).with_hint("send it as Authorization: Bearer TOKEN"));
@@ -290,7 +305,7 @@ fn audit(
 }
 
 /// Whatever an error text holds: no secret leaves the server.
-fn redacted(app: &App, problem: Problem) -> Problem {
+pub fn redacted(app: &App, problem: Problem) -> Problem {
     let redactor = app.supervisor.planner.redactor();
     fn walk(value: Value, hide: &dyn Fn(&str) -> String) -> Value {
         match value {
@@ -309,12 +324,43 @@ fn redacted(app: &App, problem: Problem) -> Problem {
     }
 }
 
-fn reply_response(reply: Reply) -> Response<Body> {
+/// The reply on its way: what is there at once, what comes bit by bit, and what is still to come.
+async fn respond(app: &Arc<App>, reply: Reply, caller: Caller, parts: &mut Parts) -> Result<Response<Body>, Problem> {
+    let redactor = app.supervisor.planner.redactor();
+    let body = match reply.body {
+        ReplyBody::Text(text) => Body::from(redactor.hide(&text)),
+        ReplyBody::Stream(stream) => Body::new(*stream),
+        ReplyBody::Later(answer, _waiting) => {
+            let gone =
+                |_| Err(Problem::new(Kind::Failed, "the query's thread panicked: this is a defect of the program"));
+            let page = answer.await.unwrap_or_else(gone).map_err(|problem| redacted(app, problem))?;
+            Body::from(redactor.hide(&page.text))
+        }
+        ReplyBody::Socket => return upgrade(app, caller, parts),
+    };
     let mut response = Response::builder().status(reply.status);
     if !reply.content_type.is_empty() {
         response = response.header(header::CONTENT_TYPE, reply.content_type);
     }
-    response.body(Body::from(reply.text)).expect("status and headers are constants")
+    Ok(response.body(body).expect("status and headers are constants"))
+}
+
+fn upgrade(app: &Arc<App>, caller: Caller, parts: &mut Parts) -> Result<Response<Body>, Problem> {
+    let accepted = queries::accept(&parts.headers)?;
+    let Some(on_upgrade) = parts.extensions.remove::<OnUpgrade>() else {
+        return Err(Problem::new(Kind::BadRequest, "this connection cannot become a WebSocket"));
+    };
+    tokio::spawn(queries::serve(Arc::clone(app), caller, on_upgrade));
+    let mut response = Response::new(Body::empty());
+    *response.status_mut() = StatusCode::SWITCHING_PROTOCOLS;
+    let sent = response.headers_mut();
+    sent.insert(header::CONNECTION, HeaderValue::from_static("upgrade"));
+    sent.insert(header::UPGRADE, HeaderValue::from_static("websocket"));
+    sent.insert(header::SEC_WEBSOCKET_ACCEPT, accepted.key);
+    if let Some(protocol) = accepted.protocol {
+        sent.insert(header::SEC_WEBSOCKET_PROTOCOL, protocol);
+    }
+    Ok(response)
 }
 
 /// Where a browser may ask from another origin, it asks first.

@@ -9,7 +9,7 @@ use hyper_util::rt::{TokioIo, TokioTimer};
 use hyper_util::service::TowerToHyperService;
 use tokio::io::{AsyncRead, AsyncWrite};
 use tokio::net::TcpListener;
-use tokio::sync::{Semaphore, watch};
+use tokio::sync::{Notify, Semaphore, watch};
 use tokio_rustls::TlsAcceptor;
 
 use super::dispatch::Peer;
@@ -20,6 +20,16 @@ const HEAD_BYTES_MAX: usize = 32 * 1024;
 const ACCEPT_PAUSE: Duration = Duration::from_millis(100);
 /// Answers that are being written when the server ends.
 const DRAIN_TIMEOUT: Duration = Duration::from_secs(5);
+
+/// Cuts one connection, however much is still to be written.
+#[derive(Debug, Clone)]
+pub struct Hangup(Arc<Notify>);
+
+impl Hangup {
+    pub fn cut(&self) {
+        self.0.notify_one();
+    }
+}
 
 pub struct Listening {
     pub listener: TcpListener,
@@ -77,13 +87,16 @@ impl Listening {
     }
 
     async fn serve_http<S: AsyncRead + AsyncWrite + Unpin + Send + 'static>(&self, stream: S, peer: Peer) {
-        let service = TowerToHyperService::new(self.router.clone().layer(Extension(peer)));
+        let cut = Arc::new(Notify::new());
+        let router = self.router.clone().layer(Extension(peer)).layer(Extension(Hangup(Arc::clone(&cut))));
+        let service = TowerToHyperService::new(router);
         let mut http = http1::Builder::new();
         http.timer(TokioTimer::new()).header_read_timeout(self.read_timeout).max_buf_size(HEAD_BYTES_MAX);
-        let mut connection = std::pin::pin!(http.serve_connection(TokioIo::new(stream), service));
+        let mut connection = std::pin::pin!(http.serve_connection(TokioIo::new(stream), service).with_upgrades());
         let mut ending = self.ending.clone();
         let result = tokio::select! {
             result = connection.as_mut() => result,
+            () = cut.notified() => return tracing::debug!(peer = %peer.0, "a client that does not read was cut off"),
             () = ended(&mut ending) => {
                 connection.as_mut().graceful_shutdown();
                 tokio::time::timeout(DRAIN_TIMEOUT, connection).await.unwrap_or(Ok(()))

@@ -100,6 +100,8 @@ fn server(page: &mut Page, app: &App) {
     page.add("tidemill_build_info", Type::Gauge, help, &[("version", env!("CARGO_PKG_VERSION"))], 1.0);
     let uptime = app.started.elapsed().as_secs_f64();
     page.add("tidemill_uptime_seconds", Type::Gauge, "Since the server started.", &[], uptime);
+    let running = app.queries.running() as f64;
+    page.add("tidemill_queries_running", Type::Gauge, "Ad-hoc queries that run.", &[], running);
     let counts = &app.counts;
     for (result, count) in [("ok", &counts.ok), ("refused", &counts.refused), ("failed", &counts.failed)] {
         let help = "Answers to HTTP requests: done, refused (4xx), failed (5xx).";

@@ -15,6 +15,7 @@ mod metrics;
 mod openapi;
 mod options;
 mod problem;
+mod queries;
 mod route;
 mod routes;
 mod serve;

@@ -50,6 +50,24 @@ const UPGRADE: Fields = &[
     ("savepoint", "string", "taken before the change"),
     ("job", "object", "what the job has become"),
 ];
+const QUERY: Fields = &[
+    ("query", "string", "its id"),
+    ("columns", "array", "name, type, nullable"),
+    ("mode", "string", "changelog or folded"),
+    ("changelog", "boolean", "rows are also taken back"),
+    ("bounded", "boolean", "every source comes to an end"),
+    ("sorted_by_client", "boolean", "its order is that of the table that its rows are folded into"),
+    ("order", "array", "what that table is sorted by: column (its number), descending, nulls_first"),
+    ("text", "boolean", "the one value is a text to be shown as it is, such as a plan"),
+    ("state", "string", "finished"),
+    ("row_count", "integer", "of the whole result"),
+    ("truncated", "boolean", "there were more rows than rows_max"),
+    ("kinds", "array", "+I, -U, +U or -D of each row, where rows are also taken back and not folded"),
+    ("rows", "array", "arrays of values, in the order of the columns"),
+    ("losses", "array", "what was left out as late or bad, a text each"),
+    ("next_page_token", "string", "leads to the next page; not there on the last one"),
+    ("warnings", "array", "texts"),
+];
 const PROBLEM: Fields = &[
     ("type", "string", "urn:tidemill:problem:KIND, for programs"),
     ("title", "string", "of the status"),
@@ -58,7 +76,7 @@ const PROBLEM: Fields = &[
     ("hint", "string", "what to do about it"),
     ("line", "integer", "in the SQL, from 1"),
     ("column", "integer", "in characters, from 1"),
-    ("errors", "array", "all that is wrong with the SQL: message, line, column, hint, text"),
+    ("errors", "array", "all that is wrong with the SQL: message, line, column, end_column, in, hint, text"),
     ("reasons", "array", "why the state does not fit"),
     ("element", "integer", "of a JSON array of posted rows, from 1"),
     ("reason", "string", "what is wrong with a posted row"),
@@ -107,6 +125,16 @@ pub const SCHEMAS: &[(&str, Fields, &str)] = &[
     ),
     ("Posted", POSTED, "rows that are durable"),
     ("Plan", &[("jobs", "array", "operator graphs; the formats text and dot are texts")], "plans"),
+    ("Query", QUERY, "a page of rows; a stream has the events schema, rows, table, status, end and error instead"),
+    (
+        "Queries",
+        &[(
+            "queries",
+            "array",
+            "id, state (running, finished), owner, rows; sql, mode, uptime_ms, rows_read of running ones",
+        )],
+        "ad-hoc queries",
+    ),
     ("Connectors", &[("connectors", "array", "name, doc, source, sink, options, ...")], "connectors"),
     ("Functions", &[("functions", "array", "name, category, usage, doc")], "functions"),
     ("Catalog", &[("jobs", "array", "job, objects")], "tables and views by job"),
@@ -169,6 +197,9 @@ fn operation(route: &Route) -> Value {
             },
         },
     });
+    if route.gives == "Socket" {
+        operation["responses"]["426"] = json!({ "description": "the request does not ask for a WebSocket" });
+    }
     if let Some(members) = operation.as_object_mut() {
         if let Some(fields) = route.body {
             members.insert("requestBody".into(), request_body(fields));
@@ -205,6 +236,7 @@ fn operation_id(route: &Route) -> String {
 fn status_of(route: &Route) -> &'static str {
     match (route.gives, route.method, route.path) {
         ("Nothing", ..) => "204",
+        ("Socket", ..) => "101",
         (_, Method::Post, "/api/v1/jobs") | ("Savepoint", Method::Post, _) => "201",
         _ => "200",
     }
@@ -216,10 +248,22 @@ fn answer(route: &Route) -> Value {
         ("Nothing", _) => json!({ "description": "done" }),
         (_, Some(doc)) => json!({
             "description": doc,
-            "content": { "application/json": { "schema": { "$ref": format!("#/components/schemas/{}", route.gives) } } },
+            "content": content(route),
         }),
         (other, None) => json!({ "description": other }),
     }
+}
+
+fn content(route: &Route) -> Value {
+    let mut content = json!({
+        "application/json": { "schema": { "$ref": format!("#/components/schemas/{}", route.gives) } },
+    });
+    if (route.method, route.path) == (Method::Post, "/api/v1/queries") {
+        for stream in ["text/event-stream", "application/x-ndjson"] {
+            content[stream] = json!({ "schema": { "type": "string" } });
+        }
+    }
+    content
 }
 
 fn request_body(fields: &[Field]) -> Value {
@@ -274,7 +318,7 @@ mod tests {
             assert!(known.contains_key(&name), "{name}");
         }
         for route in ROUTES {
-            let is_plain = ["Nothing", "Page", "OpenApi", "Prometheus"].contains(&route.gives);
+            let is_plain = ["Nothing", "Page", "OpenApi", "Prometheus", "Socket"].contains(&route.gives);
             assert!(is_plain || known.contains_key(route.gives), "{}", route.path);
         }
         assert_eq!(

@@ -47,6 +47,17 @@ pub const OPTIONS: &[ServerOption] = &[
     option("jobs-max", Kind::Number, "1000", "jobs that there may be"),
     option("jobs-running-max", Kind::Number, "64", "jobs that may run at a time"),
     option("jobs-memory-max", Kind::Size, "", "the memory budgets of all running jobs together; no limit unless given"),
+    option("queries-max", Kind::Number, "32", "ad-hoc queries that may run at a time"),
+    option("query-memory", Kind::Size, "64MB", "the memory budget of an ad-hoc query"),
+    option("query-timeout", Kind::Duration, "30 s", "how long an ad-hoc query may take that is answered as a whole"),
+    option(
+        "query-stall-timeout",
+        Kind::Duration,
+        "60 s",
+        "how long the client of an ad-hoc query may take nothing before the query is ended",
+    ),
+    option("query-results-size", Kind::Size, "64MB", "results of ad-hoc queries that are kept to be read page by page"),
+    option("query-results-time", Kind::Duration, "5 min", "how long such a result is kept"),
     option(
         "stop-timeout",
         Kind::Duration,

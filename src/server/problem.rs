@@ -32,6 +32,9 @@ pub enum Kind {
     Timeout,
     Failed,
     StillRunning,
+    NotAcceptable,
+    TookTooLong,
+    UpgradeNeeded,
 }
 
 impl Kind {
@@ -57,6 +60,9 @@ impl Kind {
             Self::Timeout => "timeout",
             Self::Failed => "failed",
             Self::StillRunning => "still-running",
+            Self::NotAcceptable => "not-acceptable",
+            Self::TookTooLong => "took-too-long",
+            Self::UpgradeNeeded => "upgrade-needed",
         }
     }
 
@@ -75,7 +81,9 @@ impl Kind {
             Self::Overloaded | Self::Limit => StatusCode::SERVICE_UNAVAILABLE,
             Self::Timeout => StatusCode::REQUEST_TIMEOUT,
             Self::Failed => StatusCode::INTERNAL_SERVER_ERROR,
-            Self::StillRunning => StatusCode::GATEWAY_TIMEOUT,
+            Self::StillRunning | Self::TookTooLong => StatusCode::GATEWAY_TIMEOUT,
+            Self::NotAcceptable => StatusCode::NOT_ACCEPTABLE,
+            Self::UpgradeNeeded => StatusCode::UPGRADE_REQUIRED,
         }
     }
 }
@@ -145,6 +153,7 @@ impl From<Refusal> for Problem {
             Refusal::NotNow { phase, .. } => Self::new(Kind::NotNow, text).with("phase", phase),
             Refusal::Busy => Self::new(Kind::NotNow, text),
             Refusal::Wrong { message, hint } => Self { hint, ..Self::new(Kind::BadRequest, message) },
+            Refusal::NotAllowed(_) => Self::new(Kind::Forbidden, text),
             Refusal::Limit(_) => Self::new(Kind::Limit, text),
             Refusal::StateMismatch { reasons } => Self::new(Kind::StateMismatch, text)
                 .with_hint("ask with dry_run=true what fits and what not; \"fresh\": true begins with empty state")
@@ -173,6 +182,9 @@ impl From<Refusal> for Problem {
                 problem.hint = first.and_then(|finding| finding.hint.clone());
                 if let Some((line, column)) = first.and_then(|finding| Some((finding.line?, finding.column?))) {
                     problem = problem.with("line", line).with("column", column);
+                }
+                if let Some(name) = first.map(|finding| finding.text_name).filter(|name| *name != "sql") {
+                    problem = problem.with("in", name);
                 }
                 problem.with("errors", findings)
             }

@@ -7,10 +7,13 @@ use axum::body::Bytes;
 use axum::http::StatusCode;
 use serde_json::{Map, Value, json};
 use tidemill_engine::suggestion::closest;
+use tokio::sync::oneshot;
 
 use super::app::App;
 use super::auth::{Caller, Role};
+use super::listen::Hangup;
 use super::problem::{Kind, Problem};
+use super::queries::{Page, StreamBody, Waiting};
 
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Method {
@@ -102,6 +105,10 @@ pub struct Call {
     pub caller: Caller,
     /// Of a route that takes its body as it is.
     pub raw: Option<RawBody>,
+    /// The header of this name.
+    pub accept: String,
+    /// Cuts the connection that the request came by.
+    pub hangup: Option<Hangup>,
 }
 
 #[derive(Debug, Clone)]
@@ -115,7 +122,17 @@ pub struct RawBody {
 pub struct Reply {
     pub status: StatusCode,
     pub content_type: &'static str,
-    pub text: String,
+    pub body: ReplyBody,
+}
+
+pub enum ReplyBody {
+    Text(String),
+    /// Comes bit by bit, for as long as the client reads.
+    Stream(Box<StreamBody>),
+    /// Is there when a query has come to its end, which it does at once when the second is dropped.
+    Later(oneshot::Receiver<Result<Page, Problem>>, Waiting),
+    /// The connection becomes a WebSocket.
+    Socket,
 }
 
 impl Reply {
@@ -126,15 +143,15 @@ impl Reply {
     pub fn json_with<T: serde::Serialize>(status: StatusCode, value: &T) -> Result<Self, Problem> {
         let text = serde_json::to_string(value)
             .map_err(|error| Problem::new(Kind::Failed, format!("the answer cannot be written: {error}")))?;
-        Ok(Self { status, content_type: "application/json", text })
+        Ok(Self { status, content_type: "application/json", body: ReplyBody::Text(text) })
     }
 
     pub fn text(content_type: &'static str, text: String) -> Result<Self, Problem> {
-        Ok(Self { status: StatusCode::OK, content_type, text })
+        Ok(Self { status: StatusCode::OK, content_type, body: ReplyBody::Text(text) })
     }
 
     pub fn nothing() -> Result<Self, Problem> {
-        Ok(Self { status: StatusCode::NO_CONTENT, content_type: "", text: String::new() })
+        Ok(Self { status: StatusCode::NO_CONTENT, content_type: "", body: ReplyBody::Text(String::new()) })
     }
 }
 

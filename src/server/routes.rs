@@ -1,7 +1,8 @@
 //! Every route, once: the router, the checks of requests and the OpenAPI document are made of this table.
 
-use super::api::{health, jobs, lists, rows, sql};
+use super::api::{health, jobs, lists, queries, rows, sql};
 use super::auth::Role;
+use super::queries::BODY as QUERY;
 use super::route::{Field, Method, Pool, Route, Takes};
 use crate::jobs::CONTENT_TYPES;
 
@@ -210,6 +211,36 @@ pub const ROUTES: &[Route] = &[
         "Give rows to a table of a job; answered once they are durable",
     )
     .rows(),
+    send(
+        Post,
+        "/api/v1/queries",
+        Role::Read,
+        "Query",
+        queries::create,
+        "Run a query for as long as its client reads: as Server-Sent Events, NDJSON, or pages of JSON, as Accept says",
+    )
+    .body(QUERY),
+    get("/api/v1/queries", READ, "Queries", queries::list, "Ad-hoc queries that run, and results that wait to be read"),
+    get(
+        "/api/v1/queries/ws",
+        READ,
+        "Socket",
+        queries::socket,
+        "The same over a WebSocket: the first message is the body of POST, what follows are the events",
+    ),
+    get("/api/v1/queries/{id}/rows", READ, "Query", queries::rows, "A page of a result").query(&[Field::new(
+        "page_token",
+        Takes::Text,
+        "next_page_token of the page before; the first page without it",
+    )]),
+    send(
+        Delete,
+        "/api/v1/queries/{id}",
+        Role::Read,
+        "Nothing",
+        queries::cancel,
+        "End a query, or let go of its result",
+    ),
     get("/api/v1/connectors", READ, "Connectors", lists::connectors, "Connectors and their options"),
     get("/api/v1/functions", READ, "Functions", lists::functions, "SQL functions"),
     get("/api/v1/catalog", READ, "Catalog", lists::catalog, "Tables and views that the jobs' SQL defines")

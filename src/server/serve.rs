@@ -4,7 +4,8 @@ use std::net::SocketAddr;
 use std::os::unix::fs::DirBuilderExt;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
-use std::time::Instant;
+use std::sync::atomic::Ordering;
+use std::time::{Duration, Instant};
 
 use tokio::net::TcpListener;
 use tokio::runtime::Builder;
@@ -17,6 +18,7 @@ use super::auth::Tokens;
 use super::config::{Config, ConfigArgs};
 use super::limits::RateLimit;
 use super::listen::Listening;
+use super::queries::{Queries, QueryLimits};
 use super::{dispatch, logging, tls};
 use crate::exit::Exit;
 use crate::jobs::reach::Reach;
@@ -26,6 +28,8 @@ use crate::screen::answer;
 
 const STORE_NAME: &str = "jobs.redb";
 const JOBS_FOLDER: &str = "jobs";
+/// Of ad-hoc queries; emptied at each start.
+const QUERIES_FOLDER: &str = "queries";
 /// What jobs may read and write unless more is allowed.
 const FILES_FOLDER: &str = "files";
 /// Requests that wait for jobs: each holds a thread.
@@ -36,6 +40,9 @@ const POSTS_MAX: usize = 64;
 const SPARE_THREADS: usize = 8;
 /// Requests are handled by blocking threads: these only move bytes.
 const ASYNC_THREADS: usize = 2;
+/// WebSockets that are being closed when the server ends.
+const SOCKETS_PATIENCE: Duration = Duration::from_secs(2);
+const SOCKETS_TICK: Duration = Duration::from_millis(20);
 
 /// `tidemill config`: the values that `tidemill serve` would have.
 pub fn show_config(args: &ConfigArgs) -> Exit {
@@ -111,6 +118,7 @@ impl Server {
             data_dir.canonicalize().map_err(|error| format!("cannot use {}: {error}", data_dir.display()))?;
         let app = Arc::new(App {
             supervisor: supervisor_of(config, secrets, &data_dir)?,
+            queries: queries_of(config, &data_dir)?,
             tokens,
             rate: RateLimit::new(config.number("requests-per-second")),
             requests: Arc::new(Semaphore::new(config.number("requests-max") as usize)),
@@ -155,22 +163,32 @@ impl Server {
             ending,
         };
         let serving = tokio::spawn(listening.run());
-        let exit = until_signalled(&self.app.supervisor, terminate, interrupt).await;
+        let exit = until_signalled(&self.app, terminate, interrupt).await;
         let _ = end.send(true);
         let _ = serving.await;
+        sockets_closed(&self.app.queries).await;
         exit
+    }
+}
+
+/// Those who wait for rows were told that the server ends: that goes out first.
+async fn sockets_closed(queries: &Queries) {
+    let deadline = Instant::now() + SOCKETS_PATIENCE;
+    while queries.sockets.load(Ordering::SeqCst) > 0 && Instant::now() < deadline {
+        tokio::time::sleep(SOCKETS_TICK).await;
     }
 }
 
 /// The first signal asks for a final checkpoint of all jobs, while health and metrics go on being answered; the second
 /// ends the process, whose last checkpoints stand.
-async fn until_signalled(supervisor: &Arc<Supervisor>, mut terminate: Signal, mut interrupt: Signal) -> Exit {
+async fn until_signalled(app: &App, mut terminate: Signal, mut interrupt: Signal) -> Exit {
     tokio::select! {
         _ = terminate.recv() => {}
         _ = interrupt.recv() => {}
     }
     tracing::info!("ending: taking a final checkpoint of all jobs");
-    let supervisor = Arc::clone(supervisor);
+    app.queries.end_all();
+    let supervisor = Arc::clone(&app.supervisor);
     let stopping = tokio::task::spawn_blocking(move || supervisor.stop_all());
     tokio::select! {
         cut_off = stopping => {
@@ -210,6 +228,20 @@ fn address_of(config: &Config, tokens: &Tokens) -> Result<SocketAddr, String> {
         ));
     }
     Ok(address)
+}
+
+fn queries_of(config: &Config, data_dir: &Path) -> Result<Arc<Queries>, String> {
+    let limits = QueryLimits {
+        queries_max: config.number("queries-max") as usize,
+        memory_bytes_max: config.size("query-memory").unwrap_or(u64::MAX),
+        timeout: config.duration("query-timeout"),
+        stall_timeout: config.duration("query-stall-timeout"),
+        results_bytes_max: config.size("query-results-size").unwrap_or_default() as usize,
+        results_time: config.duration("query-results-time"),
+    };
+    let folder = data_dir.join(QUERIES_FOLDER);
+    let queries = Queries::new(limits, folder);
+    queries.map(Arc::new).map_err(|error| format!("cannot use {}: {error}", data_dir.display()))
 }
 
 fn supervisor_of(config: &Config, secrets: Secrets, data_dir: &Path) -> Result<Arc<Supervisor>, String> {

@@ -3,5 +3,6 @@
 pub mod health;
 pub mod jobs;
 pub mod lists;
+pub mod queries;
 pub mod rows;
 pub mod sql;

@@ -14,6 +14,7 @@ mod manifests;
 mod mix;
 mod posts;
 mod prometheus;
+mod queries;
 mod recovery;
 mod routes;
 mod security;

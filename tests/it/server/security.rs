@@ -10,7 +10,7 @@ use serde_json::json;
 use super::kit::{Server, copying_job};
 
 /// A server with a token of each role; gives the tokens.
-fn server_with_tokens(args: &[&str]) -> (Server, [String; 3]) {
+pub fn server_with_tokens(args: &[&str]) -> (Server, [String; 3]) {
     let mut all = vec!["--tokens-file", "tokens"];
     all.extend(args);
     let mut server = Server::prepare(&all, &[]);

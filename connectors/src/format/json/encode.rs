@@ -48,6 +48,29 @@ impl Objects<'_> {
     }
 }
 
+/// Rows as JSON arrays, values in the order of the columns: for protocols that name the columns once.
+pub struct RowArrays<'a>(Vec<Writer<'a>>);
+
+impl<'a> RowArrays<'a> {
+    /// Values look as those of the format without options do.
+    pub fn new(rows: &'a RecordBatch, options: &'a JsonOptions) -> Result<Self> {
+        Ok(Self(rows.columns().iter().map(|array| Writer::new(array, options)).collect::<Result<_>>()?))
+    }
+
+    /// Appends one row.
+    pub fn write(&self, row: usize, out: &mut Vec<u8>) -> Result<()> {
+        out.push(b'[');
+        for (column, writer) in self.0.iter().enumerate() {
+            if column > 0 {
+                out.push(b',');
+            }
+            writer.write(row, out)?;
+        }
+        out.push(b']');
+        Ok(())
+    }
+}
+
 impl RowEncoder for JsonEncoder {
     fn header(&self, _out: &mut Vec<u8>) {}
 

@@ -19,6 +19,8 @@ pub(super) mod encode;
 mod keys;
 mod value;
 
+pub use encode::RowArrays;
+
 /// How timestamps look.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
 pub enum TimestampStandard {
