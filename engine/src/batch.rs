@@ -57,7 +57,7 @@ pub struct Batch {
     rows: RecordBatch,
     kinds: Option<Int8Array>,
     watermarks: Option<Int64Array>,
-    /// When its newest row was read at a source, where that is known.
+    /// When its newest row was read at a source, where that is known; of rows that come by the clock, when the first was due.
     read_at: Option<Instant>,
 }
 

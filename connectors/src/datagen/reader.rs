@@ -10,7 +10,7 @@ use tidemill_engine::time::{Clock, SystemClock};
 use tidemill_engine::{Batch, EngineError, Result, failpoint};
 
 use super::generator::Generator;
-use crate::pace::Pace;
+use crate::pace::{Helping, Pace};
 
 /// Most bytes of a batch, by the longest row that the options allow; wide rows come in smaller batches.
 const BATCH_BYTES_MAX: u64 = 32 << 20;
@@ -84,8 +84,8 @@ impl SplitReader for DatagenReader {
         if left == 0 {
             return Ok(Read::End);
         }
-        let count = match self.pace.take(left) {
-            Ok(count) => count,
+        let Helping { rows: count, due_at } = match self.pace.take(left) {
+            Ok(helping) => helping,
             Err(wait) => return Ok(Read::Wait(wait)),
         };
         failpoint::reach("datagen.rows")?;
@@ -96,7 +96,7 @@ impl SplitReader for DatagenReader {
         let options = RecordBatchOptions::new().with_row_count(Some(keys.len()));
         let rows = RecordBatch::try_new_with_options(self.schema.clone(), columns, &options)?;
         self.next += count;
-        Ok(Read::Rows { rows: Batch::new(rows), rejected: Vec::new() })
+        Ok(Read::Rows { rows: Batch::new(rows).with_read_at(Some(due_at)), rejected: Vec::new() })
     }
 
     fn position(&self) -> Position {

@@ -129,10 +129,10 @@ impl SplitReader for EventReader {
             return Ok(Read::End);
         }
         let rows_max = rows_max.min(self.shared.rows_max).max(1);
-        let events_max = match &mut self.pace {
-            None => EVENTS_PER_READ_MAX,
+        let (events_max, due_at) = match &mut self.pace {
+            None => (EVENTS_PER_READ_MAX, None),
             Some(pace) => match pace.take(rows_max as u64) {
-                Ok(events) => events,
+                Ok(helping) => (helping.rows, Some(helping.due_at)),
                 Err(wait) => return Ok(Read::Wait(wait)),
             },
         };
@@ -142,7 +142,7 @@ impl SplitReader for EventReader {
         let arrays = arrays.collect::<Result<Vec<ArrayRef>>>()?;
         let options = RecordBatchOptions::new().with_row_count(Some(numbers.len()));
         let rows = RecordBatch::try_new_with_options(schema.clone(), arrays, &options)?;
-        Ok(Read::Rows { rows: Batch::new(rows), rejected: Vec::new() })
+        Ok(Read::Rows { rows: Batch::new(rows).with_read_at(due_at), rejected: Vec::new() })
     }
 
     fn position(&self) -> Position {
