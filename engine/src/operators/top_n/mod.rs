@@ -24,6 +24,7 @@ pub use super::ordering::{RankFunction, RankRange, SortColumn};
 use super::ordering::{SortBytes, SortEncoder};
 use super::row_codec::RowCodec;
 use crate::operator::{Collector, MAIN_PORT, Operator, OperatorContext, OperatorFactory};
+use crate::state::KeyShape;
 use crate::{Batch, Epoch, Result};
 
 /// What comes first within a partition.
@@ -85,6 +86,10 @@ impl OperatorFactory for TopN {
             plan: self.clone(),
         }))
     }
+
+    fn key_shape(&self) -> KeyShape {
+        KeyShape::Framed
+    }
 }
 
 struct TopNOperator {
@@ -115,6 +120,10 @@ impl TopNOperator {
 }
 
 impl Operator for TopNOperator {
+    fn open(&mut self, ctx: &mut OperatorContext) -> Result<()> {
+        self.store.open(ctx)
+    }
+
     fn on_batch(
         &mut self,
         _input: usize,

@@ -86,7 +86,6 @@ pub struct Partition {
     pub complete: bool,
     /// Wall time of the last row, as far as state knows.
     pub used_at_ms: i64,
-    pub used_in_batch: u64,
     /// An entry was added or its number changed in this batch.
     pub changed: bool,
     /// Entries that state has and that have left, until they are deleted there.
@@ -100,10 +99,10 @@ pub struct Partition {
 }
 
 impl Partition {
-    /// A partition with the first entries that state has.
+    /// A partition with the first entries that state has, of which nothing else is known.
     pub fn with_entries(entries: Vec<Entry>, complete: bool) -> Self {
         debug_assert!(entries.is_sorted_by(|one, other| one.bytes < other.bytes));
-        let mut partition = Self { entries, complete, ..Self::default() };
+        let mut partition = Self { entries, complete, used_at_ms: i64::MIN, ..Self::default() };
         partition.recount();
         partition
     }

@@ -1,9 +1,9 @@
 //! The partitions: all of them in durable state, those used lately in memory too.
 //!
-//! State has one entry per different row, `r`, partition key, sort bytes, row bytes, with its number and the length of the
-//! sort bytes; and with a time to live, `u` and the partition key, with the wall time of the last row. Over appended rows what
-//! changed is written at barriers, since most rows that come in fall out again. Over an updated input, where state has more
-//! than memory, it is written with each batch.
+//! State has one entry per different row, in the frame `r` of the partition key: sort bytes, row bytes, with its number and the
+//! length of the sort bytes; and with a time to live, the frame `u` of the partition key, with the wall time of the last row.
+//! Over appended rows what changed is written at barriers, since most rows that come in fall out again. Over an updated input,
+//! where state has more than memory, it is written with each batch.
 
 use std::collections::BTreeMap;
 use std::collections::btree_map::Entry;
@@ -17,7 +17,8 @@ use crate::operators::expiry::ExpirySearch;
 use crate::operators::key_table::{BatchKeys, KeyTable, SlotSet};
 use crate::operators::note::{from_sortable, sortable};
 use crate::operators::ordering::RankRange;
-use crate::state::Writes;
+use crate::operators::recent_use::{RecentUse, is_state_empty};
+use crate::state::{FramedReads, Writes, push_frame, unframe};
 use crate::{EngineError, Result};
 
 const ROW_TAG: u8 = b'r';
@@ -36,7 +37,9 @@ pub struct PartitionStore {
     touched: Vec<u32>,
     /// Slots that differ from state.
     dirty: SlotSet,
-    batches: u64,
+    recent_use: RecentUse,
+    /// State has no partition that memory has not: a key that is new to memory is new.
+    is_complete: bool,
     /// What the batch at hand writes.
     writes: Writes,
     /// Entries that only state has, as the batch at hand leaves them: by key group and key.
@@ -63,11 +66,17 @@ impl PartitionStore {
             last_ranks: Vec::new(),
             touched: Vec::new(),
             dirty: SlotSet::default(),
-            batches: 0,
+            recent_use: RecentUse::default(),
+            is_complete: false,
             writes: Writes::default(),
             below: BTreeMap::new(),
             key_buffer: Vec::new(),
         }
+    }
+
+    pub fn open(&mut self, ctx: &OperatorContext) -> Result<()> {
+        self.is_complete = is_state_empty(ctx)?;
+        Ok(())
     }
 
     /// The slots of a batch's rows; partitions that memory does not have are read from state. `bounds`: of each row's partition.
@@ -78,34 +87,32 @@ impl PartitionStore {
         bounds: Option<&Int64Array>,
         ctx: &mut OperatorContext,
     ) -> Result<Vec<u32>> {
-        self.batches += 1;
+        self.recent_use.next_batch();
         self.touched.clear();
         let mut slots = Vec::with_capacity(rows);
         for row in 0..rows {
             let slot = self.keys.intern(keys.hash(row), keys.key(row));
-            if slot as usize == self.partitions.len() {
-                self.add(slot, bounds.map(|bounds| bounds.value(row)), ctx)?;
-            }
-            let partition = &mut self.partitions[slot as usize];
-            if partition.used_in_batch != self.batches {
-                partition.used_in_batch = self.batches;
-                self.touched.push(slot);
-                self.touch(slot, ctx)?;
+            if slot as usize == self.last_ranks.len() {
+                self.note_range(bounds.map(|bounds| bounds.value(row)));
             }
             slots.push(slot);
+        }
+        self.read_new(ctx)?;
+        for slot in &slots {
+            if self.recent_use.touch(*slot) {
+                self.touched.push(*slot);
+                self.touch(*slot, ctx)?;
+            }
         }
         Ok(slots)
     }
 
-    /// Takes a partition into memory.
-    fn add(&mut self, slot: u32, bound: Option<i64>, ctx: &OperatorContext) -> Result<()> {
+    /// Notes the range of the partition that comes next.
+    fn note_range(&mut self, bound: Option<i64>) {
         let range = self.limits.range;
         let last = bound.map_or(range.to, |bound| range.to.min(bound.unsigned_abs()));
         assert!(bound.is_none_or(|bound| bound > 0) && last >= range.from, "a partition without a range has no rows");
-        self.partitions.push(Partition::default());
         self.last_ranks.push(last);
-        self.partitions[slot as usize] = self.read(slot, ctx)?;
-        Ok(())
     }
 
     fn limits(&self, slot: u32) -> Limits {
@@ -121,33 +128,63 @@ impl PartitionStore {
         if self.expiry.is_expired(used_at, ctx.now.0) && !partition.entries.is_empty() {
             write_key(&mut self.key_buffer, ROW_TAG, self.keys.key(slot), &[]);
             ctx.state.delete_prefix(group, &self.key_buffer)?;
-            let used_in_batch = partition.used_in_batch;
             *partition = Partition::with_entries(Vec::new(), true);
-            partition.used_in_batch = used_in_batch;
         }
         if self.expiry.is_worth_noting(used_at, ctx.now.0) {
             partition.used_at_ms = ctx.now.0;
-            self.writes.put(group, &[&[USED_TAG], self.keys.key(slot)], &sortable(ctx.now.0));
+            write_key(&mut self.key_buffer, USED_TAG, self.keys.key(slot), &[]);
+            self.writes.put(group, &[&self.key_buffer], &sortable(ctx.now.0));
         }
         Ok(())
     }
 
-    fn read(&mut self, slot: u32, ctx: &OperatorContext) -> Result<Partition> {
-        let group = self.keys.group(slot, ctx.key_groups);
-        let mut partition = Partition::with_entries(Vec::new(), false);
+    /// Takes the partitions of all keys that are new into memory. They are read together: in the order of keys, and where state has
+    /// nothing of most of them, a look into the filters of its files is all that it costs.
+    fn read_new(&mut self, ctx: &OperatorContext) -> Result<()> {
+        let known = self.partitions.len();
+        let new = known as u32..self.keys.len() as u32;
+        if self.is_complete {
+            self.partitions.extend(new.map(|_| Partition::with_entries(Vec::new(), true)));
+            return Ok(());
+        }
+        let mut found: Vec<(Vec<partition::Entry>, bool)> = new.clone().map(|_| (Vec::new(), true)).collect();
+        let reads = new.clone().map(|slot| (slot, self.keys.group(slot, ctx.key_groups), self.keys.key(slot)));
+        ctx.state.scan_frames(&FramedReads::new(ROW_TAG, reads), &mut |slot, key, value| {
+            let (entries, complete) = &mut found[slot as usize - known];
+            let Some(key) = unframe(key) else { return Err(damaged()) };
+            *complete = entries.len() < self.entries_max(slot);
+            if *complete {
+                let (count, sort_length) = split_value(value)?;
+                entries.push(partition::Entry::stored(key.rest, sort_length, count));
+            }
+            Ok(*complete)
+        })?;
+        for (slot, (entries, complete)) in new.zip(found) {
+            let partition = self.read_rest(slot, Partition::with_entries(entries, complete), ctx)?;
+            self.partitions.push(partition);
+        }
+        Ok(())
+    }
+
+    /// Adds to the first entries of a partition what else is needed of it.
+    fn read_rest(&mut self, slot: u32, mut partition: Partition, ctx: &OperatorContext) -> Result<Partition> {
         while !partition.suffices(self.limits(slot)) {
             let mut entries = std::mem::take(&mut partition.entries);
             let last = entries.last().map(|entry| entry.bytes().to_vec());
             let complete = self.read_behind(slot, last.as_deref(), &mut entries, ctx)?;
             partition = Partition::with_entries(entries, complete);
         }
-        partition.used_at_ms = i64::MIN;
         if self.expiry.has_ttl() {
             write_key(&mut self.key_buffer, USED_TAG, self.keys.key(slot), &[]);
-            let used_at = ctx.state.get(group, &self.key_buffer)?;
+            let used_at = ctx.state.get(self.keys.group(slot, ctx.key_groups), &self.key_buffer)?;
             partition.used_at_ms = used_at.map_or(i64::MIN, |bytes| time_of(&bytes));
         }
         Ok(partition)
+    }
+
+    /// How many entries of a partition are read at once.
+    fn entries_max(&self, slot: u32) -> usize {
+        if self.updated { self.limits(slot).rows_to_read() } else { usize::MAX }
     }
 
     /// Reads entries that stand behind `last`; true where there are no more of them.
@@ -158,10 +195,9 @@ impl PartitionStore {
         entries: &mut Vec<partition::Entry>,
         ctx: &OperatorContext,
     ) -> Result<bool> {
-        let entries_max = if self.updated { self.limits(slot).rows_to_read() } else { usize::MAX };
-        let key = self.keys.key(slot);
-        write_key(&mut self.key_buffer, ROW_TAG, key, &[last.unwrap_or_default()]);
-        let prefix = &self.key_buffer[..1 + key.len()];
+        let entries_max = self.entries_max(slot);
+        write_key(&mut self.key_buffer, ROW_TAG, self.keys.key(slot), &[last.unwrap_or_default()]);
+        let prefix = &self.key_buffer[..self.key_buffer.len() - last.map_or(0, <[u8]>::len)];
         let (mut complete, mut read) = (true, 0);
         ctx.state.scan_from(self.keys.group(slot, ctx.key_groups), prefix, &self.key_buffer, &mut |key, value| {
             let bytes = &key[prefix.len()..];
@@ -183,12 +219,14 @@ impl PartitionStore {
     pub fn take_only(&mut self, ctx: &mut OperatorContext, see: impl FnOnce(&Partition, Limits)) -> Result<()> {
         let slot = self.keys.intern(hash_key(&[]), &[]);
         if slot as usize == self.partitions.len() {
-            self.add(slot, None, ctx)?;
+            self.note_range(None);
+            self.read_new(ctx)?;
         }
         let limits = self.limits(slot);
         see(&self.partitions[slot as usize], limits);
         self.partitions[slot as usize] = Partition::with_entries(Vec::new(), true);
-        ctx.state.delete_prefix(self.keys.group(slot, ctx.key_groups), &[ROW_TAG])
+        write_key(&mut self.key_buffer, ROW_TAG, &[], &[]);
+        ctx.state.delete_prefix(self.keys.group(slot, ctx.key_groups), &self.key_buffer)
     }
 
     /// False for an appended row that cannot be in range, by its sort bytes.
@@ -288,17 +326,18 @@ impl PartitionStore {
 
     /// Adds what changed in a partition to what is to be written.
     fn write(&mut self, slot: u32, ctx: &mut OperatorContext) -> Result<()> {
-        let (group, key) = (self.keys.group(slot, ctx.key_groups), self.keys.key(slot));
-        let partition = &mut self.partitions[slot as usize];
+        let group = self.keys.group(slot, ctx.key_groups);
+        write_key(&mut self.key_buffer, ROW_TAG, self.keys.key(slot), &[]);
+        let (frame, partition) = (&self.key_buffer, &mut self.partitions[slot as usize]);
         for bytes in partition.doomed.drain(..) {
-            self.writes.delete(group, &[&[ROW_TAG], key, &bytes]);
+            self.writes.delete(group, &[frame, &bytes]);
         }
         for entry in partition.entries.iter_mut().filter(|entry| entry.count != entry.stored) {
             match entry.count {
-                0 => self.writes.delete(group, &[&[ROW_TAG], key, entry.bytes()]),
+                0 => self.writes.delete(group, &[frame, entry.bytes()]),
                 count => {
                     let value = value_of(count, entry.sort_length());
-                    self.writes.put(group, &[&[ROW_TAG], key, entry.bytes()], &value);
+                    self.writes.put(group, &[frame, entry.bytes()], &value);
                 }
             }
             entry.stored = entry.count;
@@ -324,30 +363,28 @@ impl PartitionStore {
     /// Drops partitions from memory where it holds more than the budget; those used last stay.
     pub fn keep_to_budget(&mut self, ctx: &mut OperatorContext) -> Result<()> {
         let size_bytes = self.size_bytes();
-        ctx.metrics.cache_bytes.set(size_bytes as i64);
-        if size_bytes <= ctx.cache_budget_bytes || self.partitions.is_empty() {
+        if !self.recent_use.is_beyond_budget(size_bytes, ctx) {
             return Ok(());
         }
         self.write_back(ctx)?;
-        let mut by_use: Vec<(u64, u32)> =
-            self.partitions.iter().zip(0u32..).map(|(partition, slot)| (partition.used_in_batch, slot)).collect();
-        by_use.sort_unstable_by(|one, other| other.cmp(one));
-        by_use.truncate(ctx.cache_budget_bytes / 2 / (size_bytes / self.partitions.len() + 1));
-        ctx.metrics.spilled.add(self.partitions.len() - by_use.len());
+        self.is_complete = false;
+        let kept = self.recent_use.to_keep(size_bytes, ctx);
         let keys = std::mem::take(&mut self.keys);
         let (mut old, last_ranks) = (std::mem::take(&mut self.partitions), std::mem::take(&mut self.last_ranks));
-        for (_, slot) in by_use {
-            self.keys.intern(keys.hash(slot), keys.key(slot));
-            self.partitions.push(std::mem::take(&mut old[slot as usize]));
-            self.last_ranks.push(last_ranks[slot as usize]);
+        for slot in &kept {
+            self.keys.intern(keys.hash(*slot), keys.key(*slot));
+            self.partitions.push(std::mem::take(&mut old[*slot as usize]));
+            self.last_ranks.push(last_ranks[*slot as usize]);
         }
+        self.recent_use = self.recent_use.of_kept(&kept);
         ctx.metrics.cache_bytes.set(self.size_bytes() as i64);
         Ok(())
     }
 
     fn size_bytes(&self) -> usize {
         let entries: usize = self.partitions.iter().map(|partition| partition.size_bytes).sum();
-        entries + self.keys.size_bytes() + self.partitions.capacity() * (size_of::<Partition>() + size_of::<u64>())
+        let partitions = self.partitions.capacity() * (size_of::<Partition>() + size_of::<u64>());
+        entries + self.keys.size_bytes() + partitions + self.recent_use.size_bytes()
     }
 
     /// Removes expired partitions of one key group, now and then.
@@ -356,15 +393,13 @@ impl PartitionStore {
         let mut expired = Vec::new();
         ctx.state.scan(group, &[USED_TAG], &mut |key, value| {
             if self.expiry.is_expired(time_of(value), ctx.now.0) {
-                expired.push(key[1..].to_vec());
+                expired.push(unframe(key).ok_or_else(damaged)?.part.to_vec());
             }
             Ok(true)
         })?;
         for key in expired {
             if let Some(slot) = self.keys.find(hash_key(&key), &key) {
-                let partition = &mut self.partitions[slot as usize];
-                *partition = Partition::with_entries(Vec::new(), true);
-                partition.used_at_ms = i64::MIN;
+                self.partitions[slot as usize] = Partition::with_entries(Vec::new(), true);
             }
             for tag in [ROW_TAG, USED_TAG] {
                 write_key(&mut self.key_buffer, tag, &key, &[]);
@@ -375,10 +410,10 @@ impl PartitionStore {
     }
 }
 
+/// A key of state, or what such keys begin with.
 fn write_key(buffer: &mut Vec<u8>, tag: u8, key: &[u8], rest: &[&[u8]]) {
     buffer.clear();
-    buffer.push(tag);
-    buffer.extend_from_slice(key);
+    push_frame(buffer, tag, key);
     rest.iter().for_each(|part| buffer.extend_from_slice(part));
 }
 
@@ -387,9 +422,12 @@ fn value_of(count: u32, sort_length: u32) -> [u8; 8] {
 }
 
 fn split_value(value: &[u8]) -> Result<(u32, u32)> {
-    let damaged = |_| EngineError::State("an entry of a Top-N is damaged".into());
-    let number = u64::from_be_bytes(value.try_into().map_err(damaged)?);
+    let number = u64::from_be_bytes(value.try_into().map_err(|_| damaged())?);
     Ok(((number >> 32) as u32, number as u32))
+}
+
+fn damaged() -> EngineError {
+    EngineError::State("an entry of a Top-N is damaged".into())
 }
 
 fn time_of(value: &[u8]) -> i64 {
