@@ -23,6 +23,7 @@ mod script;
 mod server;
 mod slt;
 mod status;
+mod telemetry;
 
 use cli::{Cli, Command};
 

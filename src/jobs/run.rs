@@ -19,6 +19,10 @@ const LOOK: Duration = Duration::from_millis(100);
 pub enum Event<'a> {
     /// State is restored and the attempt is part of the job's history.
     Began,
+    /// It failed, and is about to be started again.
+    Failed(&'a str),
+    /// A checkpoint was completed; so many before it were completed since the last one that was told.
+    Checkpoint(&'a JobStatus, u64),
     Ended(&'a Result<JobSummary>),
 }
 
@@ -97,6 +101,7 @@ struct Told {
     state: Option<JobState>,
     notes: usize,
     error: Option<String>,
+    checkpoints: u64,
     began: bool,
 }
 
@@ -128,6 +133,7 @@ impl Watched {
         if status.last_error != told.error {
             if let Some(error) = &status.last_error {
                 self.logbook.add(Level::Error, error);
+                tell(Event::Failed(error));
             }
             told.error.clone_from(&status.last_error);
         }
@@ -136,6 +142,11 @@ impl Watched {
                 self.logbook.add(Level::State, text);
             }
             told.state = Some(status.state);
+        }
+        let completed = status.checkpoint.completed;
+        if completed > told.checkpoints {
+            tell(Event::Checkpoint(&status, completed - told.checkpoints - 1));
+            told.checkpoints = completed;
         }
         // Whatever came behind the start has it behind itself.
         let has_begun = matches!(status.state, JobState::Running | JobState::Finished) || status.epoch.0 > 0;

@@ -23,6 +23,7 @@ use super::run::{Event, Run};
 use super::savepoints::{SAVEPOINTS_FOLDER, STATE_FOLDER};
 use super::store::JobStore;
 use crate::options::job_options;
+use crate::telemetry::{JobTrace, Tracer};
 
 /// Begins the name of a deleted job's folder until it is gone.
 const DELETED_PREFIX: &str = ".deleted-";
@@ -50,6 +51,7 @@ pub struct Supervisor {
     admission: Mutex<()>,
     closing: AtomicBool,
     ready: AtomicBool,
+    tracer: Tracer,
 }
 
 /// A job's place in this process.
@@ -98,11 +100,17 @@ impl Slot {
 
 impl Supervisor {
     /// `folder`: of all jobs. Starts nothing.
-    pub fn new(store: Arc<JobStore>, planner: Planner, folder: PathBuf, limits: Limits) -> std::io::Result<Self> {
+    pub fn new(
+        store: Arc<JobStore>,
+        planner: Planner,
+        folder: PathBuf,
+        limits: Limits,
+        tracer: Tracer,
+    ) -> std::io::Result<Self> {
         clear_deleted(&store, &folder)?;
         let (slots, inlets) = (Mutex::default(), Arc::default());
         let (closing, ready) = (AtomicBool::new(false), AtomicBool::new(false));
-        Ok(Self { store, planner, folder, limits, slots, inlets, admission: Mutex::default(), closing, ready })
+        Ok(Self { store, planner, folder, limits, slots, inlets, admission: Mutex::default(), closing, ready, tracer })
     }
 
     /// Goes on with every job that is to run. One that cannot start is recorded as failed, and the others go on.
@@ -249,12 +257,25 @@ impl Supervisor {
         self.store.folder_is_gone(id)
     }
 
+    pub fn tracer(&self) -> &Tracer {
+        &self.tracer
+    }
+
     /// Plans the job and starts its threads. `acting` of the slot is held.
     pub(super) fn start_run(self: &Arc<Self>, slot: &Arc<Slot>, job: &JobRecord) -> Result<(), Refusal> {
+        let redactor = self.planner.redactor().clone();
+        let trace = JobTrace::begin(&self.tracer, &slot.id, &job.name, move |text| redactor.hide(text));
+        let started = self.start_traced(slot, job, &trace);
+        started.inspect_err(|refusal| trace.refused(&describe(refusal)))
+    }
+
+    fn start_traced(self: &Arc<Self>, slot: &Arc<Slot>, job: &JobRecord, trace: &Arc<JobTrace>) -> Result<(), Refusal> {
+        let planning = trace.step("job plan");
         let request =
             PlanRequest { sql: job.sql.clone(), settings: job.settings.clone(), parallelism: job.parallelism };
         let inboxes = self.inlets.of_job(&slot.id, &slot.folder);
         let planned = self.planner.plan_job(&request, slot.logbook.rows(), inboxes.clone())?;
+        drop(planning);
         self.inlets.learn(job, inboxes.tables());
         let state_dir = slot.folder.join(STATE_FOLDER);
         let mut options = job_options(&job.name, &planned.settings, state_dir.clone());
@@ -266,7 +287,15 @@ impl Supervisor {
             return Err(Refusal::Engine("the job was cancelled before it had started".into()));
         }
         let (supervisor, id) = (Arc::downgrade(self), slot.id.clone());
+        trace.started(options.parallelism);
+        let of_run = Arc::clone(trace);
         let tell = move |event: Event<'_>| {
+            match &event {
+                Event::Began => {}
+                Event::Failed(error) => of_run.restarts(error),
+                Event::Checkpoint(status, unseen) => of_run.checkpoint(status, *unseen),
+                Event::Ended(outcome) => of_run.ended(outcome),
+            }
             let Some(supervisor) = supervisor.upgrade() else { return };
             if let Err(refusal) = supervisor.record(&id, &event) {
                 tracing::error!(job = id, %refusal, "what happened to a job could not be stored");
@@ -306,6 +335,7 @@ impl Supervisor {
                     self.store.update(id, |job| job.restore = None)?;
                 }
             }
+            Event::Failed(_) | Event::Checkpoint(..) => {}
             Event::Ended(outcome) => {
                 let (ended, error) = self.ending(outcome);
                 if error.is_some() || ended.is_some() {

@@ -25,6 +25,7 @@ use super::queries;
 use super::route::{Call, Method, Pool, RawBody, Reply, ReplyBody, Route, check_body, check_query};
 use super::routes::ROUTES;
 use crate::jobs::{AuditEntry, now_ms};
+use crate::telemetry::{self, Span, SpanContext, Tracer};
 
 /// Where a request came from; the listener adds it.
 #[derive(Debug, Clone, Copy)]
@@ -66,19 +67,30 @@ async fn no_such_method(app: Arc<App>, request: Request) -> Response<Body> {
 }
 
 /// `route`: `None` where no path of the table fits.
-async fn answer(app: Arc<App>, route: Option<&'static Route>, request: Request) -> Response<Body> {
+async fn answer(app: Arc<App>, route: Option<&'static Route>, mut request: Request) -> Response<Body> {
     let started = Instant::now();
     let (method, path) = (request.method().clone(), request.uri().path().to_string());
     let headers = request.headers().clone();
+    let mut span = traced(&app, route, &request);
+    let trace_id = span.context().map(|context| tracing::field::display(context.trace_id()));
+    if let Some(context) = span.context() {
+        request.extensions_mut().insert(context);
+    }
     let answered = match route {
         Some(route) => carry_out(&app, route, request).await,
         None => Err(no_such_route(&path)),
     };
     let response = answered.unwrap_or_else(|problem| problem.response());
     let (status, took) = (response.status().as_u16(), started.elapsed().as_millis() as u64);
+    span.set("http.response.status_code", u64::from(status));
+    if response.status().is_server_error() {
+        span.set("error.type", status.to_string());
+        span.fail("");
+    }
+    drop(span);
     match route.is_some_and(|route| route.pool == Pool::Rows) {
-        true => tracing::debug!(%method, path, status, took_ms = took, "request"),
-        false => tracing::info!(%method, path, status, took_ms = took, "request"),
+        true => tracing::debug!(%method, path, status, took_ms = took, trace_id, "request"),
+        false => tracing::info!(%method, path, status, took_ms = took, trace_id, "request"),
     }
     app.counts.count(status);
     finish(&app, &headers, response)
@@ -88,6 +100,27 @@ fn no_such_route(path: &str) -> Problem {
     let close = tidemill_engine::suggestion::closest(path, ROUTES.iter().map(|route| route.path));
     let hint = close.map_or_else(|| "/docs shows all routes".to_string(), |close| format!("did you mean {close}?"));
     Problem::new(Kind::NotFound, format!("there is nothing at {path}")).with_hint(hint)
+}
+
+/// The span of a request, in the trace that the request names. What is asked every few seconds by those who watch over the server,
+/// and what nobody knows, has none.
+fn traced(app: &App, route: Option<&Route>, request: &Request) -> Span {
+    let Some(route) = route.filter(|route| route.role.is_some() && route.gives != "Prometheus") else {
+        return Tracer::default().span("", telemetry::Kind::Server, None);
+    };
+    let text = |name: &str| request.headers().get(name).and_then(|value| value.to_str().ok());
+    let parent =
+        text("traceparent").and_then(|parent| SpanContext::parse(parent, text("tracestate").unwrap_or_default()));
+    let method = route.method.name();
+    let name = format!("{method} {}", route.path);
+    let mut span = app.supervisor.tracer().span(name, telemetry::Kind::Server, parent.as_ref());
+    span.set("http.request.method", method);
+    span.set("http.route", route.path);
+    span.set("url.path", request.uri().path());
+    if let Some(Peer(peer)) = request.extensions().get::<Peer>() {
+        span.set("client.address", peer.ip().to_string());
+    }
+    span
 }
 
 async fn carry_out(app: &Arc<App>, route: &'static Route, request: Request) -> Result<Response<Body>, Problem> {
@@ -134,10 +167,11 @@ async fn run(
     permit: Option<OwnedSemaphorePermit>,
 ) -> Result<Reply, Problem> {
     let (app, target) = (Arc::clone(app), parts.uri.path().to_string());
+    let context = parts.extensions.get::<SpanContext>().cloned();
     let is_socket = queries::accept(&parts.headers).is_ok();
     let work = move || {
         let _permit = permit;
-        let answer = (route.run)(&app, &call);
+        let answer = telemetry::within(context, || (route.run)(&app, &call));
         if route.method != Method::Get || is_socket {
             audit(&app, route, &call.caller, peer, &target, &answer);
         }

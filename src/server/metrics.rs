@@ -77,6 +77,7 @@ fn escaped(text: &str) -> String {
 pub fn render(app: &Arc<App>) -> Result<String, Problem> {
     let mut page = Page::default();
     server(&mut page, app);
+    traces(&mut page, app);
     for job in app.supervisor.store().list()? {
         let phase = app.supervisor.phase(&job);
         for one in Phase::ALL {
@@ -107,6 +108,13 @@ fn server(page: &mut Page, app: &App) {
         let help = "Answers to HTTP requests: done, refused (4xx), failed (5xx).";
         let value = count.load(Ordering::Relaxed) as f64;
         page.add("tidemill_http_requests_total", Type::Counter, help, &[("result", result)], value);
+    }
+}
+
+fn traces(page: &mut Page, app: &App) {
+    for (result, count) in app.supervisor.tracer().counts().into_iter().flatten() {
+        let help = "Spans of traces: sent, dropped since the queue was full, not taken by the collector.";
+        page.add("tidemill_trace_spans_total", Type::Counter, help, &[("result", result)], count as f64);
     }
 }
 

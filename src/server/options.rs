@@ -64,6 +64,8 @@ pub const OPTIONS: &[ServerOption] = &[
         "60 s",
         "how long a final checkpoint is waited for, also at the server's end",
     ),
+    option("otlp-endpoint", Kind::Text, "", "an OpenTelemetry collector for traces, such as http://localhost:4318"),
+    option("otlp-service-name", Kind::Text, "tidemill", "the name of this server in traces"),
     option("log-format", Kind::Choice(&["text", "json"]), "text", "how the server logs to standard error"),
 ];
 

@@ -25,6 +25,7 @@ use crate::jobs::reach::Reach;
 use crate::jobs::secrets::Secrets;
 use crate::jobs::{JobStore, Limits, Planner, Supervisor};
 use crate::screen::answer;
+use crate::telemetry::Tracer;
 
 const STORE_NAME: &str = "jobs.redb";
 const JOBS_FOLDER: &str = "jobs";
@@ -38,6 +39,8 @@ const SLOW_REQUESTS_MAX: usize = 16;
 const POSTS_MAX: usize = 64;
 /// Threads beside those of requests: the resuming of jobs, the final checkpoints, tokio's own file access.
 const SPARE_THREADS: usize = 8;
+/// For the last traces, at the end.
+const TRACES_TIMEOUT: Duration = Duration::from_secs(3);
 /// Requests are handled by blocking threads: these only move bytes.
 const ASYNC_THREADS: usize = 2;
 /// WebSockets that are being closed when the server ends.
@@ -117,8 +120,8 @@ impl Server {
         let data_dir =
             data_dir.canonicalize().map_err(|error| format!("cannot use {}: {error}", data_dir.display()))?;
         let app = Arc::new(App {
-            supervisor: supervisor_of(config, secrets, &data_dir)?,
             queries: queries_of(config, &data_dir)?,
+            supervisor: supervisor_of(config, secrets, &data_dir, tracer_of(config)?)?,
             tokens,
             rate: RateLimit::new(config.number("requests-per-second")),
             requests: Arc::new(Semaphore::new(config.number("requests-max") as usize)),
@@ -167,6 +170,8 @@ impl Server {
         let _ = end.send(true);
         let _ = serving.await;
         sockets_closed(&self.app.queries).await;
+        let tracer = self.app.supervisor.tracer().clone();
+        let _ = tokio::task::spawn_blocking(move || tracer.flush(TRACES_TIMEOUT)).await;
         exit
     }
 }
@@ -244,7 +249,18 @@ fn queries_of(config: &Config, data_dir: &Path) -> Result<Arc<Queries>, String> 
     queries.map(Arc::new).map_err(|error| format!("cannot use {}: {error}", data_dir.display()))
 }
 
-fn supervisor_of(config: &Config, secrets: Secrets, data_dir: &Path) -> Result<Arc<Supervisor>, String> {
+fn tracer_of(config: &Config) -> Result<Tracer, String> {
+    let service = config.text("otlp-service-name").unwrap_or(env!("CARGO_PKG_NAME"));
+    let tracer = config.text("otlp-endpoint").map(|endpoint| Tracer::start(endpoint, service)).transpose();
+    tracer.map(Option::unwrap_or_default).map_err(|error| format!("otlp-endpoint: {error}"))
+}
+
+fn supervisor_of(
+    config: &Config,
+    secrets: Secrets,
+    data_dir: &Path,
+    tracer: Tracer,
+) -> Result<Arc<Supervisor>, String> {
     let folders: Vec<PathBuf> = config.list("allow-path").iter().map(PathBuf::from).collect();
     let reach = Reach::new(&data_dir.join(FILES_FOLDER), &folders, config.list("allow-host"))?;
     let store = JobStore::open(&data_dir.join(STORE_NAME)).map_err(|refusal| refusal.to_string())?;
@@ -256,7 +272,7 @@ fn supervisor_of(config: &Config, secrets: Secrets, data_dir: &Path) -> Result<A
     };
     let planner = Planner { reach: Arc::new(reach), secrets };
     let folder = data_dir.join(JOBS_FOLDER);
-    let supervisor = Supervisor::new(Arc::new(store), planner, folder, limits);
+    let supervisor = Supervisor::new(Arc::new(store), planner, folder, limits, tracer);
     supervisor.map(Arc::new).map_err(|error| format!("cannot use {}: {error}", data_dir.display()))
 }
 

@@ -18,4 +18,5 @@ mod queries;
 mod recovery;
 mod routes;
 mod security;
+mod traces;
 mod upgrade;
