@@ -81,6 +81,12 @@ pub struct ShellArgs {
     /// Set an option first, as SET 'key' = 'value' would; may be repeated
     #[arg(long = "set", value_name = "KEY=VALUE", value_parser = key_value)]
     pub settings: Vec<(String, String)>,
+    /// Let this server carry out all statements instead of this process. The token is TIDEMILL_TOKEN
+    #[arg(long, value_name = "URL")]
+    pub server: Option<String>,
+    /// Trust the certificates of this file (PEM) instead of the public ones
+    #[arg(long, value_name = "FILE", requires = "server")]
+    pub ca_cert: Option<PathBuf>,
 }
 
 #[derive(Debug, Args)]

@@ -8,6 +8,7 @@ use clap::Parser;
 mod cli;
 mod client;
 mod connect;
+mod connection;
 mod container;
 mod control;
 mod exit;

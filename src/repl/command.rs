@@ -12,6 +12,7 @@ use tidemill_sql::types::quote_identifier;
 use super::format::{Format, text_rows};
 use super::input::{Input, Item};
 use super::output::say;
+use super::remote::{self, Remote};
 use super::shell::{Failure, Shell};
 use super::{help, start};
 use clap::ValueEnum;
@@ -42,7 +43,9 @@ pub const COMMANDS: &[Command] = &[
     command("dt", "[pattern]", "list tables", |shell, pattern| list_entries(shell, pattern, Some("table"))),
     command("dv", "[pattern]", "list views", |shell, pattern| list_entries(shell, pattern, Some("view"))),
     command("df", "[pattern]", "list functions whose name has this in it", list_functions),
-    command("jobs", "", "list the jobs that INSERT started", |shell, _| list_jobs(shell)),
+    command("jobs", "", "list the jobs that INSERT started; with --server all jobs of the server", |shell, _| {
+        list_jobs(shell)
+    }),
     command("stop", "job", "end a job with a final checkpoint", stop_job),
     command("watch", "[seconds]", "run the last query every 2 seconds, or as often as said, until Ctrl-C", watch),
     command("i", "file", "run the statements of a file", run_file),
@@ -114,6 +117,9 @@ fn describe(shell: &mut Shell, name: &str) -> Result<(), Failure> {
         return list_entries(shell, "", None);
     }
     let name = name.strip_prefix('`').and_then(|name| name.strip_suffix('`')).unwrap_or(name);
+    if let Some(done) = remotely(shell, |shell, remote| remote::describe(shell, remote, name)) {
+        return done;
+    }
     let options = shell.session.catalog().table(name).map(|table| table.options.clone());
     run_sql(shell, &format!("DESCRIBE {}", quote_identifier(name)))?;
     if let Some(connector) = options.as_ref().and_then(|options| options.get("connector")) {
@@ -143,14 +149,28 @@ fn run_sql(shell: &mut Shell, sql: &str) -> Result<(), Failure> {
 }
 
 /// `%` or `*` stand for anything; a pattern without them may be anywhere in the name.
-fn matches(name: &str, pattern: &str) -> bool {
+pub fn matches(name: &str, pattern: &str) -> bool {
     match pattern.contains(['%', '*']) {
         true => matches_like(name, &pattern.replace('*', "%")),
         false => name.to_lowercase().contains(&pattern.to_lowercase()),
     }
 }
 
+/// What a server does instead, where the shell has one.
+fn remotely(
+    shell: &mut Shell,
+    work: impl FnOnce(&mut Shell, &mut Remote) -> Result<(), Failure>,
+) -> Option<Result<(), Failure>> {
+    let mut remote = shell.remote.take()?;
+    let done = work(shell, &mut remote);
+    shell.remote = Some(remote);
+    Some(done)
+}
+
 fn list_entries(shell: &mut Shell, pattern: &str, only: Option<&str>) -> Result<(), Failure> {
+    if let Some(done) = remotely(shell, |shell, remote| remote::list_entries(shell, remote, pattern, only)) {
+        return done;
+    }
     let row = |(name, entry): (&str, &Entry)| {
         let (kind, connector, columns) = match entry {
             Entry::Table(table) => {
@@ -175,6 +195,9 @@ fn list_entries(shell: &mut Shell, pattern: &str, only: Option<&str>) -> Result<
 }
 
 fn list_functions(shell: &mut Shell, pattern: &str) -> Result<(), Failure> {
+    if let Some(done) = remotely(shell, |shell, remote| remote::list_functions(shell, remote, pattern)) {
+        return done;
+    }
     let docs = crate::list::function_groups().into_iter().flat_map(|(_, docs)| docs);
     let docs = docs.filter(|doc| matches(&doc.name, pattern));
     let rows: Vec<Vec<String>> = docs.map(|doc| vec![doc.name, doc.usage, doc.doc]).collect();
@@ -185,6 +208,9 @@ fn list_functions(shell: &mut Shell, pattern: &str) -> Result<(), Failure> {
 }
 
 fn list_jobs(shell: &mut Shell) -> Result<(), Failure> {
+    if let Some(done) = remotely(shell, |shell, remote| remote::list_jobs(shell, remote)) {
+        return done;
+    }
     let (headers, rows) = shell.jobs.list();
     if rows.is_empty() {
         say("no jobs: INSERT INTO starts one");
@@ -194,6 +220,9 @@ fn list_jobs(shell: &mut Shell) -> Result<(), Failure> {
 }
 
 fn stop_job(shell: &mut Shell, number: &str) -> Result<(), Failure> {
+    if let Some(done) = remotely(shell, |_, remote| remote::stop_job(remote, number)) {
+        return done;
+    }
     let number = number
         .parse()
         .map_err(|_| wrong(format!("`{number}` is not the number of a job"), Some("\\jobs lists them".into())))?;
@@ -299,7 +328,7 @@ fn toggle_timing(shell: &mut Shell) -> Result<(), Failure> {
 }
 
 /// What `\set` sets.
-pub const OPTION_NAMES: [&str; 4] = ["format", "expanded", "timing", "rows_max"];
+pub const OPTION_NAMES: [&str; 5] = ["format", "expanded", "timing", "rows_max", "job"];
 
 fn set_option(shell: &mut Shell, text: &str) -> Result<(), Failure> {
     let (name, value) = text.split_once(char::is_whitespace).unwrap_or((text, ""));
@@ -316,6 +345,14 @@ fn set_option(shell: &mut Shell, text: &str) -> Result<(), Failure> {
     }
     if value.is_empty() {
         return Err(wrong(format!("\\set {name} needs a value"), None));
+    }
+    if name == "job" {
+        return remotely(shell, |shell, remote| remote::use_job(shell, remote, value)).unwrap_or_else(|| {
+            Err(wrong(
+                "only a server has jobs whose tables can be used".into(),
+                Some("tidemill repl --server URL".into()),
+            ))
+        });
     }
     let options = &mut shell.options;
     match name {
@@ -342,7 +379,9 @@ fn switch(name: &str, value: &str) -> Result<bool, Failure> {
 fn list_options(shell: &mut Shell) -> Result<(), Failure> {
     let on = |value: bool| if value { "on" } else { "off" }.to_string();
     let options = &shell.options;
-    let values = [format_name(options.format), on(options.expanded), on(options.timing), options.rows_max.to_string()];
+    let job = shell.remote.as_ref().and_then(|remote| remote.job.clone()).unwrap_or_else(|| "none".into());
+    let rows_max = options.rows_max.to_string();
+    let values = [format_name(options.format), on(options.expanded), on(options.timing), rows_max, job];
     let rows: Vec<Vec<String>> =
         OPTION_NAMES.iter().zip(values).map(|(name, value)| vec![name.to_string(), value]).collect();
     shell.show_rows(&text_rows(&["option", "value"].map(str::to_string), &rows)?)

@@ -41,9 +41,14 @@ impl Piece {
 
     /// Its statement, whose places are those in the lines.
     pub fn parse(&self) -> Result<Vec<Statement>, Vec<Diagnostic>> {
+        parse_script(&self.padded())
+    }
+
+    /// The statement behind as many blanks as there is other text in front of it in its lines.
+    pub fn padded(&self) -> String {
         let blank = |c: char| if c == '\n' { '\n' } else { ' ' };
         let before: String = self.lines[..self.start].chars().map(blank).collect();
-        parse_script(&(before + self.text()))
+        before + self.text()
     }
 
     /// The finding with its place, as a terminal shows it.

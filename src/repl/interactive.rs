@@ -11,8 +11,9 @@ pub fn run(shell: &mut Shell) -> Result<(), Failure> {
     let keyboard = Keyboard::open();
     shell.keyboard = Some(keyboard.map_err(|error| Failure::Job(format!("error: cannot read keys: {error}")))?);
     let mut editor = Editor::new();
+    let at = shell.remote.as_ref().map(|remote| format!(", run by {}", remote.connection.url)).unwrap_or_default();
     say(&format!(
-        "tidemill {}: SQL over streams. \\? lists commands, \\h statements, \\q leaves.",
+        "tidemill {}: SQL over streams{at}. \\? lists commands, \\h statements, \\q leaves.",
         env!("CARGO_PKG_VERSION")
     ));
     loop {

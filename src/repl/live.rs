@@ -7,16 +7,16 @@ use std::time::{Duration, Instant};
 
 use arrow::array::RecordBatch;
 use tidemill_engine::Batch;
-use tidemill_engine::runtime::JobSummary;
 
 use super::format::{Sheet, Style};
 use super::keys::Key;
 use super::output::say;
 use super::results::CUT_HINT;
+use super::running::{Heard, Running};
 use super::shell::{Failure, Shell};
 use super::terminal::{self, Keyboard, Typed};
 use super::waiting;
-use crate::query::{Event, FoldedView, LiveQuery, ProgressMeter};
+use crate::query::FoldedView;
 use crate::status;
 
 /// A query that ends within this shows its result and nothing else.
@@ -37,24 +37,29 @@ const PLAIN: &str = "\x1b[0m";
 
 /// How watching came to its end.
 enum End {
-    /// The input did.
-    Input(Box<JobSummary>),
+    /// The input did; what was lost on the way, a line each.
+    Input(Vec<String>),
     Stopped,
 }
 
 /// Shows a query until it ends, or until Ctrl-C ends it.
-pub fn show(shell: &mut Shell, query: &LiveQuery, keyboard: &mut Keyboard, begun: Instant) -> Result<(), Failure> {
-    let mut watch = Watch { query, keyboard, begun, rows: 0, meter: ProgressMeter::new(query.is_bounded()) };
-    let shown =
-        if query.appends() && !query.is_sorted_by_reader() { watch.appended(shell) } else { watch.folded(shell) };
+pub fn show(
+    shell: &mut Shell,
+    query: &mut dyn Running,
+    keyboard: &mut Keyboard,
+    begun: Instant,
+) -> Result<(), Failure> {
+    let folds = !query.appends() || query.is_sorted_by_reader();
+    let mut watch = Watch { query, keyboard, begun, rows: 0 };
+    let shown = if folds { watch.folded(shell) } else { watch.appended(shell) };
     if matches!(shown, Ok(End::Stopped)) {
-        query.cancel();
+        watch.query.cancel();
     }
-    let rows = watch.rows;
+    let (rows, bounded) = (watch.rows, watch.query.is_bounded());
     match shown? {
-        End::Input(summary) => {
-            say(&format!("{}{}{PLAIN}", DIM, ended(query, rows, begun.elapsed())));
-            status::losses(&summary.nodes).iter().for_each(|line| say(line));
+        End::Input(losses) => {
+            say(&format!("{}{}{PLAIN}", DIM, ended(bounded, rows, begun.elapsed())));
+            losses.iter().for_each(|line| say(line));
             Ok(())
         }
         End::Stopped => {
@@ -64,8 +69,8 @@ pub fn show(shell: &mut Shell, query: &LiveQuery, keyboard: &mut Keyboard, begun
     }
 }
 
-fn ended(query: &LiveQuery, rows: u64, time: Duration) -> String {
-    let end = if query.is_bounded() { "" } else { "; the input has ended" };
+fn ended(bounded: bool, rows: u64, time: Duration) -> String {
+    let end = if bounded { "" } else { "; the input has ended" };
     format!("{} in {}{end}", counted(rows), status::duration(time))
 }
 
@@ -74,12 +79,11 @@ fn counted(rows: u64) -> String {
 }
 
 struct Watch<'a> {
-    query: &'a LiveQuery,
+    query: &'a mut dyn Running,
     keyboard: &'a mut Keyboard,
     begun: Instant,
     /// In the result.
     rows: u64,
-    meter: ProgressMeter,
 }
 
 impl Watch<'_> {
@@ -90,12 +94,12 @@ impl Watch<'_> {
         let mut line_is_drawn = false;
         loop {
             let (text, end) = match self.query.next(TICK) {
-                Event::Rows(batch) => {
+                Heard::Rows(batch) => {
                     self.rows += batch.num_rows() as u64;
                     (sheet.add(batch.rows())?, None)
                 }
-                Event::Quiet => (sheet.settle()?, None),
-                Event::Ended(outcome) => (sheet.settle()?, Some(outcome?)),
+                Heard::Quiet => (sheet.settle()?, None),
+                Heard::Ended(outcome) => (sheet.settle()?, Some(outcome?)),
             };
             let wipe = if line_is_drawn && (!text.is_empty() || end.is_some()) { WIPE_LINE } else { "" };
             terminal::write(&format!("{wipe}{text}"));
@@ -110,10 +114,10 @@ impl Watch<'_> {
                 if cut {
                     say(CUT_HINT);
                 }
-                return Ok(end.map_or(End::Stopped, |summary| End::Input(Box::new(summary))));
+                return Ok(end.map_or(End::Stopped, End::Input));
             }
             if self.begun.elapsed() > MOMENT && (drawn.elapsed() > REFRESH || !line_is_drawn) {
-                let line = waiting::line(&self.meter.of(&self.query.status()), self.rows, terminal::size().0);
+                let line = waiting::line(&self.query.progress(), self.rows, terminal::size().0);
                 terminal::write(&format!("{WIPE_LINE}{DIM}{line}{PLAIN}"));
                 (drawn, line_is_drawn) = (Instant::now(), true);
             }
@@ -151,9 +155,9 @@ impl Watch<'_> {
         let until = Instant::now() + time;
         loop {
             match self.query.next(TICK.min(until.saturating_duration_since(Instant::now()))) {
-                Event::Rows(batch) => self.apply(view, &batch)?,
-                Event::Quiet => {}
-                Event::Ended(outcome) => return Ok(Some(End::Input(Box::new(outcome?)))),
+                Heard::Rows(batch) => self.apply(view, &batch)?,
+                Heard::Quiet => {}
+                Heard::Ended(outcome) => return Ok(Some(End::Input(outcome?))),
             }
             if self.is_stopped(shell) {
                 return Ok(Some(End::Stopped));
@@ -202,7 +206,7 @@ impl Watch<'_> {
         let mut frame = String::from("\x1b[H");
         shown.iter().for_each(|line| frame.extend([*line, REST_OF_LINE]));
         frame.push_str("\x1b[J");
-        let line = waiting::line(&self.meter.of(&self.query.status()), self.rows, columns);
+        let line = waiting::line(&self.query.progress(), self.rows, columns);
         frame.push_str(&format!("\x1b[{lines};1H{DIM}{line}{PLAIN}\x1b[K"));
         Ok(frame)
     }

@@ -2,7 +2,7 @@
 //!
 //! [`shell`] carries out statements, [`command`] what begins with a backslash, [`input`] cuts text into both. Rows are shown
 //! by [`results`] where they are only written, and by [`live`] on a terminal; [`format`] says how they look. [`editor`] is
-//! the line editor. Queries themselves run in [`crate::query`].
+//! the line editor. Queries themselves run in [`crate::query`], or on a server ([`remote`]); [`running`] is what both have in common.
 
 mod command;
 mod editor;
@@ -14,7 +14,9 @@ mod jobs;
 mod keys;
 mod live;
 mod output;
+mod remote;
 mod results;
+mod running;
 mod shell;
 mod signals;
 mod start;

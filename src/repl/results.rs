@@ -7,13 +7,12 @@ use std::time::Duration;
 
 use arrow::datatypes::SchemaRef;
 use tidemill_engine::Batch;
-use tidemill_engine::runtime::{JobSummary, Outcome};
 
 use super::format::{Sheet, with_kind_column, with_kinds};
 use super::output::say;
+use super::running::{Heard, Running};
 use super::shell::{Failure, Shell};
-use crate::query::{Event, FoldedView, LiveQuery};
-use crate::status;
+use crate::query::FoldedView;
 
 /// Rows that wait for a table's widths are written when nothing came for so long.
 const QUIET: Duration = Duration::from_millis(50);
@@ -24,9 +23,10 @@ const ROWS_AT_ONCE: usize = 8_192;
 pub const CUT_HINT: &str = "the table is wider than the screen: \\x shows a line for each column";
 
 /// Writes the result of a query to its end.
-pub fn write(shell: &mut Shell, query: &LiveQuery) -> Result<(), Failure> {
+pub fn write(shell: &mut Shell, query: &mut dyn Running) -> Result<(), Failure> {
     if query.appends() {
-        write_as_they_come(shell, query, query.schema(), |batch| Ok(batch.rows().clone()))
+        let schema = query.schema().clone();
+        write_as_they_come(shell, query, &schema, |batch| Ok(batch.rows().clone()))
     } else if query.is_bounded() {
         write_folded(shell, query)
     } else {
@@ -37,22 +37,23 @@ pub fn write(shell: &mut Shell, query: &LiveQuery) -> Result<(), Failure> {
 
 fn write_as_they_come(
     shell: &mut Shell,
-    query: &LiveQuery,
+    query: &mut dyn Running,
     schema: &SchemaRef,
     rows: impl Fn(&Batch) -> tidemill_engine::Result<arrow::array::RecordBatch>,
 ) -> Result<(), Failure> {
     let mut sheet = Sheet::new(schema.clone(), shell.style())?;
     loop {
         let text = match query.next(QUIET) {
-            Event::Rows(batch) => sheet.add(&rows(&batch)?)?,
-            Event::Quiet => sheet.settle()?,
-            Event::Ended(Ok(summary)) => {
+            Heard::Rows(batch) => sheet.add(&rows(&batch)?)?,
+            Heard::Quiet => sheet.settle()?,
+            Heard::Ended(Ok(losses)) => {
                 shell.output.write(&sheet.finish()?)?;
-                return ended(&summary);
+                losses.iter().for_each(|line| say(line));
+                return Ok(());
             }
-            Event::Ended(Err(error)) => {
+            Heard::Ended(Err(failure)) => {
                 shell.output.write(&sheet.settle()?)?;
-                return Err(error.into());
+                return Err(failure);
             }
         };
         if !text.is_empty() {
@@ -65,16 +66,16 @@ fn write_as_they_come(
     }
 }
 
-fn write_folded(shell: &mut Shell, query: &LiveQuery) -> Result<(), Failure> {
+fn write_folded(shell: &mut Shell, query: &mut dyn Running) -> Result<(), Failure> {
     let mut view = FoldedView::new(query.schema().clone(), query.order(), shell.options.rows_max)?;
     loop {
         match query.next(QUIET) {
-            Event::Rows(batch) => view.apply(&batch)?,
-            Event::Quiet => {}
-            Event::Ended(outcome) => {
-                let summary = outcome?;
+            Heard::Rows(batch) => view.apply(&batch)?,
+            Heard::Quiet => {}
+            Heard::Ended(outcome) => {
+                let losses = outcome?;
                 write_view(shell, &view, query.schema())?;
-                ended(&summary)?;
+                losses.iter().for_each(|line| say(line));
                 return all_were_kept(&view);
             }
         }
@@ -104,11 +105,4 @@ fn all_were_kept(view: &FoldedView) -> Result<(), Failure> {
             view.len()
         ))),
     }
-}
-
-/// Rows that are missing from the result are told, not hidden.
-fn ended(summary: &JobSummary) -> Result<(), Failure> {
-    status::losses(&summary.nodes).iter().for_each(|line| say(line));
-    debug_assert!(summary.outcome != Outcome::AlreadyComplete, "each query has a folder of its own");
-    Ok(())
 }

@@ -18,6 +18,8 @@ use super::format::{Format, Sheet, Style, rows_of};
 use super::input::{Input, Item, Piece};
 use super::jobs::{self, JOBS_MAX, Job, Jobs};
 use super::output::{Output, say};
+use super::remote::{self, Remote};
+use super::running::{LocalQuery, Running};
 use super::signals::Signals;
 use super::terminal::Keyboard;
 use super::{command, live, results, terminal};
@@ -101,6 +103,8 @@ pub struct Shell {
     pub files_open: usize,
     /// For `\watch`.
     pub last_query: Option<String>,
+    /// Carries out everything, where there is one.
+    pub remote: Option<Remote>,
 }
 
 impl Shell {
@@ -119,6 +123,7 @@ impl Shell {
             warned: HashSet::new(),
             files_open: 0,
             last_query: None,
+            remote: None,
         }
     }
 
@@ -174,11 +179,16 @@ impl Shell {
 
     fn run_statement(&mut self, statement: &Statement, piece: &Piece) -> Result<(), Failure> {
         let wrong = |found: Diagnostic| Failure::Wrong(piece.explain(&found));
+        if matches!(statement.kind, StatementKind::Query(_)) {
+            self.last_query = Some(piece.text().to_string());
+        }
+        if let Some(mut remote) = self.remote.take() {
+            let done = self.run_remotely(&mut remote, statement, piece);
+            self.remote = Some(remote);
+            return done;
+        }
         match &statement.kind {
-            StatementKind::Query(query) => {
-                self.last_query = Some(piece.text().to_string());
-                self.select(query).map_err(|error| error.into_failure(piece))
-            }
+            StatementKind::Query(query) => self.select(query).map_err(|error| error.into_failure(piece)),
             StatementKind::Insert(insert) => {
                 let planned = plan_job(&self.session.context(), &[Planned::Insert(insert)]).map_err(wrong)?;
                 self.insert(planned, piece.text())
@@ -227,22 +237,40 @@ impl Shell {
         Style { format: self.options.format, expanded: self.options.expanded, width }
     }
 
+    fn run_remotely(&mut self, remote: &mut Remote, statement: &Statement, piece: &Piece) -> Result<(), Failure> {
+        if !matches!(statement.kind, StatementKind::Query(_)) {
+            return remote::run(self, remote, statement, piece);
+        }
+        let begun = Instant::now();
+        let mut running = remote::select(remote, piece, self.is_watched())?;
+        self.warn(&running.warnings);
+        self.show(&mut running, begun)
+    }
+
+    /// Somebody looks at a result as it changes.
+    fn is_watched(&self) -> bool {
+        self.keyboard.is_some() && self.output.is_terminal() && self.options.format == Format::Table
+    }
+
     fn select(&mut self, query: &Query) -> Result<(), SelectError> {
         let begun = Instant::now();
-        let watched = self.keyboard.is_some() && self.output.is_terminal() && self.options.format == Format::Table;
-        let reader = if watched { Reader::Table } else { Reader::Rows };
+        let reader = if self.is_watched() { Reader::Table } else { Reader::Rows };
         let running = LiveQuery::start(&self.session.context(), query, reader).map_err(SelectError::Start)?;
         self.warn(running.warnings());
-        let keyboard = if watched { self.keyboard.take() } else { None };
-        let shown = match keyboard {
+        self.show(&mut LocalQuery::new(running), begun).map_err(SelectError::Run)
+    }
+
+    /// Shows a query to its end.
+    fn show(&mut self, running: &mut dyn Running, begun: Instant) -> Result<(), Failure> {
+        let keyboard = if self.is_watched() { self.keyboard.take() } else { None };
+        match keyboard {
             Some(mut keyboard) => {
-                let shown = live::show(self, &running, &mut keyboard, begun);
+                let shown = live::show(self, running, &mut keyboard, begun);
                 self.keyboard = Some(keyboard);
                 shown
             }
-            None => results::write(self, &running),
-        };
-        shown.map_err(SelectError::Run)
+            None => results::write(self, running),
+        }
     }
 
     /// Says each warning once in a session.
@@ -296,7 +324,7 @@ impl SelectError {
 }
 
 /// The word at the prompt for what has no other answer.
-fn done(kind: &StatementKind) -> &'static str {
+pub fn done(kind: &StatementKind) -> &'static str {
     match kind {
         StatementKind::CreateTable(_) => "table created",
         StatementKind::CreateView(_) => "view created",

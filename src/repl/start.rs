@@ -10,9 +10,11 @@ use crossbeam_channel::{RecvTimeoutError, Sender, bounded};
 use super::input::Input;
 use super::interactive;
 use super::output::say;
+use super::remote::Remote;
 use super::shell::{Failure, Options, ROWS_MAX_DEFAULT, Shell};
 use super::signals::Signals;
 use crate::cli::ShellArgs;
+use crate::connection::ServerArgs;
 use crate::exit::Exit;
 use crate::run::settings_of;
 use crate::script::ScriptError;
@@ -35,6 +37,16 @@ pub fn run(args: &ShellArgs, files: &[PathBuf]) -> Exit {
     };
     let options = Options { format: args.format, expanded: false, timing: false, rows_max: ROWS_MAX_DEFAULT };
     let mut shell = Shell::new(settings, options, signals);
+    if args.server.is_some() {
+        let server = ServerArgs { server: args.server.clone(), ca_cert: args.ca_cert.clone() };
+        match Remote::connect(&server, &args.settings) {
+            Ok(remote) => shell.remote = Some(remote),
+            Err(failure) => {
+                failure.message().into_iter().for_each(say);
+                return failure.exit();
+            }
+        }
+    }
     match run_all(&mut shell, args, files) {
         Ok(()) => Exit::Success,
         Err(failure) => failure.exit(),

@@ -110,6 +110,13 @@ fn arrow_rows(rows: &RecordBatch) -> Result<String> {
     Ok(format!("\"row_count\":{},\"arrow\":\"{}\"", rows.num_rows(), STANDARD.encode(bytes)))
 }
 
+/// Columns and types as an Arrow IPC stream without rows, in base64.
+pub fn arrow_schema(schema: &SchemaRef) -> Result<String> {
+    let mut bytes = Vec::new();
+    StreamWriter::try_new(&mut bytes, schema)?.finish()?;
+    Ok(STANDARD.encode(bytes))
+}
+
 /// A whole table of at most some thousand rows, in one message.
 pub fn table_message(rows: &RecordBatch, form: Form, row_count: u64) -> Result<String> {
     let body = match form {

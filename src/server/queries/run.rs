@@ -12,7 +12,7 @@ use tidemill_engine::{Batch, EngineError};
 use tokio::runtime::Handle;
 use tokio::sync::oneshot;
 
-use super::message::{self, Framing, columns, order, rows_messages, table_message};
+use super::message::{self, Form, Framing, columns, order, rows_messages, table_message};
 use super::outlet::{Outlet, StreamBody};
 use super::pages::{Kept, Page, Rows};
 use super::registry::{Entry, Place, Queries};
@@ -192,9 +192,8 @@ impl Run {
 
     /// Gives rows as they come.
     fn stream(&mut self, source: Source, outlet: Outlet) {
-        let head = source.head(&self.place.entry, self.request.mode()).to_string();
-        let end = match outlet.send("schema", &head, &self.place.entry.stop) {
-            Err(reason) => reason.into(),
+        let end = match self.begin(&source, &outlet) {
+            Err(end) => end,
             Ok(()) => match &source {
                 Source::Query(query) if self.request.folded => self.stream_table(query, &outlet),
                 Source::Query(query) => self.stream_rows(query, &outlet),
@@ -217,6 +216,14 @@ impl Run {
             End::Asked(reason) => outlet.finish("end", &self.end(reason.name(), None).to_string()),
             End::Failed(problem) => outlet.finish("error", &problem.json().to_string()),
         }
+    }
+
+    fn begin(&self, source: &Source, outlet: &Outlet) -> Result<(), End> {
+        let mut head = source.head(&self.place.entry, self.request.mode());
+        if let (Form::Arrow, Source::Query(query)) = (self.request.form, source) {
+            head["arrow"] = json!(message::arrow_schema(query.schema())?);
+        }
+        Ok(outlet.send("schema", &head.to_string(), &self.place.entry.stop)?)
     }
 
     fn end(&self, reason: &str, summary: Option<&JobSummary>) -> Value {

@@ -4,4 +4,5 @@ mod jobs;
 mod live;
 mod piped;
 mod prompt;
+mod remote;
 pub mod terminal;

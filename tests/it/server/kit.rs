@@ -136,11 +136,6 @@ impl Server {
         self.log.lock().clone()
     }
 
-    /// Of the process that runs.
-    pub fn id(&self) -> u32 {
-        self.child.as_ref().expect("a server runs").id()
-    }
-
     pub fn kill(&mut self) {
         let mut child = self.child.take().expect("a server runs");
         child.kill().expect("killed");

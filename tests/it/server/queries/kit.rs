@@ -113,7 +113,7 @@ pub struct Held {
 }
 
 pub fn held(server: &Server) -> Held {
-    let process = format!("/proc/{}", server.id());
+    let process = format!("/proc/{}", server.pid());
     let count = |folder: &str| fs::read_dir(format!("{process}/{folder}")).expect("a running process").count();
     let status = fs::read_to_string(format!("{process}/status")).expect("a status");
     let memory = status.lines().find_map(|line| line.strip_prefix("VmRSS:")).expect("its memory");
