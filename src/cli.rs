@@ -5,6 +5,7 @@ use std::path::PathBuf;
 use clap::{Args, Parser, Subcommand, ValueEnum};
 
 use crate::client::ClientCommand;
+use crate::connection::ServerArgs;
 use crate::container::HealthArgs;
 use crate::repl::Format;
 use crate::server::{ConfigArgs, TokenCommand};
@@ -36,7 +37,7 @@ pub enum Command {
     Connectors(ListArgs),
     /// List SQL functions
     Functions(ListArgs),
-    /// Ask a running job for a savepoint: a checkpoint that is never deleted
+    /// Take, list or delete savepoints of a server's job; or ask a job of `run` for one: a checkpoint that is never deleted
     Savepoint(SavepointArgs),
     /// Run many jobs behind HTTP: a server with a REST API, metrics and savepoints
     Serve(ConfigArgs),
@@ -151,10 +152,22 @@ pub struct ListArgs {
 
 #[derive(Debug, Args)]
 pub struct SavepointArgs {
-    /// The --state-dir of the running job
-    pub state_dir: PathBuf,
-    /// Write it into a new folder below this one, and print that [default: STATE_DIR/savepoints]
-    #[arg(long, value_name = "DIR")]
+    /// Name or id of a server's job; or a folder: the --state-dir of a job that `run` runs
+    #[arg(value_name = "JOB|STATE_DIR")]
+    pub job: PathBuf,
+    /// What to call it; savepoint-N unless given
+    #[arg(long)]
+    pub name: Option<String>,
+    /// List the job's savepoints
+    #[arg(long, conflicts_with_all = ["name", "delete", "stop"])]
+    pub list: bool,
+    /// Delete the savepoint of this name
+    #[arg(long, value_name = "NAME", conflicts_with_all = ["name", "stop"])]
+    pub delete: Option<String>,
+    #[command(flatten)]
+    pub server: ServerArgs,
+    /// Of a job of `run`: write it into a new folder below this one, and print that [default: STATE_DIR/savepoints]
+    #[arg(long, value_name = "DIR", conflicts_with_all = ["name", "list", "delete"])]
     pub to: Option<PathBuf>,
     /// Stop the job once the savepoint is written
     #[arg(long)]

@@ -1,4 +1,4 @@
-//! `tidemill submit`, `jobs`, `stop` and `logs`: a server's jobs from the command line.
+//! A server's jobs from the command line: `tidemill submit`, `jobs`, `stop`, `logs`, `cancel` and the like.
 
 use std::time::Duration;
 
@@ -10,6 +10,7 @@ use crate::connection::{Connection, EXISTS, Failure, ServerArgs, in_path, text_o
 use crate::exit::Exit;
 use crate::screen::answer;
 use crate::script::{Script, ScriptError};
+use crate::top::{self, TopArgs};
 
 /// How often a log that is followed is asked for more.
 const FOLLOW_PAUSE: Duration = Duration::from_millis(500);
@@ -40,6 +41,8 @@ pub enum ClientCommand {
         #[command(flatten)]
         server: ServerArgs,
     },
+    /// Watch a server's jobs: rates, lag, back-pressure, checkpoints; Enter shows the operators of one
+    Top(TopArgs),
     /// Stop a server's job with a final checkpoint
     Stop {
         /// Name or id
@@ -47,6 +50,53 @@ pub enum ClientCommand {
         /// With a savepoint of this name
         #[arg(long, value_name = "NAME")]
         savepoint: Option<String>,
+        #[command(flatten)]
+        server: ServerArgs,
+    },
+    /// Start a server's job that was stopped or has failed, from its last checkpoint unless told otherwise
+    Resume {
+        /// Name or id
+        job: String,
+        /// From this savepoint: its name, or job/name for one of another job
+        #[arg(long, value_name = "NAME")]
+        from: Option<String>,
+        /// With empty state
+        #[arg(long, conflicts_with = "from")]
+        fresh: bool,
+        #[command(flatten)]
+        server: ServerArgs,
+    },
+    /// Stop a server's job with a checkpoint and start it again
+    Restart {
+        /// Name or id
+        job: String,
+        #[command(flatten)]
+        server: ServerArgs,
+    },
+    /// Let a server's job go on with another parallelism
+    Rescale {
+        /// Name or id
+        job: String,
+        /// Parallel instances of each operator
+        #[arg(short, long)]
+        parallelism: usize,
+        #[command(flatten)]
+        server: ServerArgs,
+    },
+    /// End a server's job at once, without a checkpoint: what came after the last one is read again when it is resumed
+    Cancel {
+        /// Name or id
+        job: String,
+        #[command(flatten)]
+        server: ServerArgs,
+    },
+    /// Delete a server's job that does not run, with its state and its savepoints
+    Delete {
+        /// Name or id
+        job: String,
+        /// Cancel it first, if it runs
+        #[arg(long)]
+        force: bool,
         #[command(flatten)]
         server: ServerArgs,
     },
@@ -77,7 +127,22 @@ pub fn run(command: &ClientCommand) -> Exit {
         ClientCommand::Jobs { server } => jobs(server),
         ClientCommand::Stop { job, savepoint, server } => stop(job, savepoint.as_deref(), server),
         ClientCommand::Logs { job, follow, server } => logs(job, *follow, server),
+        ClientCommand::Top(args) => top::run(args),
+        ClientCommand::Resume { job, from, fresh, server } => {
+            let body = json!({ "from_savepoint": from, "fresh": fresh });
+            act(job, "start", Some(&body), server)
+        }
+        ClientCommand::Restart { job, server } => act(job, "restart", None, server),
+        ClientCommand::Rescale { job, parallelism, server } => {
+            act(job, "rescale", Some(&json!({ "parallelism": parallelism })), server)
+        }
+        ClientCommand::Cancel { job, server } => act(job, "cancel", None, server),
+        ClientCommand::Delete { job, force, server } => delete(job, *force, server),
     };
+    exit_of(done)
+}
+
+pub fn exit_of(done: Result<(), Failure>) -> Exit {
     done.map_or_else(
         |failure| {
             eprintln!("{}", failure.text.trim_end());
@@ -121,6 +186,71 @@ fn jobs(server: &ServerArgs) -> Result<(), Failure> {
         let error = error.lines().next().unwrap_or_default();
         let (name, phase, epoch) = (text_of(&job["name"]), text_of(&job["phase"]), text_of(&job["epoch"]));
         answer(format!("{name:width$}  {phase:10}  {epoch:>8}  {error}").trim_end());
+    }
+    Ok(())
+}
+
+/// Asks for something that changes a job, and says what has become of it.
+fn act(job: &str, action: &str, body: Option<&Value>, server: &ServerArgs) -> Result<(), Failure> {
+    let job = ask(server, "POST", &format!("/jobs/{}/{action}", in_path(job)?), body)?;
+    answer(&format!("{} is {}", text_of(&job["name"]), text_of(&job["phase"])));
+    Ok(())
+}
+
+fn delete(job: &str, force: bool, server: &ServerArgs) -> Result<(), Failure> {
+    let path = format!("/jobs/{}", in_path(job)?);
+    if force && ask(server, "GET", &path, None)?["phase"] != "finished" {
+        ask(server, "POST", &format!("{path}/cancel"), None)?;
+    }
+    ask(server, "DELETE", &path, None)?;
+    answer(&format!("{job} is deleted"));
+    Ok(())
+}
+
+/// What is to be done about a job's savepoints.
+pub enum SavepointRequest<'a> {
+    /// Its name; the server finds one unless given. `stop`: the job ends with it.
+    Take {
+        name: Option<&'a str>,
+        stop: bool,
+    },
+    List,
+    Delete(&'a str),
+}
+
+pub fn savepoint(job: &str, request: &SavepointRequest<'_>, server: &ServerArgs) -> Exit {
+    exit_of(ask_savepoint(job, request, server))
+}
+
+fn ask_savepoint(job: &str, request: &SavepointRequest<'_>, server: &ServerArgs) -> Result<(), Failure> {
+    let path = format!("/jobs/{}/savepoints", in_path(job)?);
+    match request {
+        SavepointRequest::Take { name, stop: true } => {
+            let body = json!({ "savepoint": true, "savepoint_name": name });
+            let stopped = ask(server, "POST", &format!("/jobs/{}/stop", in_path(job)?), Some(&body))?;
+            answer(&format!("{}  {job} is {}", text_of(&stopped["last_savepoint"]), text_of(&stopped["phase"])));
+        }
+        SavepointRequest::Take { name, stop: false } => {
+            let taken = ask(server, "POST", &path, Some(&json!({ "name": name })))?;
+            answer(&format!("{}  {}", text_of(&taken["name"]), text_of(&taken["path"])));
+        }
+        SavepointRequest::Delete(name) => {
+            ask(server, "DELETE", &format!("{path}/{}", in_path(name)?), None)?;
+            answer(&format!("{name} is deleted"));
+        }
+        SavepointRequest::List => {
+            let found = ask(server, "GET", &path, None)?;
+            let all = found["savepoints"].as_array().map_or(&[] as &[Value], Vec::as_slice);
+            let width = all.iter().map(|one| text_of(&one["name"]).chars().count()).max().unwrap_or(0).max(4);
+            answer(&format!("{:width$}  {:>8}  {:>12}  taken", "name", "epoch", "bytes"));
+            for one in all {
+                let time = one["created_ms"].as_i64().and_then(chrono::DateTime::from_timestamp_millis);
+                let time = time.map_or_else(|| text_of(&one["damage"]), |time| time.format("%F %T").to_string());
+                let (name, epoch, bytes) =
+                    (text_of(&one["name"]), text_of(&one["epoch"]), text_of(&one["state_bytes"]));
+                answer(&format!("{name:width$}  {epoch:>8}  {bytes:>12}  {time}"));
+            }
+        }
     }
     Ok(())
 }

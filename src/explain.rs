@@ -3,6 +3,7 @@
 use tidemill_sql::explain;
 
 use crate::cli::{ExplainArgs, PlanFormat, SavepointArgs, ScriptArgs};
+use crate::client::{self, SavepointRequest};
 use crate::control::{self, Answer, Request};
 use crate::exit::Exit;
 use crate::run;
@@ -53,10 +54,32 @@ fn json(script: &PlannedScript) -> String {
     }
 }
 
+/// Of a server's job, unless the name is that of a folder.
 pub fn savepoint(args: &SavepointArgs) -> Exit {
-    let directory = args.to.clone().unwrap_or_else(|| args.state_dir.join(SAVEPOINTS_FOLDER));
+    let name = args.job.to_string_lossy();
+    let of_server = args.name.is_some() || args.list || args.delete.is_some();
+    let is_folder = args.job.is_dir() || name.contains('/') || args.to.is_some();
+    match (is_folder, of_server) {
+        (true, false) => savepoint_of_run(args),
+        (true, true) => {
+            eprintln!("error: '{name}' is a folder, but --name, --list and --delete are for the jobs of a server");
+            Exit::WrongInput
+        }
+        (false, _) => {
+            let request = match (&args.delete, args.list, args.stop) {
+                (Some(savepoint), ..) => SavepointRequest::Delete(savepoint),
+                (None, true, _) => SavepointRequest::List,
+                (None, false, stop) => SavepointRequest::Take { name: args.name.as_deref(), stop },
+            };
+            client::savepoint(&name, &request, &args.server)
+        }
+    }
+}
+
+fn savepoint_of_run(args: &SavepointArgs) -> Exit {
+    let directory = args.to.clone().unwrap_or_else(|| args.job.join(SAVEPOINTS_FOLDER));
     let directory = std::path::absolute(&directory).unwrap_or(directory);
-    match control::ask(&args.state_dir, &Request::Savepoint { directory, stop: args.stop }) {
+    match control::ask(&args.job, &Request::Savepoint { directory, stop: args.stop }) {
         Ok(Answer::Savepoint { path }) => {
             answer(&path.display().to_string());
             Exit::Success

@@ -25,6 +25,7 @@ mod server;
 mod slt;
 mod status;
 mod telemetry;
+mod top;
 
 use cli::{Cli, Command};
 

@@ -21,6 +21,7 @@ pub mod sink;
 pub mod source;
 pub mod state;
 pub mod suggestion;
+pub mod task_time;
 pub mod time;
 pub mod type_name;
 

@@ -2,10 +2,12 @@
 
 use std::ops::AddAssign;
 use std::sync::atomic::{AtomicI64, AtomicU64, Ordering};
+use std::sync::{Arc, OnceLock};
 
 use serde::{Deserialize, Serialize};
 
 use crate::latency::Latencies;
+use crate::task_time::TaskTimes;
 
 /// Counters of one operator instance; it adds, readers read at any time.
 #[derive(Debug, Default)]
@@ -31,6 +33,8 @@ pub struct NodeMetrics {
     pub latencies: Latencies,
     /// Of a node that asks the outside world.
     pub lookups: LookupMetrics,
+    /// Of the task that the instance is a part of, once that runs.
+    pub task: OnceLock<Arc<TaskTimes>>,
 }
 
 /// What a node has asked of the outside world.

@@ -28,5 +28,5 @@ pub use plan::{PlanRequest, Planned, Planner, shown_sql};
 pub use record::{AuditEntry, JobRecord, now_ms};
 pub use refusal::Refusal;
 pub use store::JobStore;
-pub use supervisor::{Limits, Supervisor};
+pub use supervisor::{JobView, Limits, Supervisor};
 pub use upgrade::Upgrade;

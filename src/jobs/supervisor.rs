@@ -227,6 +227,11 @@ impl Supervisor {
         self.slot(&job.id).run().map(|run| run.status())
     }
 
+    /// As [`Self::status`], by id.
+    pub fn status_of(&self, id: &str) -> Option<JobStatus> {
+        self.slot(id).run().map(|run| run.status())
+    }
+
     pub fn logs(&self, job: &JobRecord, after: u64, count: usize) -> Vec<LogEntry> {
         self.slot(&job.id).logbook.read(after, count)
     }

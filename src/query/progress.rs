@@ -136,6 +136,10 @@ mod tests {
             backlog: None,
             unreachable_since: None,
             latency: None,
+            stage: "Source(t)".into(),
+            instances: 1,
+            time: Default::default(),
+            rates: Default::default(),
         };
         let holder = holder.map(|watermark| WatermarkHolder {
             source: "Source(t)".into(),

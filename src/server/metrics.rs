@@ -90,7 +90,10 @@ pub fn render(app: &Arc<App>) -> Result<String, Problem> {
         }
         if let Some(status) = app.supervisor.status(&job) {
             of_job(&mut page, &job.name, &status);
-            status.nodes.iter().for_each(|node| of_node(&mut page, &job.name, node));
+            for node in &status.nodes {
+                of_node(&mut page, &job.name, node);
+                of_time(&mut page, &job.name, node);
+            }
         }
     }
     Ok(page.text())
@@ -152,6 +155,17 @@ fn of_job(page: &mut Page, job: &str, status: &JobStatus) {
     gauge("tidemill_idle_splits", "Splits that time goes on without.", Some(status.event_time.idle.len() as f64));
 }
 
+/// Where the time of a node's task goes. Nodes that are chained share a task, and so these figures.
+fn of_time(page: &mut Page, job: &str, node: &NodeStatus) {
+    let labels = [("job", job), ("operator", node.name.as_str()), ("uid", &node.uid), ("stage", &node.stage)];
+    let mut seconds = |name, help, value: Duration| page.add(name, Type::Counter, help, &labels, value.as_secs_f64());
+    let help = "Time that the operator's task worked, over all instances; a rate near the instances is a bottleneck.";
+    seconds("tidemill_busy_seconds_total", help, node.time.busy);
+    let help = "Time that it waited because its readers did not keep up.";
+    seconds("tidemill_back_pressured_seconds_total", help, node.time.back_pressured);
+    seconds("tidemill_idle_seconds_total", "Time that it waited for rows.", node.time.idle);
+}
+
 fn of_posted_table(page: &mut Page, job: &str, table: &str, figures: &InboxFigures) {
     let labels = [("job", job), ("table", table)];
     let mut add = |name, kind, help, value: u64| page.add(name, kind, help, &labels, value as f64);
@@ -188,6 +202,7 @@ fn of_node(page: &mut Page, job: &str, node: &NodeStatus) {
             page.add(name, Type::Gauge, help, &labels, value);
         }
     };
+    gauge("tidemill_operator_instances", "Instances of the operator.", Some(node.instances as f64));
     gauge(
         "tidemill_source_backlog_records",
         "Records that are there and not read yet.",

@@ -106,7 +106,7 @@ const POSTED: Fields = &[
 /// Name, members, and what it is for the reader.
 pub const SCHEMAS: &[(&str, Fields, &str)] = &[
     ("Job", JOB, "a job"),
-    ("Jobs", &[("jobs", "array", "of Job")], "all jobs"),
+    ("Jobs", &[("jobs", "array", "of Job; with figures=true each has figures instead of sql")], "all jobs"),
     ("Savepoint", SAVEPOINT, "a savepoint"),
     ("Savepoints", &[("savepoints", "array", "of Savepoint")], "savepoints of a job"),
     ("Checkpoints", &[("checkpoints", "array", "as Savepoint, without name and path")], "checkpoints of a job"),

@@ -31,6 +31,8 @@ const NEW_SAVEPOINT: Field = Field::new("name", Takes::Text, "its name; savepoin
 const AFTER: Field = Field::new("after", Takes::Integer { min: 0, max: u64::MAX }, "only entries behind this number");
 const LIMIT: Field = Field::new("limit", Takes::Integer { min: 1, max: 20_000 }, "at most so many, the newest");
 const DRY_RUN: Field = Field::new("dry_run", Takes::Boolean, "only say what would become of the state");
+const FIGURES: Field =
+    Field::new("figures", Takes::Boolean, "with how each job does (rates, lag, backlog, checkpoints), without its SQL");
 const JOB: Field = Field::new("job", Takes::Text, "of this job only");
 
 type Run =
@@ -97,7 +99,7 @@ pub const ROUTES: &[Route] = &[
     send(Post, "/api/v1/jobs", Role::Operate, "Job", jobs::create, "Make a job and start it")
         .body(&[NAME, SQL, SETTINGS, PARALLELISM, START, FROM])
         .slow(),
-    get("/api/v1/jobs", READ, "Jobs", jobs::list, "All jobs, by name"),
+    get("/api/v1/jobs", READ, "Jobs", jobs::list, "All jobs, by name").query(&[FIGURES]),
     get("/api/v1/jobs/{id}", READ, "Job", jobs::get, "A job, by its id or its name"),
     send(
         Delete,

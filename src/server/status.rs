@@ -7,6 +7,8 @@ use tidemill_connectors::http::posted::InboxFigures;
 use tidemill_engine::latency::LatencySummary;
 use tidemill_engine::runtime::{EventTimeStatus, JobState, JobStatus, NodeRole, NodeStatus};
 
+use crate::jobs::now_ms;
+
 pub fn state_name(state: JobState) -> &'static str {
     match state {
         JobState::Starting => "starting",
@@ -68,6 +70,31 @@ fn rates_json(status: &JobStatus) -> Value {
     })
 }
 
+/// How long ago a time was; one that lies ahead is not behind.
+fn lag_ms(time_ms: i64) -> i64 {
+    now_ms().saturating_sub(time_ms).max(0)
+}
+
+/// A job in a line: how it does lately.
+pub fn figures_json(status: &JobStatus) -> Value {
+    let of_role = move |role| status.nodes.iter().filter(move |node| node.role == role);
+    let rows_in: f64 = of_role(NodeRole::Source).map(|node| node.rates.rows_out_per_second).sum();
+    let rows_out: f64 = of_role(NodeRole::Sink).map(|node| node.rates.rows_in_per_second).sum();
+    let backlog = of_role(NodeRole::Source).filter_map(|node| node.backlog).reduce(|a, b| a + b);
+    let watermarks = status.nodes.iter().filter_map(|node| known_time(node.watermark?.0));
+    let busiest = status.nodes.iter().max_by(|a, b| a.rates.busy.total_cmp(&b.rates.busy));
+    json!({
+        "rows_in_per_second": per_second(rows_in),
+        "rows_out_per_second": per_second(rows_out),
+        "backlog": backlog,
+        "watermark_lag_ms": watermarks.min().map(lag_ms),
+        "checkpoint_age_ms": status.checkpoint.last_age.map(ms),
+        "state_bytes": status.checkpoint.last_bytes,
+        "busiest_stage": busiest.map(|node| &node.stage),
+        "busy_ms_per_second": busiest.map(|node| in_thousand(node.rates.busy)),
+    })
+}
+
 fn event_time_json(time: &EventTimeStatus) -> Value {
     let holder = time.holder.as_ref().map(|holder| {
         json!({
@@ -100,10 +127,18 @@ fn node_json(node: &NodeStatus) -> Value {
         "filtered": node.filtered,
         "spilled": node.spilled,
         "watermark_ms": node.watermark.and_then(|time| known_time(time.0)),
+        "watermark_lag_ms": node.watermark.and_then(|time| known_time(time.0)).map(lag_ms),
         "event_time_max_ms": node.event_time_max.and_then(|time| known_time(time.0)),
         "backlog": node.backlog,
         "unreachable_since_ms": node.unreachable_since.map(|since| since.0),
         "latency": node.latency.map(latency_json),
+        "rows_in_per_second": per_second(node.rates.rows_in_per_second),
+        "rows_out_per_second": per_second(node.rates.rows_out_per_second),
+        "stage": node.stage,
+        "instances": node.instances,
+        "busy_ms_per_second": in_thousand(node.rates.busy),
+        "back_pressured_ms_per_second": in_thousand(node.rates.back_pressured),
+        "idle_ms_per_second": in_thousand(node.rates.idle),
         "lookups": {
             "requests": lookups.requests,
             "hits": lookups.hits,
@@ -127,6 +162,14 @@ pub fn posted_json(table: &str, figures: &InboxFigures) -> Value {
         "backlog_bytes": figures.backlog_bytes,
         "log_bytes": figures.log_bytes,
     })
+}
+
+fn per_second(rate: f64) -> f64 {
+    (rate * 10.0).round() / 10.0
+}
+
+fn in_thousand(share: f64) -> u64 {
+    (share * 1_000.0).round() as u64
 }
 
 fn latency_json(latency: LatencySummary) -> Value {

@@ -3,9 +3,12 @@
 //! A full channel makes the sender wait: that is the only flow control. A channel whose reader is gone means that
 //! the job is being torn down.
 
-use crossbeam_channel::Sender;
+use std::sync::Arc;
+
+use crossbeam_channel::{Sender, TrySendError};
 
 use super::partition::HashPartitioner;
+use crate::task_time::{TaskTimes, Waiting};
 use crate::{Batch, Element, EngineError, Result};
 
 /// How the rows of one sender are dealt to its receivers.
@@ -24,13 +27,21 @@ pub struct Outlet {
     routing: Routing,
     /// Larger batches are split, in bytes.
     batch_bytes_max: usize,
+    /// Of the task that sends.
+    times: Arc<TaskTimes>,
 }
 
 impl Outlet {
     pub fn new(receivers: Vec<Sender<Element>>, routing: Routing, batch_bytes_max: usize) -> Self {
         assert!(!receivers.is_empty(), "an edge has a receiver");
         assert!(receivers.len() == 1 || !matches!(routing, Routing::One), "several receivers need a routing");
-        Self { receivers, routing, batch_bytes_max }
+        Self { receivers, routing, batch_bytes_max, times: Arc::default() }
+    }
+
+    /// Counts how long it waits for room.
+    pub fn counting(mut self, times: Arc<TaskTimes>) -> Self {
+        self.times = times;
+        self
     }
 
     pub fn send_batch(&mut self, batch: Batch) -> Result<()> {
@@ -53,7 +64,7 @@ impl Outlet {
 
     /// Watermarks, barriers, idleness and end go to every receiver.
     pub fn broadcast(&self, control: &Element) -> Result<()> {
-        self.receivers.iter().try_for_each(|receiver| deliver(receiver, control.clone()))
+        self.receivers.iter().try_for_each(|receiver| self.deliver(receiver, control.clone()))
     }
 
     fn send_split(&self, receiver: usize, batch: Batch) -> Result<()> {
@@ -62,7 +73,7 @@ impl Outlet {
         let mut offset = 0;
         while offset < batch.num_rows() {
             let rows = rows_per_piece.min(batch.num_rows() - offset);
-            deliver(&self.receivers[receiver], Element::Batch(batch.slice(offset, rows)))?;
+            self.deliver(&self.receivers[receiver], Element::Batch(batch.slice(offset, rows)))?;
             offset += rows;
         }
         Ok(())
@@ -77,8 +88,15 @@ impl Outlet {
         let bytes: usize = columns.map(|column| column.to_data().get_slice_memory_size().unwrap_or(0)).sum();
         bytes.div_ceil(self.batch_bytes_max.max(1)).clamp(1, batch.num_rows())
     }
-}
 
-fn deliver(receiver: &Sender<Element>, element: Element) -> Result<()> {
-    receiver.send(element).map_err(|_| EngineError::Cancelled)
+    fn deliver(&self, receiver: &Sender<Element>, element: Element) -> Result<()> {
+        match receiver.try_send(element) {
+            Ok(()) => Ok(()),
+            Err(TrySendError::Disconnected(_)) => Err(EngineError::Cancelled),
+            Err(TrySendError::Full(element)) => {
+                let _wait = self.times.wait(Waiting::BackPressured);
+                receiver.send(element).map_err(|_| EngineError::Cancelled)
+            }
+        }
+    }
 }

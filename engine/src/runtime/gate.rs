@@ -4,10 +4,12 @@
 //! combined (the minimum over the inputs that are not idle), and idleness and end are made common.
 
 use std::collections::VecDeque;
+use std::sync::Arc;
 use std::time::Duration;
 
 use crossbeam_channel::{Receiver, Select, TryRecvError, never};
 
+use crate::task_time::{TaskTimes, Waiting};
 use crate::time::EventTime;
 use crate::{Barrier, Batch, Element, EngineError, Result};
 
@@ -39,6 +41,8 @@ pub struct Gate {
     ended: bool,
     /// Follow-up events of the last element.
     pending: VecDeque<GateEvent>,
+    /// Of the task that reads.
+    times: Arc<TaskTimes>,
 }
 
 struct Inlet {
@@ -75,7 +79,14 @@ impl Gate {
             idle: false,
             ended: false,
             pending: VecDeque::new(),
+            times: Arc::default(),
         }
+    }
+
+    /// Counts how long it waits for rows.
+    pub fn counting(mut self, times: Arc<TaskTimes>) -> Self {
+        self.times = times;
+        self
     }
 
     /// The next event, or [`GateEvent::Timeout`]. A channel whose sender is gone ends in [`EngineError::Cancelled`].
@@ -122,7 +133,11 @@ impl Gate {
             select.recv(&self.inlets[*index].receiver);
         }
         select.recv(other);
-        let Ok(ready) = select.ready_timeout(timeout) else { return Ok(None) };
+        // Where no row may be taken, the task has its hands full.
+        let wait = (!open.is_empty()).then(|| self.times.wait(Waiting::Idle));
+        let ready = select.ready_timeout(timeout);
+        drop(wait);
+        let Ok(ready) = ready else { return Ok(None) };
         let Some(index) = open.get(ready).copied() else { return Ok(None) };
         match self.inlets[index].receiver.try_recv() {
             Ok(element) => {

@@ -52,7 +52,7 @@ pub fn start(graph: Arc<JobGraph>, options: JobOptions) -> Result<JobHandle> {
     let layout = Arc::new(Layout::of(&graph, options.parallelism)?);
     accept_epochs(&graph, &options)?;
     let store = Arc::new(CheckpointStore::open(&options.state_dir)?);
-    let monitor = Arc::new(Monitor::new(&graph, &options.job_name, options.parallelism));
+    let monitor = Arc::new(Monitor::new(&graph, &layout, &options.job_name, options.parallelism));
     let cancelled = Arc::new(AtomicBool::new(false));
     let stopping = Arc::new(AtomicBool::new(false));
     let (sender, commands) = bounded(COMMANDS_MAX);
@@ -89,6 +89,7 @@ fn accept_epochs(graph: &JobGraph, options: &JobOptions) -> Result<()> {
 }
 
 fn spawn(job: Job, ending: Arc<Ending>) -> Result<JoinHandle<()>> {
+    let monitor = Arc::clone(&job.monitor);
     let run = move || {
         let outcome = catch_unwind(AssertUnwindSafe(|| job.run())).unwrap_or_else(|panic| {
             Err(EngineError::Internal { place: "coordinator".into(), reason: panic_text(panic.as_ref()) })
@@ -101,6 +102,7 @@ fn spawn(job: Job, ending: Arc<Ending>) -> Result<JoinHandle<()>> {
         ending.commands.lock().take();
         *ending.outcome.lock() = Some(outcome);
         ending.ended.notify_all();
+        monitor.tell_change();
     };
     let builder = thread::Builder::new().name("tidemill-job".into());
     builder.spawn(run).map_err(|error| EngineError::io("start", "a thread", error))
@@ -156,6 +158,12 @@ impl JobHandle {
 
     pub fn status(&self) -> JobStatus {
         self.monitor.status()
+    }
+
+    /// Waits until the job's state, its last error or its notes are no longer those of `seen` (0: none), or it has ended.
+    /// Gives what to ask with the next time. Rows and checkpoints change nothing here, but for the first checkpoint.
+    pub fn wait_for_change(&self, seen: u64) -> u64 {
+        self.monitor.wait_for_change(seen)
     }
 
     pub fn is_ended(&self) -> bool {

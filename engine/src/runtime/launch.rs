@@ -118,6 +118,7 @@ impl RunningTasks {
                     store: Arc::clone(&plan.store),
                     cancelled: Arc::clone(&cancelled),
                     begun_epoch: Arc::clone(&running.begun_epoch),
+                    times: Arc::default(),
                 };
                 let end = match &pool {
                     Some(pool) => running.source_end(id, task.nodes[0], pool),
@@ -271,9 +272,10 @@ impl Seat {
 
     fn start(self) -> Result<JoinHandle<()>> {
         let place = self.place();
-        let reporter = self.world.reporter.clone();
+        let (reporter, times) = (self.world.reporter.clone(), Arc::clone(&self.world.times));
         let run = move || {
             let outcome = catch_unwind(AssertUnwindSafe(|| self.run()));
+            times.end();
             let outcome = outcome.unwrap_or_else(|panic| {
                 Err(EngineError::Internal { place: place.clone(), reason: panic_text(panic.as_ref()) })
             });
@@ -293,9 +295,13 @@ impl Seat {
         match (self.end, &head.kind) {
             (ReadingEnd::Gate(gate), NodeKind::Operator(factory)) if let Some((lookup, threads)) = factory.asks() => {
                 let threads = LookupThreads::new(lookup, threads);
+                let gate = gate.counting(Arc::clone(&self.world.times));
                 StageTask { chain, gate, threads, world: self.world }.run()
             }
-            (ReadingEnd::Gate(gate), _) => OperatorTask { chain, gate, world: self.world }.run(),
+            (ReadingEnd::Gate(gate), _) => {
+                let gate = gate.counting(Arc::clone(&self.world.times));
+                OperatorTask { chain, gate, world: self.world }.run()
+            }
             (ReadingEnd::Source { pool, barriers, unneeded, held }, NodeKind::Source(spec)) => {
                 let task = SourceTask {
                     uid: head.uid.clone(),
@@ -321,10 +327,14 @@ impl Seat {
         let mut slots = Vec::with_capacity(nodes.len());
         for (index, node) in nodes.iter().enumerate() {
             let channels = std::mem::take(&mut self.outlets[index]);
-            let to_channel = |(port, outlet)| Output { port, to: Destination::Channel(outlet) };
+            let times = &self.world.times;
+            let counting = |outlet: Outlet| outlet.counting(Arc::clone(times));
+            let to_channel = |(port, outlet)| Output { port, to: Destination::Channel(counting(outlet)) };
             let mut outputs: Vec<Output> = channels.into_iter().map(to_channel).collect();
             outputs.extend(chained_outputs(&self.plan.graph, &nodes, *node));
-            slots.push(self.plan.slot(*node, self.subtask, outputs)?);
+            let slot = self.plan.slot(*node, self.subtask, outputs)?;
+            let _ = slot.metrics.task.set(Arc::clone(&self.world.times));
+            slots.push(slot);
         }
         Ok(Chain::new(slots, Arc::clone(&self.world.cancelled)))
     }

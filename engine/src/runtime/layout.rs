@@ -57,6 +57,11 @@ impl Layout {
         Ok(layout)
     }
 
+    /// The head of the task that a node runs in.
+    pub fn head_of(&self, node: NodeId) -> NodeId {
+        self.tasks.iter().find(|task| task.nodes.contains(&node)).map_or(node, |task| task.nodes[0])
+    }
+
     fn start_task(&mut self, node: &Node, parallelism: usize) {
         self.tasks.push(TaskLayout { nodes: Vec::new(), parallelism: instances(node, parallelism) });
         self.channels.extend(node.inputs.iter().enumerate().map(|(index, input)| ChannelLayout {

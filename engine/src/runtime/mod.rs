@@ -35,8 +35,8 @@ mod wiring;
 pub use handle::{JobHandle, start};
 pub use options::{JobOptions, RestartStrategy, Restore};
 pub use status::{
-    CheckpointStatus, EventTimeStatus, IdleSplit, JobState, JobStatus, JobSummary, NodeRole, NodeStatus, Outcome,
-    WatermarkHolder,
+    CheckpointStatus, EventTimeStatus, IdleSplit, JobState, JobStatus, JobSummary, NodeRates, NodeRole, NodeStatus,
+    Outcome, WatermarkHolder,
 };
 
 #[cfg(test)]

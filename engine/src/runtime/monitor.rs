@@ -3,15 +3,16 @@
 use std::collections::BTreeMap;
 use std::time::{Duration, Instant};
 
-use parking_lot::Mutex;
+use parking_lot::{Condvar, Mutex};
 
+use super::layout::Layout;
 use super::probe::NodeProbe;
 use super::status::{
     CheckpointStatus, EventTimeStatus, IdleSplit, JobState, JobStatus, JobSummary, Outcome, WatermarkHolder,
 };
 use crate::Epoch;
 use crate::checkpoint::Manifest;
-use crate::graph::JobGraph;
+use crate::graph::{JobGraph, Node};
 use crate::metrics::Counts;
 use crate::time::{EventTime, ProcessingTime};
 
@@ -24,9 +25,12 @@ pub struct Monitor {
     started: Instant,
     pub nodes: Vec<NodeProbe>,
     live: Mutex<Live>,
+    changed: Condvar,
 }
 
 struct Live {
+    /// Goes up when something has changed that somebody may wait for.
+    changes: u64,
     state: JobState,
     job_id: String,
     epoch: Epoch,
@@ -67,8 +71,10 @@ struct CompletedCheckpoint {
 }
 
 impl Monitor {
-    pub fn new(graph: &JobGraph, job_name: &str, parallelism: usize) -> Self {
+    pub fn new(graph: &JobGraph, layout: &Layout, job_name: &str, parallelism: usize) -> Self {
+        let stage = |node: &Node| graph.node(layout.head_of(node.id)).name.as_str();
         let live = Live {
+            changes: 1,
             state: JobState::Starting,
             job_id: String::new(),
             epoch: Epoch::ZERO,
@@ -87,13 +93,30 @@ impl Monitor {
             job_name: job_name.to_string(),
             parallelism,
             started: Instant::now(),
-            nodes: graph.nodes().iter().map(|node| NodeProbe::of(node, parallelism)).collect(),
+            nodes: graph.nodes().iter().map(|node| NodeProbe::of(node, stage(node), parallelism)).collect(),
             live: Mutex::new(live),
+            changed: Condvar::new(),
         }
     }
 
     pub fn set_state(&self, state: JobState) {
         self.live.lock().state = state;
+        self.tell_change();
+    }
+
+    /// Wakes those who wait for a change.
+    pub fn tell_change(&self) {
+        self.live.lock().changes += 1;
+        self.changed.notify_all();
+    }
+
+    /// See [`super::JobHandle::wait_for_change`].
+    pub fn wait_for_change(&self, seen: u64) -> u64 {
+        let mut live = self.live.lock();
+        while live.changes == seen {
+            self.changed.wait(&mut live);
+        }
+        live.changes
     }
 
     /// An attempt goes on from this checkpoint (`None`: the empty one): what the tasks of an earlier one last said
@@ -109,6 +132,8 @@ impl Monitor {
             let counted = restored.and_then(|manifest| manifest.counts.iter().find(|one| one.uid == node.uid));
             node.restart(counted.map_or_else(Counts::default, |one| one.counts));
         }
+        drop(live);
+        self.tell_change();
     }
 
     /// Back-off `attempt` begins because of `error`; `None`: a restart that is no failure.
@@ -119,6 +144,8 @@ impl Monitor {
         live.restarts += u64::from(error.is_some());
         live.running_since = None;
         live.last_error = error.or(live.last_error.take());
+        drop(live);
+        self.tell_change();
     }
 
     /// The last attempt failed; `outage`: because the outside world could not be reached, as was first seen at `now`.
@@ -131,12 +158,16 @@ impl Monitor {
         let mut live = self.live.lock();
         live.state = JobState::Failed;
         live.last_error = Some(error);
+        drop(live);
+        self.tell_change();
     }
 
     pub fn note(&self, note: String) {
         let mut live = self.live.lock();
         if live.notes.len() < NOTES_MAX && !live.notes.contains(&note) {
             live.notes.push(note);
+            drop(live);
+            self.tell_change();
         }
     }
 
@@ -156,6 +187,12 @@ impl Monitor {
         live.checkpoints += 1;
         live.records_covered = manifest.records_read();
         live.last_checkpoint = Some(CompletedCheckpoint { at, duration, commit, bytes });
+        // Whoever waits for the beginning has it behind itself.
+        let is_first = live.checkpoints == 1;
+        drop(live);
+        if is_first {
+            self.tell_change();
+        }
     }
 
     /// Completed in this run.

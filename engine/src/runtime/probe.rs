@@ -1,22 +1,26 @@
 //! The figures of one node over its instances, over all attempts of the job.
 
 use std::sync::{Arc, Weak};
+use std::time::{Duration, Instant};
 
 use parking_lot::Mutex;
 
 use super::layout::instances;
-use super::status::{NodeRole, NodeStatus};
+use super::status::{NodeRates, NodeRole, NodeStatus};
 use crate::graph::{Node, NodeKind};
 use crate::latency::Latencies;
 use crate::metrics::{Counts, Gauge, NodeMetrics};
 use crate::sink::Sink;
 use crate::source::{Source, SourceHealth};
+use crate::task_time::TaskTime;
 use crate::time::{EventTime, ProcessingTime};
 
 pub struct NodeProbe {
     pub name: String,
     pub uid: String,
     role: NodeRole,
+    /// Name of the head of its task.
+    stage: String,
     edge: Edge,
     figures: Mutex<Figures>,
 }
@@ -48,10 +52,57 @@ struct Figures {
     restored: Counts,
     /// Of this attempt, by subtask.
     instances: Vec<Arc<NodeMetrics>>,
+    /// What rates begin with, and will begin with next.
+    samples: [Sample; 2],
+}
+
+/// Over so much time rates are told at least, once the attempt is so old.
+const RATES_WINDOW: Duration = Duration::from_secs(5);
+
+#[derive(Clone, Copy)]
+struct Sample {
+    at: Instant,
+    rows_in: u64,
+    rows_out: u64,
+    time: TaskTime,
+}
+
+impl Sample {
+    fn first(restored: Counts) -> Self {
+        let Counts { rows_in, rows_out, .. } = restored;
+        Self { at: Instant::now(), rows_in, rows_out, time: TaskTime::default() }
+    }
+
+    fn rates_since(&self, before: &Self) -> NodeRates {
+        let seconds = (self.at - before.at).as_secs_f64().max(1e-3);
+        let time = self.time.since(&before.time);
+        let share = |part: Duration| match time.total().as_secs_f64() {
+            0.0 => 0.0,
+            total => part.as_secs_f64() / total,
+        };
+        NodeRates {
+            rows_in_per_second: self.rows_in.saturating_sub(before.rows_in) as f64 / seconds,
+            rows_out_per_second: self.rows_out.saturating_sub(before.rows_out) as f64 / seconds,
+            busy: share(time.busy),
+            idle: share(time.idle),
+            back_pressured: share(time.back_pressured),
+        }
+    }
+}
+
+impl Figures {
+    fn rates(&mut self, counts: &Counts, time: TaskTime) -> NodeRates {
+        let now = Sample { at: Instant::now(), rows_in: counts.rows_in, rows_out: counts.rows_out, time };
+        if now.at - self.samples[1].at >= RATES_WINDOW {
+            self.samples = [self.samples[1], now];
+        }
+        now.rates_since(&self.samples[0])
+    }
 }
 
 impl NodeProbe {
-    pub fn of(node: &Node, parallelism: usize) -> Self {
+    /// `stage`: name of the head of its task.
+    pub fn of(node: &Node, stage: &str, parallelism: usize) -> Self {
         let role = match node.kind {
             NodeKind::Source(_) => NodeRole::Source,
             NodeKind::Operator(_) => NodeRole::Operator,
@@ -63,14 +114,16 @@ impl NodeProbe {
             NodeKind::Operator(_) => Edge::None,
         };
         let instances = (0..instances(node, parallelism)).map(|_| Arc::default()).collect();
-        let figures = Mutex::new(Figures { restored: Counts::default(), instances });
-        Self { name: node.name.clone(), uid: node.uid.clone(), role, edge, figures }
+        let (restored, samples) = (Counts::default(), [Sample::first(Counts::default()); 2]);
+        let figures = Mutex::new(Figures { restored, instances, samples });
+        Self { name: node.name.clone(), uid: node.uid.clone(), role, stage: stage.to_string(), edge, figures }
     }
 
     /// A new attempt: what was counted behind the checkpoint did not happen.
     pub fn restart(&self, restored: Counts) {
         let mut figures = self.figures.lock();
         figures.restored = restored;
+        figures.samples = [Sample::first(restored); 2];
         figures.instances.iter_mut().for_each(|instance| *instance = Arc::default());
     }
 
@@ -86,9 +139,13 @@ impl NodeProbe {
 
     pub fn status(&self) -> NodeStatus {
         let (backlog, unreachable_since) = self.edge.health();
-        let figures = self.figures.lock();
+        let mut figures = self.figures.lock();
         let mut counts = figures.restored;
         figures.instances.iter().for_each(|instance| counts += instance.counts());
+        let mut time = TaskTime::default();
+        let times = figures.instances.iter().filter_map(|instance| instance.task.get());
+        times.for_each(|one| time += one.get());
+        let rates = figures.rates(&counts, time);
         let gauges = |gauge: fn(&NodeMetrics) -> &Gauge| figures.instances.iter().map(move |one| gauge(one).get());
         NodeStatus {
             name: self.name.clone(),
@@ -110,6 +167,10 @@ impl NodeProbe {
             backlog,
             unreachable_since,
             latency: Latencies::summary(figures.instances.iter().map(|one| &one.latencies)),
+            stage: self.stage.clone(),
+            instances: figures.instances.len(),
+            time,
+            rates,
         }
     }
 }

@@ -5,6 +5,7 @@ use std::time::Duration;
 use crate::Epoch;
 use crate::latency::LatencySummary;
 use crate::metrics::LookupCounts;
+use crate::task_time::TaskTime;
 use crate::time::{EventTime, ProcessingTime};
 
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -114,6 +115,23 @@ pub struct NodeStatus {
     pub unreachable_since: Option<ProcessingTime>,
     /// Of a sink's rows in this attempt.
     pub latency: Option<LatencySummary>,
+    /// Name of the node at the head of its task: nodes that are chained share a thread, and so the times below.
+    pub stage: String,
+    pub instances: usize,
+    /// Of its task, over all instances and since the attempt began.
+    pub time: TaskTime,
+    pub rates: NodeRates,
+}
+
+/// How a node does lately: over the last seconds, or since it was last looked at where that is longer ago.
+#[derive(Debug, Clone, Copy, Default, PartialEq)]
+pub struct NodeRates {
+    pub rows_in_per_second: f64,
+    pub rows_out_per_second: f64,
+    /// Shares of the task's time, on average over its instances; together they are 1 once there is time to share.
+    pub busy: f64,
+    pub idle: f64,
+    pub back_pressured: f64,
 }
 
 /// A split that no later watermark can pass.

@@ -9,6 +9,7 @@ use super::events::{Reporter, TaskSnapshot};
 use super::gate::{Gate, GateEvent};
 use crate::checkpoint::CheckpointStore;
 use crate::element::BarrierKind;
+use crate::task_time::TaskTimes;
 use crate::time::{Clock, ProcessingTime, set_call_time};
 use crate::{Barrier, EngineError, Epoch, Result};
 
@@ -25,6 +26,8 @@ pub struct TaskWorld {
     pub cancelled: Arc<AtomicBool>,
     /// The number of the last checkpoint that was begun in this attempt; 0 before the first.
     pub begun_epoch: Arc<AtomicU64>,
+    /// Where this task's time goes.
+    pub times: Arc<TaskTimes>,
 }
 
 impl TaskWorld {

@@ -9,7 +9,7 @@ use crate::jobs::{NewJob, StartFrom, Upgrade};
 use crate::server::app::App;
 use crate::server::problem::{Kind, Problem};
 use crate::server::route::{Call, Reply};
-use crate::server::status::{posted_json, status_json};
+use crate::server::status::{figures_json, posted_json, status_json};
 
 const LOGS_DEFAULT: u64 = 200;
 
@@ -39,8 +39,22 @@ pub fn create(app: &Arc<App>, call: &Call) -> Result<Reply, Problem> {
     Reply::json_with(StatusCode::CREATED, &app.supervisor.create(new)?)
 }
 
-pub fn list(app: &Arc<App>, _call: &Call) -> Result<Reply, Problem> {
-    Reply::json(&json!({ "jobs": app.supervisor.list()? }))
+/// With `figures` each job says how it does, and leaves out its SQL.
+pub fn list(app: &Arc<App>, call: &Call) -> Result<Reply, Problem> {
+    let views = app.supervisor.list()?;
+    if call.query.get("figures").is_none_or(|value| value != "true") {
+        return Reply::json(&json!({ "jobs": views }));
+    }
+    let with_figures = |view: crate::jobs::JobView| {
+        let figures = app.supervisor.status_of(&view.id).map(|status| figures_json(&status));
+        let mut job = json!(view);
+        if let Some(members) = job.as_object_mut() {
+            members.remove("sql");
+            members.insert("figures".to_string(), json!(figures));
+        }
+        job
+    };
+    Reply::json(&json!({ "jobs": views.into_iter().map(with_figures).collect::<Vec<_>>() }))
 }
 
 pub fn get(app: &Arc<App>, call: &Call) -> Result<Reply, Problem> {

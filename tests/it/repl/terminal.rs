@@ -44,7 +44,7 @@ impl Terminal {
         Self::running(command)
     }
 
-    fn running(mut command: Command) -> Self {
+    pub fn running(mut command: Command) -> Self {
         let (ours, theirs) = pair();
         set_size(&ours, 30, 100);
         let stream = || Stdio::from(theirs.try_clone().expect("a copy of the terminal"));

@@ -5,7 +5,7 @@ use std::process::Command;
 use super::kit::{Server, copying_job};
 
 /// Exit code, and all that was printed.
-fn tidemill(server: &Server, args: &[&str], token: Option<&str>) -> (Option<i32>, String) {
+pub fn tidemill(server: &Server, args: &[&str], token: Option<&str>) -> (Option<i32>, String) {
     let mut command = Command::new(env!("CARGO_BIN_EXE_tidemill"));
     command.args(args).current_dir(server.path("")).env("TIDEMILL_SERVER", &server.url);
     command.envs(token.map(|token| ("TIDEMILL_TOKEN", token)));

@@ -18,5 +18,6 @@ mod queries;
 mod recovery;
 mod routes;
 pub mod security;
+mod top;
 mod traces;
 mod upgrade;

@@ -15,6 +15,7 @@ use crate::runtime::chain::Chain;
 use crate::runtime::events::{SourceSnapshot, TaskSnapshot};
 use crate::runtime::monitor::{Monitor, SplitTimes};
 use crate::runtime::task::{TICK, TaskWorld, Ticker};
+use crate::task_time::Waiting;
 use crate::time::{EventTime, ProcessingTime};
 use crate::{Barrier, Batch, EngineError, Result};
 
@@ -169,7 +170,10 @@ impl Run {
 
     /// Sleeps, but not through a barrier.
     fn rest(&mut self, wait: Duration) -> Result<Next> {
-        match self.task.barriers.recv_timeout(wait) {
+        let waited = self.task.world.times.wait(Waiting::Idle);
+        let barrier = self.task.barriers.recv_timeout(wait);
+        drop(waited);
+        match barrier {
             Ok(barrier) => self.on_barrier(barrier),
             Err(RecvTimeoutError::Timeout) => Ok(Next::GoOn),
             Err(RecvTimeoutError::Disconnected) => Err(EngineError::Cancelled),
