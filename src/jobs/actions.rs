@@ -10,8 +10,9 @@ use std::time::Duration;
 
 use parking_lot::MutexGuard;
 
-use super::decide::{Action, Phase, is_allowed};
+use super::decide::{Action, AtStart, Phase, at_start, is_allowed};
 use super::inlets::NoInboxes;
+use super::logbook::Level;
 use super::plan::PlanRequest;
 use super::record::{Desired, JobRecord, PendingRestore, now_ms};
 use super::refusal::Refusal;
@@ -25,6 +26,8 @@ use super::supervisor::{JobView, Slot, Supervisor, attempts, remove_whole};
 const PARALLELISM_MAX: usize = 128;
 /// How long a request waits for another one that is changing the same job.
 const BUSY_PATIENCE: Duration = Duration::from_secs(3);
+/// How often whoever waits for a job's end looks whether the server ends.
+const FOLLOW_LOOK: Duration = Duration::from_millis(500);
 /// Cancelling waits for threads, and for nothing else.
 const CANCEL_TIMEOUT: Duration = Duration::from_secs(20);
 
@@ -162,15 +165,42 @@ impl Supervisor {
         let slot = self.slot(&self.find(name)?.id);
         let _acting = act(&slot)?;
         self.require(&slot, action)?;
-        if let Some(run) = slot.live_run() {
-            self.stop_run(&slot, &run, None)?;
-        }
+        let ended = match slot.live_run() {
+            Some(run) => self.stop_run(&slot, &run, None).map(drop).inspect_err(|_| self.start_when_ended(&slot, run)),
+            None => Ok(()),
+        };
+        // Also where it takes longer than the answer may: the start that follows finds it so.
         let job = self.store.update(&slot.id, |job| {
             wanted(job, Desired::Running);
             change(job);
         })?;
+        ended?;
         self.start_or_record(&slot, &job)?;
         self.view(&slot.id)
+    }
+
+    /// The final checkpoint takes longer than an answer may wait: what was asked for is done behind it, unless the job is to be
+    /// stopped by then.
+    fn start_when_ended(self: &Arc<Self>, slot: &Arc<Slot>, run: Arc<Run>) {
+        slot.logbook.add(Level::State, "stopping: it starts again when its final checkpoint is taken");
+        let (supervisor, slot) = (Arc::clone(self), Arc::clone(slot));
+        let follow = move || {
+            while !run.wait_settled(FOLLOW_LOOK) {
+                if supervisor.is_closing() {
+                    return;
+                }
+            }
+            let _acting = slot.acting.lock();
+            let job = supervisor.store.get(&slot.id);
+            let Some(job) = job.ok().filter(|job| at_start(job) == AtStart::Resume) else { return };
+            if slot.live_run().is_none() && !supervisor.is_closing() {
+                // A failure is recorded with the job.
+                let _ = supervisor.start_or_record(&slot, &job);
+            }
+        };
+        if let Err(error) = std::thread::Builder::new().name("job-follow-up".into()).spawn(follow) {
+            tracing::error!(%error, "a thread could not be started: the job stays stopped");
+        }
     }
 
     pub fn savepoint(&self, name: &str, savepoint: Option<String>) -> Result<SavepointInfo, Refusal> {

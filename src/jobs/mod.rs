@@ -27,6 +27,7 @@ pub use inlets::{CONTENT_TYPES, Post};
 pub use plan::{PlanRequest, Planned, Planner, shown_sql};
 pub use record::{AuditEntry, JobRecord, now_ms};
 pub use refusal::Refusal;
+pub use savepoints::NAME_CHARS_MAX;
 pub use store::JobStore;
 pub use supervisor::{JobView, Limits, Supervisor};
 pub use upgrade::Upgrade;

@@ -71,6 +71,13 @@ pub struct AuditEntry {
     /// The path as it was asked for.
     pub target: String,
     pub status: u16,
+    /// More than one for refusals that came one after the other.
+    #[serde(default = "once")]
+    pub times: u64,
+}
+
+fn once() -> u64 {
+    1
 }
 
 /// Epoch milliseconds.

@@ -26,6 +26,11 @@ const DELETED: TableDefinition<&str, ()> = TableDefinition::new("deleted");
 
 const SCHEMA_KEY: &str = "schema";
 
+/// Refusals for want of a token or a role: apart, so that they push nothing out.
+const REFUSED: TableDefinition<u64, &[u8]> = TableDefinition::new("refused");
+
+/// Refusals kept: those of a day, where somebody asks without end.
+const REFUSED_ENTRIES_MAX: u64 = 5_000;
 /// Entries kept of the audit log: months of what people do, and a few megabytes. The server's log has them too.
 const AUDIT_ENTRIES_MAX: u64 = 20_000;
 
@@ -178,35 +183,58 @@ impl JobStore {
 
     /// Adds to the audit log, and takes away what is beyond its length.
     pub fn audit(&self, entry: &AuditEntry) -> Result<()> {
-        self.with(|database| {
-            let write = database.begin_write().map_err(failed)?;
-            {
-                let mut audit = write.open_table(AUDIT).map_err(failed)?;
-                let last = audit.last().map_err(failed)?.map_or(0, |(number, _)| number.value());
-                audit.insert(last + 1, encode(entry)?.as_slice()).map_err(failed)?;
-                while audit
-                    .first()
-                    .map_err(failed)?
-                    .is_some_and(|(number, _)| number.value() + AUDIT_ENTRIES_MAX <= last + 1)
-                {
-                    audit.pop_first().map_err(failed)?;
-                }
-            }
-            write.commit().map_err(failed)
-        })
+        self.with(|database| append(database, AUDIT, std::slice::from_ref(entry), AUDIT_ENTRIES_MAX))
     }
 
+    /// As [`Self::audit`], of requests that were refused before anybody looked at what they wanted.
+    pub fn audit_refused(&self, entries: &[AuditEntry]) -> Result<()> {
+        self.with(|database| append(database, REFUSED, entries, REFUSED_ENTRIES_MAX))
+    }
+
+    /// The newest entries of both logs.
     pub fn audit_page(&self, count: usize) -> Result<AuditPage> {
         self.with(|database| {
-            let read = database.begin_read().map_err(failed)?;
-            let audit = read.open_table(AUDIT).map_err(failed)?;
-            let mut entries = Vec::new();
-            for entry in audit.iter().map_err(failed)?.rev().take(count) {
-                entries.push(decode(entry.map_err(failed)?.1.value())?);
-            }
+            let mut entries = newest(database, AUDIT, count)?;
+            entries.extend(newest(database, REFUSED, count)?);
+            // Stable: what was done at the same time stays in its order.
+            entries.sort_by_key(|entry| std::cmp::Reverse(entry.at_ms));
+            entries.truncate(count);
             Ok(AuditPage { entries })
         })
     }
+}
+
+fn append(
+    database: &Database,
+    table: TableDefinition<'_, u64, &'static [u8]>,
+    entries: &[AuditEntry],
+    entries_max: u64,
+) -> Result<()> {
+    let write = database.begin_write().map_err(failed)?;
+    {
+        let mut log = write.open_table(table).map_err(failed)?;
+        let mut last = log.last().map_err(failed)?.map_or(0, |(number, _)| number.value());
+        for entry in entries {
+            last += 1;
+            log.insert(last, encode(entry)?.as_slice()).map_err(failed)?;
+        }
+        while log.first().map_err(failed)?.is_some_and(|(number, _)| number.value() + entries_max <= last) {
+            log.pop_first().map_err(failed)?;
+        }
+    }
+    write.commit().map_err(failed)
+}
+
+fn newest(
+    database: &Database,
+    table: TableDefinition<'_, u64, &'static [u8]>,
+    count: usize,
+) -> Result<Vec<AuditEntry>> {
+    let read = database.begin_read().map_err(failed)?;
+    // Stores of earlier versions have no log of refusals.
+    let Ok(log) = read.open_table(table) else { return Ok(Vec::new()) };
+    let entries = log.iter().map_err(failed)?.rev().take(count);
+    entries.map(|entry| decode(entry.map_err(failed)?.1.value())).collect()
 }
 
 fn open_database(path: &Path) -> Result<Database> {
@@ -332,9 +360,18 @@ mod tests {
         let store = JobStore::open(&folder.path().join("jobs.redb")).unwrap();
         for at_ms in 0..5 {
             let (who, from, what) = ("w".to_string(), "f".to_string(), "POST".to_string());
-            store.audit(&AuditEntry { at_ms, who, from, what, target: "/".into(), status: 200 }).unwrap();
+            let entry = AuditEntry { at_ms, who, from, what, target: "/".into(), status: 200, times: 1 };
+            store.audit(&entry).unwrap();
         }
         let times: Vec<i64> = store.audit_page(3).unwrap().entries.iter().map(|entry| entry.at_ms).collect();
         assert_eq!(times, [4, 3, 2]);
+        // However many were refused: what was done is still there.
+        let done = store.audit_page(1).unwrap().entries.remove(0);
+        let refused = |at_ms| AuditEntry { at_ms, status: 401, times: 7, ..done.clone() };
+        let many: Vec<AuditEntry> = (10..10 + 2 * REFUSED_ENTRIES_MAX as i64).map(refused).collect();
+        store.audit_refused(&many).unwrap();
+        let all = store.audit_page(100_000).unwrap().entries;
+        assert_eq!(all.len() as u64, REFUSED_ENTRIES_MAX + 5);
+        assert_eq!((all[0].status, all[0].times, all.last().unwrap().at_ms), (401, 7, 0));
     }
 }

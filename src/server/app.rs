@@ -8,6 +8,7 @@ use tokio::sync::Semaphore;
 use super::auth::Tokens;
 use super::limits::RateLimit;
 use super::queries::Queries;
+use super::refused::RefusedLog;
 use crate::jobs::Supervisor;
 
 pub struct App {
@@ -28,6 +29,7 @@ pub struct App {
     pub read_timeout: Duration,
     pub started: Instant,
     pub counts: RequestCounts,
+    pub refused: RefusedLog,
 }
 
 /// Answers given, by what came of them.

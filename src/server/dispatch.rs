@@ -33,6 +33,8 @@ pub struct Peer(pub SocketAddr);
 
 /// Who asks where there are no tokens: somebody on this machine.
 const LOCAL: &str = "local";
+/// Who asks without a token that is known.
+const UNKNOWN: &str = "unknown";
 /// A body of this type is SQL, for `curl --data-binary @job.sql`.
 const SQL_TYPE: &str = "application/sql";
 const JSON_TYPE: &str = "application/json";
@@ -133,7 +135,7 @@ async fn carry_out(app: &Arc<App>, route: &'static Route, request: Request) -> R
     if !in_rate {
         return Err(Problem::new(Kind::TooManyRequests, "too many requests from this address"));
     }
-    let caller = allowed?;
+    let caller = allowed.inspect_err(|problem| audit_refused(app, route, &parts, peer, problem))?;
     let permits = match (is_probe, route.pool) {
         (true, _) => None,
         (false, Pool::Quick) => Some(app.requests.clone().try_acquire_owned()),
@@ -216,12 +218,9 @@ fn authorize(app: &App, route: &Route, headers: &HeaderMap) -> Result<Caller, Pr
     if app.tokens.is_empty() {
         return Ok(Caller { name: LOCAL.into(), role: Role::Admin });
     }
-    let given = headers.get(header::AUTHORIZATION).and_then(|value| value.to_str().ok());
-    let token = given.and_then(|text| text.split_once(' ')).filter(|(scheme, _)| scheme.eq_ignore_ascii_case("bearer"));
-    let token = token.map(|(_, token)| token).or_else(|| queries::token(headers).filter(|_| given.is_none()));
-    let caller = token.and_then(|token| app.tokens.find(token.trim()));
-    let Some(caller) = caller else {
-        let detail = if given.is_some() { "the token is not known" } else { "a token is needed" };
+    let Some(caller) = known_caller(app, headers) else {
+        let detail =
+            if headers.contains_key(header::AUTHORIZATION) { "the token is not known" } else { "a token is needed" };
         return Err(Problem::new(Kind::Unauthorized, detail).with_hint("send it as Authorization: Bearer TOKEN"));
     };
     if caller.role < needed {
@@ -229,6 +228,14 @@ fn authorize(app: &App, route: &Route, headers: &HeaderMap) -> Result<Caller, Pr
         return Err(Problem::new(Kind::Forbidden, detail));
     }
     Ok(caller)
+}
+
+/// Whose token it is.
+fn known_caller(app: &App, headers: &HeaderMap) -> Option<Caller> {
+    let given = headers.get(header::AUTHORIZATION).and_then(|value| value.to_str().ok());
+    let token = given.and_then(|text| text.split_once(' ')).filter(|(scheme, _)| scheme.eq_ignore_ascii_case("bearer"));
+    let token = token.map(|(_, token)| token).or_else(|| queries::token(headers).filter(|_| given.is_none()));
+    token.and_then(|token| app.tokens.find(token.trim()))
 }
 
 async fn read_body(app: &App, body: Body, limit: usize) -> Result<Bytes, Problem> {
@@ -310,7 +317,33 @@ fn parse_body(route: &Route, headers: &HeaderMap, bytes: &[u8]) -> Result<Map<St
     Ok(body)
 }
 
-/// Refused requests are kept too: who tried what is of interest.
+/// Who tried what is of interest, also where nobody looked at what was wanted.
+fn audit_refused(app: &Arc<App>, route: &Route, parts: &Parts, peer: Option<SocketAddr>, problem: &Problem) {
+    let entry = AuditEntry {
+        at_ms: now_ms(),
+        who: known_caller(app, &parts.headers).map_or_else(|| UNKNOWN.to_string(), |caller| caller.name),
+        from: peer.map_or_else(String::new, |peer| peer.ip().to_string()),
+        what: format!("{} {}", route.method.name(), route.path),
+        target: parts.uri.path().to_string(),
+        status: problem.status().as_u16(),
+        times: 1,
+    };
+    let told = app.refused.note(entry);
+    if told.is_empty() {
+        return;
+    }
+    let app = Arc::clone(app);
+    tokio::task::spawn_blocking(move || {
+        for AuditEntry { who, from, what, target, status, times, .. } in &told {
+            tracing::warn!(who, from, what, target, status, times, "refused");
+        }
+        if let Err(refusal) = app.supervisor.store().audit_refused(&told) {
+            tracing::error!(%refusal, "the audit log cannot be written");
+        }
+    });
+}
+
+/// What was asked for and looked at, also where it was refused then.
 fn audit(
     app: &App,
     route: &Route,
@@ -331,6 +364,7 @@ fn audit(
         what: format!("{} {}", route.method.name(), route.path),
         target: target.to_string(),
         status,
+        times: 1,
     };
     tracing::info!(who = entry.who, from = entry.from, what = entry.what, target, status, "audit");
     if let Err(refusal) = app.supervisor.store().audit(&entry) {

@@ -16,6 +16,7 @@ mod openapi;
 mod options;
 mod problem;
 mod queries;
+mod refused;
 mod route;
 mod routes;
 mod serve;

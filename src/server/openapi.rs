@@ -6,8 +6,9 @@ use tidemill_connectors::http::posted::KEY_BYTES_MAX;
 use super::problem;
 use super::route::{Field, Method, Route, Takes};
 use super::routes::ROUTES;
+use crate::jobs::NAME_CHARS_MAX;
 
-/// What answers hold, by name: (field, type, meaning).
+/// What answers hold, by name: (field, type, meaning). A type with `?` may be null; `[Job]` is a list of that schema.
 type Fields = &'static [(&'static str, &'static str, &'static str)];
 
 const JOB: Fields = &[
@@ -15,15 +16,15 @@ const JOB: Fields = &[
     ("name", "string", "unique among the jobs"),
     ("phase", "string", "stopped, starting, running, restarting, stopping, finished or failed"),
     ("desired", "string", "running or stopped: what the server sees to, across its own restarts"),
-    ("parallelism", "integer", "null: as the SQL or the machine says"),
+    ("parallelism", "integer?", "null: as the SQL or the machine says"),
     ("settings", "object", "options that stand in front of the SQL"),
     ("version", "integer", "goes up with every change of the SQL"),
     ("created_ms", "integer", "epoch milliseconds"),
     ("changed_ms", "integer", "epoch milliseconds"),
-    ("last_savepoint", "string", "its name"),
-    ("last_error", "string", "of the current run, or the one that ended the last run"),
-    ("uptime_ms", "integer", "of the current run"),
-    ("epoch", "integer", "number of the last completed checkpoint"),
+    ("last_savepoint", "string?", "its name"),
+    ("last_error", "string?", "of the current run, or the one that ended the last run"),
+    ("uptime_ms", "integer?", "of the current run"),
+    ("epoch", "integer?", "number of the last completed checkpoint"),
     ("restarts", "integer", "after failures in this run"),
     ("sql", "string", "secrets are references in it; passwords that stand in it plainly are starred"),
 ];
@@ -89,7 +90,7 @@ const METRICS: Fields = &[
     ("posted", "array", "per table that is posted to: table, rows, bytes, backlog_rows, backlog_bytes, log_bytes, ..."),
     (
         "status",
-        "object",
+        "object?",
         "null before the first run of this server; else state, checkpoint, event_time, rates, nodes, ...",
     ),
 ];
@@ -106,10 +107,10 @@ const POSTED: Fields = &[
 /// Name, members, and what it is for the reader.
 pub const SCHEMAS: &[(&str, Fields, &str)] = &[
     ("Job", JOB, "a job"),
-    ("Jobs", &[("jobs", "array", "of Job; with figures=true each has figures instead of sql")], "all jobs"),
+    ("Jobs", &[("jobs", "[Job]", "by name; with figures=true each has figures instead of sql")], "all jobs"),
     ("Savepoint", SAVEPOINT, "a savepoint"),
-    ("Savepoints", &[("savepoints", "array", "of Savepoint")], "savepoints of a job"),
-    ("Checkpoints", &[("checkpoints", "array", "as Savepoint, without name and path")], "checkpoints of a job"),
+    ("Savepoints", &[("savepoints", "[Savepoint]", "by name")], "savepoints of a job"),
+    ("Checkpoints", &[("checkpoints", "[Savepoint]", "without name and path, newest first")], "checkpoints of a job"),
     ("Upgrade", UPGRADE, "what becomes of the state"),
     ("Metrics", METRICS, "figures of a job"),
     ("Logs", &[("entries", "array", "number, at_ms, level (state, note, error, row), text")], "log of a job"),
@@ -138,17 +139,21 @@ pub const SCHEMAS: &[(&str, Fields, &str)] = &[
     ("Connectors", &[("connectors", "array", "name, doc, source, sink, options, ...")], "connectors"),
     ("Functions", &[("functions", "array", "name, category, usage, doc")], "functions"),
     ("Catalog", &[("jobs", "array", "job, objects")], "tables and views by job"),
-    ("Audit", &[("entries", "array", "at_ms, who, from, what, target, status")], "the audit log"),
+    ("Audit", &[("entries", "array", "at_ms, who, from, what, target, status, times")], "the audit log"),
     ("Health", &[("status", "string", "alive, ready or not ready")], "health"),
     ("Problem", PROBLEM, "an error as of RFC 9457"),
 ];
 
-pub fn document() -> Value {
+/// What `check_name` of the jobs takes.
+const NAME_PATTERN: &str = "^[A-Za-z0-9][A-Za-z0-9._-]*$";
+
+/// `needs_token`: this server has tokens.
+pub fn document(needs_token: bool) -> Value {
     let mut paths = Map::new();
     for route in ROUTES {
         let entry = paths.entry(route.path).or_insert_with(|| json!({}));
         if let Some(methods) = entry.as_object_mut() {
-            methods.insert(route.method.name().to_ascii_lowercase(), operation(route));
+            methods.insert(route.method.name().to_ascii_lowercase(), operation(route, needs_token));
         }
     }
     let schemas: Map<String, Value> =
@@ -170,13 +175,25 @@ pub fn document() -> Value {
 }
 
 fn schema(fields: Fields, doc: &str) -> Value {
-    let property =
-        |(name, kind, doc): &(&str, &str, &str)| (name.to_string(), json!({ "type": kind, "description": doc }));
+    let property = |(name, kind, doc): &(&str, &str, &str)| {
+        let mut schema = member_schema(kind);
+        schema["description"] = json!(doc);
+        (name.to_string(), schema)
+    };
     let properties: Map<String, Value> = fields.iter().map(property).collect();
     json!({ "type": "object", "description": doc, "properties": properties })
 }
 
-fn operation(route: &Route) -> Value {
+fn member_schema(kind: &str) -> Value {
+    let item = kind.strip_prefix('[').and_then(|rest| rest.strip_suffix(']'));
+    match (item, kind.strip_suffix('?')) {
+        (Some(item), _) => json!({ "type": "array", "items": { "$ref": format!("#/components/schemas/{item}") } }),
+        (None, Some(kind)) => json!({ "type": [kind, "null"] }),
+        (None, None) => json!({ "type": kind }),
+    }
+}
+
+fn operation(route: &Route, needs_token: bool) -> Value {
     let in_path = route.path.split('/').filter_map(|part| part.strip_prefix('{')?.strip_suffix('}'));
     let parameters: Vec<Value> = in_path
         .map(|name| json!({ "name": name, "in": "path", "required": true, "schema": { "type": "string" } }))
@@ -210,7 +227,9 @@ fn operation(route: &Route) -> Value {
             members.insert("requestBody".into(), json!({ "required": true, "content": content }));
         }
         if let Some(role) = route.role {
-            members.insert("security".into(), json!([{ "token": [] }]));
+            if needs_token {
+                members.insert("security".into(), json!([{ "token": [] }]));
+            }
             members.insert("x-role".into(), json!(role.name()));
         }
     }
@@ -263,19 +282,34 @@ fn content(route: &Route) -> Value {
             content[stream] = json!({ "schema": { "type": "string" } });
         }
     }
+    // As the field `format` says.
+    for text in ["text/plain", "text/vnd.graphviz"].into_iter().filter(|_| route.gives == "Plan") {
+        content[text] = json!({ "schema": { "type": "string" } });
+    }
     content
 }
 
 fn request_body(fields: &[Field]) -> Value {
     let property = |field: &Field| {
         let mut schema = value_schema(field.takes);
+        if !field.required {
+            schema["type"] = json!([schema["type"], "null"]);
+            if let Some(choices) = schema.get_mut("enum").and_then(Value::as_array_mut) {
+                choices.push(Value::Null);
+            }
+        }
         schema["description"] = json!(field.doc);
         (field.name.to_string(), schema)
     };
     let required: Vec<&str> = fields.iter().filter(|field| field.required).map(|field| field.name).collect();
     let properties: Map<String, Value> = fields.iter().map(property).collect();
-    let schema =
+    let has = |name: &str| fields.iter().any(|field| field.name == name);
+    let mut schema =
         json!({ "type": "object", "additionalProperties": false, "required": required, "properties": properties });
+    if has("fresh") && has("from_savepoint") {
+        let both = json!({ "fresh": { "const": true }, "from_savepoint": { "type": "string" } });
+        schema["not"] = json!({ "properties": both, "required": ["fresh", "from_savepoint"] });
+    }
     let mut content = json!({ "application/json": { "schema": schema } });
     if required == ["sql"] {
         content["application/sql"] = json!({ "schema": { "type": "string" } });
@@ -286,6 +320,7 @@ fn request_body(fields: &[Field]) -> Value {
 fn value_schema(takes: Takes) -> Value {
     match takes {
         Takes::Text => json!({ "type": "string" }),
+        Takes::Name => json!({ "type": "string", "pattern": NAME_PATTERN, "maxLength": NAME_CHARS_MAX }),
         Takes::Choice(choices) => json!({ "type": "string", "enum": choices }),
         Takes::Integer { min, max } => json!({ "type": "integer", "minimum": min, "maximum": max }),
         Takes::Boolean => json!({ "type": "boolean" }),
@@ -301,7 +336,7 @@ mod tests {
 
     #[test]
     fn every_route_is_described_once_and_every_reference_leads_somewhere() {
-        let document = document();
+        let document = document(true);
         let operations: Vec<&Value> = document["paths"]
             .as_object()
             .unwrap()

@@ -48,6 +48,8 @@ pub enum Pool {
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Takes {
     Text,
+    /// Of a job or a savepoint: [`crate::jobs`] refuses others.
+    Name,
     Choice(&'static [&'static str]),
     Integer {
         min: u64,
@@ -166,7 +168,7 @@ impl Call {
     }
 
     pub fn integer(&self, name: &str) -> Option<u64> {
-        self.body.get(name).and_then(Value::as_u64)
+        self.body.get(name).and_then(whole_number)
     }
 
     pub fn is_true(&self, name: &str) -> bool {
@@ -227,12 +229,12 @@ fn known<'a>(fields: &'a [Field], name: &str, what: &str) -> Result<&'a Field, P
 fn check_value(field: &Field, value: &Value) -> Result<(), Problem> {
     let (fits, wanted) = match field.takes {
         _ if value.is_null() && !field.required => (true, String::new()),
-        Takes::Text => (value.is_string(), "a text".to_string()),
+        Takes::Text | Takes::Name => (value.is_string(), "a text".to_string()),
         Takes::Choice(choices) => {
             (value.as_str().is_some_and(|text| choices.contains(&text)), format!("one of {}", choices.join(", ")))
         }
         Takes::Integer { min, max } => (
-            value.as_u64().is_some_and(|number| (min..=max).contains(&number)),
+            whole_number(value).is_some_and(|number| (min..=max).contains(&number)),
             format!("a whole number from {min} to {max}"),
         ),
         Takes::Boolean => (value.is_boolean(), "true or false".to_string()),
@@ -246,6 +248,15 @@ fn check_value(field: &Field, value: &Value) -> Result<(), Problem> {
     }
     Err(Problem::new(Kind::BadRequest, format!("'{}' must be {wanted}", field.name)).with_hint(field.doc))
 }
+
+/// JSON knows no other numbers than real ones: 2.0 is 2.
+fn whole_number(value: &Value) -> Option<u64> {
+    let real = || value.as_f64().filter(|real| real.fract() == 0.0 && (0.0..=EXACT_MAX).contains(real));
+    value.as_u64().or_else(|| real().map(|real| real as u64))
+}
+
+/// Up to here every whole number is a real one of its own.
+const EXACT_MAX: f64 = 9_007_199_254_740_992.0;
 
 #[cfg(test)]
 mod tests {
@@ -263,6 +274,7 @@ mod tests {
         for (body, expected) in [
             (json!({"sql": "x", "parallelism": 2, "settings": {"a": "b"}, "start": true}), ""),
             (json!({"sql": "x", "parallelism": null}), ""),
+            (json!({"sql": "x", "parallelism": 2.0}), ""),
             (json!({"sql": "x", "paralellism": 2}), "there is no field 'paralellism' (did you mean 'parallelism'?)"),
             (json!({"sql": "x", "parallelism": 10}), "'parallelism' must be a whole number from 1 to 9 (how many)"),
             (json!({"sql": "x", "parallelism": 1.5}), "'parallelism' must be a whole number from 1 to 9 (how many)"),

@@ -19,6 +19,7 @@ use super::config::{Config, ConfigArgs};
 use super::limits::RateLimit;
 use super::listen::Listening;
 use super::queries::{Queries, QueryLimits};
+use super::refused::RefusedLog;
 use super::{dispatch, logging, tls};
 use crate::exit::Exit;
 use crate::jobs::reach::Reach;
@@ -133,6 +134,7 @@ impl Server {
             read_timeout: config.duration("read-timeout"),
             started: Instant::now(),
             counts: RequestCounts::default(),
+            refused: RefusedLog::default(),
         });
         Ok(Self { app, address, tls, connections_max: config.number("connections-max") as usize, data_dir })
     }

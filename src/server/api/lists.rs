@@ -5,7 +5,7 @@ use std::sync::Arc;
 use serde_json::{Value, json};
 use tidemill_connectors::registry::Registry;
 
-use crate::jobs::PlanRequest;
+use crate::jobs::{PlanRequest, now_ms};
 use crate::list::function_groups;
 use crate::server::app::App;
 use crate::server::openapi;
@@ -51,11 +51,12 @@ pub fn catalog(app: &Arc<App>, call: &Call) -> Result<Reply, Problem> {
 
 pub fn audit(app: &Arc<App>, call: &Call) -> Result<Reply, Problem> {
     let count = call.query_number("limit", AUDIT_DEFAULT);
+    app.supervisor.store().audit_refused(&app.refused.take_all(now_ms()))?;
     Reply::json(&app.supervisor.store().audit_page(usize::try_from(count).unwrap_or(usize::MAX))?)
 }
 
-pub fn openapi(_app: &Arc<App>, _call: &Call) -> Result<Reply, Problem> {
-    Reply::json(&openapi::document())
+pub fn openapi(app: &Arc<App>, _call: &Call) -> Result<Reply, Problem> {
+    Reply::json(&openapi::document(!app.tokens.is_empty()))
 }
 
 pub fn docs(_app: &Arc<App>, _call: &Call) -> Result<Reply, Problem> {

@@ -40,25 +40,54 @@ fn requests_at_the_same_time_find_one_winner() {
 }
 
 /// Long texts make every batch take long, and a barrier waits behind those that are under way.
-#[test]
-fn a_slow_savepoint_holds_nobody_up() {
-    let server = Server::start(&[]);
-    let slow = "SET 'execution.checkpointing.interval' = '1 h';
+const SLOW_JOB: &str = "SET 'execution.checkpointing.interval' = '1 h';
 CREATE TABLE s (id INT, t AS PROCTIME()) WITH ('connector' = 'datagen', 'rows-per-second' = '1000', 'fields.id.min' = '1', 'fields.id.max' = '9');
 CREATE TABLE o (h STRING) WITH ('connector' = 'blackhole');
 INSERT INTO o SELECT LPAD(CAST(id AS STRING), 60000, 'x') || 'y' FROM s WHERE LENGTH(REGEXP_REPLACE(LPAD(CAST(id AS STRING), 60000, 'x'), 'x', 'yy')) > 5";
-    server
-        .post(
-            "/api/v1/jobs",
-            json!({ "name": "slow", "sql": slow, "parallelism": 1, "settings": { "tidemill.batch-rows": "400" } }),
-        )
-        .expect(201);
-    server.post("/api/v1/jobs", json!({ "name": "quick", "sql": copying_job("quick") })).expect(201);
+
+fn start_slow_job(server: &Server) {
+    let settings = json!({ "tidemill.batch-rows": "400" });
+    let body = json!({ "name": "slow", "sql": SLOW_JOB, "parallelism": 1, "settings": settings });
+    server.post("/api/v1/jobs", body).expect(201);
     server.wait_for_phase("slow", "running");
     server.wait_until("rows are under way", || {
         let nodes = server.get("/api/v1/jobs/slow/metrics").json()["status"]["nodes"].clone();
         nodes.as_array().is_some_and(|nodes| nodes.iter().any(|node| node["rows_out"].as_u64() > Some(0)))
     });
+}
+
+/// It had stayed stopped for ever, though it was to run, and at its former parallelism.
+#[test]
+fn a_rescale_that_takes_longer_than_its_answer_is_done_behind_it() {
+    let server = Server::start(&["--stop-timeout", "1 ms"]);
+    start_slow_job(&server);
+    let late = server.post("/api/v1/jobs/slow/rescale", json!({ "parallelism": 2 }));
+    assert!(late.problem(504).contains("takes longer than this answer may"), "{}", late.text);
+    assert_eq!(late.json()["type"], "urn:tidemill:problem:still-running");
+    let job = server.get("/api/v1/jobs/slow").expect(200);
+    assert_eq!((&job["desired"], &job["parallelism"]), (&json!("running"), &json!(2)), "{job}");
+    let again = server.post("/api/v1/jobs/slow/restart", json!({}));
+    assert!([409, 504].contains(&again.status), "{}", again.text);
+    server.wait_until("it runs at the new parallelism", || {
+        server.phase("slow") == "running"
+            && server.get("/api/v1/jobs/slow/metrics").json()["status"]["parallelism"] == 2
+    });
+    let told = server.get("/api/v1/jobs/slow/logs").text;
+    assert!(told.contains("it starts again when its final checkpoint is taken"), "{told}");
+
+    // Who stops it meanwhile has the last word.
+    let late = server.post("/api/v1/jobs/slow/restart", json!({}));
+    assert_eq!(late.status, 504, "{}", late.text);
+    server.post("/api/v1/jobs/slow/cancel", json!({})).expect(200);
+    std::thread::sleep(Duration::from_secs(2));
+    assert_eq!(server.phase("slow"), "stopped");
+}
+
+#[test]
+fn a_slow_savepoint_holds_nobody_up() {
+    let server = Server::start(&[]);
+    server.post("/api/v1/jobs", json!({ "name": "quick", "sql": copying_job("quick") })).expect(201);
+    start_slow_job(&server);
     std::thread::scope(|scope| {
         let saving = scope.spawn(|| {
             let started = Instant::now();

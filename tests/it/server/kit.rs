@@ -108,6 +108,10 @@ impl Server {
             .env("TIDEMILL_DATA_DIR", "data")
             .env("TIDEMILL_REQUESTS_PER_SECOND", "0");
         command.arg("serve").args(&self.args).current_dir(self.folder.path()).stdin(Stdio::null());
+        // What the tests go by is no option of the server.
+        for variable in ["TIDEMILL_SERVER_KILLS", "TIDEMILL_SERVER_JOBS", "TIDEMILL_SERVER_ABUSE"] {
+            command.env_remove(variable);
+        }
         command.envs(self.environment.iter().map(|(key, value)| (key, value)));
         command.stdout(Stdio::piped()).stderr(Stdio::piped());
         command

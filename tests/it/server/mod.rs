@@ -12,6 +12,7 @@ mod lane;
 mod lifecycle;
 mod manifests;
 mod mix;
+mod pages;
 mod posts;
 mod prometheus;
 mod queries;

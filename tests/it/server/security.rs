@@ -50,10 +50,44 @@ fn each_role_may_do_what_it_says_and_no_more() {
     server.get("/api/v1/audit").problem(403);
     server.token = Some(admin);
     let audit = server.get("/api/v1/audit").expect(200);
-    let newest = &audit["entries"][0];
-    assert_eq!((newest["who"].as_str(), newest["what"].as_str()), (Some("the-operater"), Some("POST /api/v1/jobs")));
+    let entries = audit["entries"].as_array().unwrap();
+    let done = entries.iter().find(|one| one["what"] == "POST /api/v1/jobs" && one["who"] == "the-operater");
+    let newest = done.expect("what was done is there");
     assert_eq!((newest["from"].as_str(), newest["status"].as_u64()), (Some("127.0.0.1"), Some(201)));
     server.ask("DELETE", "/api/v1/jobs/a", None).expect(204);
+}
+
+/// Refusals are on record; a flood of them is a few entries, and what was done before stays there.
+#[test]
+fn who_tried_what_without_a_right_to_it_is_in_the_audit_log() {
+    let (mut server, [read, operate, admin]) = server_with_tokens(&[]);
+    server.token = Some(operate);
+    server.post("/api/v1/jobs", json!({ "name": "a", "sql": copying_job("a"), "start": false })).expect(201);
+    server.token = None;
+    for _ in 0..300 {
+        server.get("/api/v1/jobs").problem(401);
+    }
+    server.token = Some(read);
+    server.ask("DELETE", "/api/v1/jobs/a", None).problem(403);
+    server.token = Some(admin);
+    let audit = server.get("/api/v1/audit").expect(200);
+    let told: Vec<(String, String, u64, u64)> = audit["entries"]
+        .as_array()
+        .unwrap()
+        .iter()
+        .map(|one| {
+            let text = |key: &str| one[key].as_str().unwrap().to_string();
+            (text("who"), text("what"), one["status"].as_u64().unwrap(), one["times"].as_u64().unwrap())
+        })
+        .collect();
+    let times = |who: &str, what: &str, status: u64| {
+        let fits = |one: &&(String, String, u64, u64)| one.0 == who && one.1 == what && one.2 == status;
+        told.iter().filter(fits).map(|one| one.3).sum::<u64>()
+    };
+    assert_eq!(times("unknown", "GET /api/v1/jobs", 401), 300, "{told:?}");
+    assert_eq!(times("the-readr", "DELETE /api/v1/jobs/{id}", 403), 1, "{told:?}");
+    assert_eq!(times("the-operater", "POST /api/v1/jobs", 201), 1, "{told:?}");
+    assert!(told.len() <= 5, "{told:?}");
 }
 
 #[test]

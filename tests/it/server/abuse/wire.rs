@@ -1,13 +1,16 @@
 //! Bytes on a socket, and what comes back: no HTTP library stands between, which would refuse to send what is wrong.
 
 use std::fmt;
-use std::io::{Read, Write};
+use std::io::{ErrorKind, Read, Write};
 use std::net::{Shutdown, TcpStream};
 use std::time::{Duration, Instant};
 
 /// An answer that has not come by then does not come.
 const ANSWER_TIMEOUT: Duration = Duration::from_secs(60);
 const ANSWER_BYTES_MAX: usize = 4 << 20;
+/// An answer without an end, as the rows of a query are, is read for so long.
+const STREAM_READ: Duration = Duration::from_secs(2);
+const READ_SLICE: Duration = Duration::from_millis(500);
 
 /// How the bytes are sent.
 #[derive(Debug, Clone, Copy, PartialEq)]
@@ -62,6 +65,10 @@ impl Answers {
         String::from_utf8_lossy(&self.0).contains(text)
     }
 
+    fn has_head(&self) -> bool {
+        self.0.windows(4).any(|bytes| bytes == b"\r\n\r\n")
+    }
+
     /// The first answer is there whole.
     fn is_whole(&self) -> bool {
         let text = String::from_utf8_lossy(&self.0).to_ascii_lowercase();
@@ -79,7 +86,7 @@ impl fmt::Debug for Answers {
 
 pub fn fire(address: &str, shot: &Shot) -> Answers {
     let mut stream = TcpStream::connect(address).expect("the server listens");
-    stream.set_read_timeout(Some(ANSWER_TIMEOUT)).expect("a timeout");
+    stream.set_read_timeout(Some(READ_SLICE)).expect("a timeout");
     stream.set_write_timeout(Some(ANSWER_TIMEOUT)).expect("a timeout");
     // What the server does not read is its own affair: it may have answered already.
     let _ = send(&mut stream, shot);
@@ -93,10 +100,13 @@ pub fn fire(address: &str, shot: &Shot) -> Answers {
         match stream.read(&mut buffer) {
             Ok(count @ 1..) => answers.0.extend_from_slice(&buffer[..count]),
             Ok(0) => break,
-            Err(_) => {
+            Err(error) if matches!(error.kind(), ErrorKind::WouldBlock | ErrorKind::TimedOut) => {
                 assert!(begun.elapsed() < ANSWER_TIMEOUT, "neither an answer nor an end: {shot:?}");
-                break;
             }
+            Err(_) => break,
+        }
+        if begun.elapsed() > STREAM_READ && answers.has_head() {
+            break;
         }
     }
     answers
@@ -140,7 +150,7 @@ pub fn trickle(address: &str, number: usize) -> Duration {
             Ok(0) => break,
             // A status: the connection may still be open, but nobody works for it.
             Ok(_) => break,
-            Err(error) if matches!(error.kind(), std::io::ErrorKind::WouldBlock | std::io::ErrorKind::TimedOut) => {}
+            Err(error) if matches!(error.kind(), ErrorKind::WouldBlock | ErrorKind::TimedOut) => {}
             Err(_) => break,
         }
     }
