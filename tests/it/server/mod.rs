@@ -15,6 +15,7 @@ mod mix;
 mod pages;
 mod posts;
 mod prometheus;
+mod python;
 mod queries;
 mod recovery;
 mod routes;
