@@ -42,8 +42,9 @@ fn five_hundred_streams_are_opened_and_dropped_and_leave_nothing_behind() {
         assert!(held.threads <= before.threads + 4, "threads are left: {before:?} {held:?}");
         assert!(held.descriptors <= before.descriptors + 2, "descriptors are left: {before:?} {held:?}");
     }
-    let grown = again.memory_kb.saturating_sub(after.memory_kb);
-    assert!(grown < 30_000, "each round leaves {grown} KB behind: {after:?} {again:?}");
+    // The allocator gives pages back some ten seconds after they were last used.
+    let bound = after.memory_kb + 30_000;
+    server.wait_until("the memory of the second round is given back", || held(&server).memory_kb < bound);
     assert_eq!(std::fs::read_dir(server.path("data/queries")).unwrap().count(), 0);
 }
 
