@@ -12,9 +12,6 @@ use tidemill_engine::{EngineError, Result};
 
 use super::logbook::{Level, Logbook};
 
-/// How often the watcher looks: a change of state shows in the log within that time.
-const LOOK: Duration = Duration::from_millis(100);
-
 /// What happens to a run, told from the watcher's thread.
 pub enum Event<'a> {
     /// State is restored and the attempt is part of the job's history.
@@ -107,9 +104,10 @@ struct Told {
 
 impl Watched {
     fn watch(&self, tell: &dyn Fn(Event<'_>)) {
-        let mut told = Told::default();
+        let (mut told, mut seen) = (Told::default(), 0);
         let outcome = loop {
-            let outcome = self.handle.wait_for(LOOK);
+            seen = self.handle.wait_for_change(seen);
+            let outcome = self.handle.wait_for(Duration::ZERO);
             self.look(&mut told, tell);
             if let Some(outcome) = outcome {
                 break outcome;

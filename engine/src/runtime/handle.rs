@@ -160,8 +160,8 @@ impl JobHandle {
         self.monitor.status()
     }
 
-    /// Waits until the job's state, its last error or its notes are no longer those of `seen` (0: none), or it has ended.
-    /// Gives what to ask with the next time. Rows and checkpoints change nothing here, but for the first checkpoint.
+    /// Waits until the job's state, its last error, its notes or its last checkpoint are no longer those of `seen` (0: none), or it has
+    /// ended. Gives what to ask with the next time. Rows change nothing here.
     pub fn wait_for_change(&self, seen: u64) -> u64 {
         self.monitor.wait_for_change(seen)
     }

@@ -187,12 +187,8 @@ impl Monitor {
         live.checkpoints += 1;
         live.records_covered = manifest.records_read();
         live.last_checkpoint = Some(CompletedCheckpoint { at, duration, commit, bytes });
-        // Whoever waits for the beginning has it behind itself.
-        let is_first = live.checkpoints == 1;
         drop(live);
-        if is_first {
-            self.tell_change();
-        }
+        self.tell_change();
     }
 
     /// Completed in this run.
