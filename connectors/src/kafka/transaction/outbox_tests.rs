@@ -69,7 +69,7 @@ fn an_answer_that_only_asks_to_try_again_costs_no_commit() {
         RD_KAFKA_RESP_ERR_NOT_COORDINATOR as Moved, RD_KAFKA_RESP_ERR_NOT_LEADER_FOR_PARTITION as LeaderMoved,
         RD_KAFKA_RESP_ERR_REQUEST_TIMED_OUT as TimedOut,
     };
-    let cases: [(Api, &[Code]); 9] = [
+    let cases: [(Api, &[Code]); 8] = [
         (Api::FindCoordinator, &[Away, Away]),
         (Api::InitProducerId, &[Loading, Concurrent, Moved]),
         (Api::AddPartitionsToTxn, &[Concurrent, Concurrent]),
@@ -78,7 +78,6 @@ fn an_answer_that_only_asks_to_try_again_costs_no_commit() {
         (Api::EndTxn, &[Moved, Away]),
         (Api::Produce, &[LeaderMoved, TimedOut]),
         (Api::Metadata, &[TimedOut]),
-        (Api::ListOffsets, &[LeaderMoved]),
     ];
     for (api, codes) in cases {
         commit_against(api, codes).unwrap_or_else(|error| panic!("{api:?} {codes:?}: {error}"));
