@@ -16,23 +16,12 @@ work=$(mktemp -d)
 trap 'rm -rf "$work"' EXIT
 cd "$work"
 
-# query, events, events per second, 'true' where the clock limits them, time between checkpoints
-job() {
-  local file=$here/queries/$1.sql columns key
-  columns=$(sed -n 's/^-- columns: //p' "$file")
-  key=$(sed -n 's/^-- key: \(.*\)$/, PRIMARY KEY (\1) NOT ENFORCED/p' "$file")
-  echo "SET 'table.local-time-zone' = 'UTC';"
-  echo "SET 'execution.checkpointing.interval' = '$5';"
-  sed "s/\${EVENTS}/$2/; s/'tps' *= '\${RATE}'/'tps' = '$3', 'rate.limited' = '$4'/" "$here/tables_generator.sql"
-  cat "$here/views.sql"
-  echo "CREATE TABLE result ($columns$key) WITH ('connector' = 'blackhole');"
-  echo "INSERT INTO result"
-  cat "$file"
-  echo ";"
-}
+. "$here/job.sh"
 
-run() { # as job; prints what the program says at the end
-  job "$@" > job.sql
+# query, events, events per second, 'true' where the clock limits them, time between checkpoints; prints what the program says at the end
+run() {
+  sed "s/\${EVENTS}/$2/; s/'tps' *= '\${RATE}'/'tps' = '$3', 'rate.limited' = '$4'/" "$here/tables_generator.sql" |
+    job_over "$1" "$5" > job.sql
   rm -rf state
   "$tidemill" run job.sql --state-dir state -p 2 2>&1 > /dev/null
 }

@@ -17,19 +17,7 @@ mkdir -p "$data" && cd "$data"
 [ "$(cat events.json 2> /dev/null | wc -l)" = "$events" ] || "$here/generate.sh" "$data" "$events"
 ticks_per_second=$(getconf CLK_TCK)
 
-# The job of a query: its result has the columns and the key that the query's file names.
-job() {
-  local file=$here/queries/$1.sql columns key
-  columns=$(sed -n 's/^-- columns: //p' "$file")
-  key=$(sed -n 's/^-- key: \(.*\)$/, PRIMARY KEY (\1) NOT ENFORCED/p' "$file")
-  echo "SET 'table.local-time-zone' = 'UTC';"
-  echo "SET 'execution.checkpointing.interval' = '1 s';"
-  cat "$here/tables.sql" "$here/views.sql"
-  echo "CREATE TABLE result ($columns$key) WITH ('connector' = 'blackhole');"
-  echo "INSERT INTO result"
-  cat "$file"
-  echo ";"
-}
+. "$here/job.sh"
 
 # Runs job.sql; prints seconds, seconds of processor time, peak memory in KB and the three latencies in ms. The kernel keeps
 # time and memory as long as the process lives, so the last look counts.
@@ -64,7 +52,7 @@ queries=("$@")
 echo "| query | events/s | events per processor second | peak memory | p50 | p99 | p99.9 |"
 echo "|---|---|---|---|---|---|---|"
 for query in "${queries[@]}"; do
-  job "$query" > job.sql
+  job_over "$query" '1 s' < "$here/tables.sql" > job.sql
   if ! "$tidemill" check job.sql > check.log 2>&1; then
     echo "| $query | refused: $(grep -m 1 . check.log | tr '|' '/') | | | | | |"
     continue

@@ -23,5 +23,6 @@ mod start;
 pub(crate) mod terminal;
 mod waiting;
 
+pub(crate) use format::cells;
 pub use format::{Format, rows_of, text_rows};
 pub use start::run;

@@ -254,10 +254,13 @@ fn check_variables(environment: &BTreeMap<String, String>) -> Result<(), String>
         if known.contains(name) || name.starts_with("TIDEMILL_SECRET_") {
             continue;
         }
-        // The common beginning makes all of them alike: only the rest is compared.
+        // The common beginning makes all of them alike: only the rest is compared. Or a word of it was left out.
         let rest = |name: &'_ str| name.trim_start_matches("TIDEMILL_").to_string();
         let rests: Vec<String> = known.iter().map(|name| rest(name)).collect();
-        if let Some(close) = tidemill_engine::suggestion::nearest(&rest(name), rests.iter().map(String::as_str), 0.8) {
+        let ending = format!("_{}", rest(name));
+        let longer = || rests.iter().map(String::as_str).find(|known| known.ends_with(&ending));
+        let close = tidemill_engine::suggestion::nearest(&rest(name), rests.iter().map(String::as_str), 0.8);
+        if let Some(close) = close.or_else(longer) {
             return Err(format!("there is no variable {name} (did you mean TIDEMILL_{close}?)"));
         }
     }
@@ -306,6 +309,7 @@ mod tests {
             (vec![], vec![], Some("listen = ["), "server.toml: TOML parse error"),
             (vec![], vec![("TIDEMILL_LISTN", "x")], None, "did you mean TIDEMILL_LISTEN?"),
             (vec![], vec![("TIDEMILL_JOB_FIEL", "x")], None, "did you mean TIDEMILL_JOB_FILE?"),
+            (vec![], vec![("TIDEMILL_SQL", "SELECT 1")], None, "did you mean TIDEMILL_JOB_SQL?"),
             (
                 vec![("requests-max", "many")],
                 vec![],
@@ -319,6 +323,7 @@ mod tests {
             assert!(error.contains(expected), "{error}");
         }
         let others = [("TIDEMILL_KAFKA_KILLS", "1"), ("TIDEMILL_SECRET_DB", "x"), ("TIDEMILL_DUCKDB_PYTHON", "x")];
+        assert!(config(&[], &[("TIDEMILL_PORT_8080_TCP", "x"), ("TIDEMILL_SERVICE_HOST", "x")], None).is_ok());
         assert!(config(&[], &others, None).is_ok());
     }
 

@@ -5,7 +5,8 @@ use std::cmp::Reverse;
 use clap::ValueEnum;
 
 use super::figures::{JobDetail, JobRow, OperatorRow};
-use super::text::{bar, clip, count, duration, latency};
+use super::text::{bar, count, duration, latency};
+use crate::repl::cells::cut;
 
 /// A narrower or lower screen shows what fits.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -65,7 +66,7 @@ impl Sort {
 
 /// One line of a screen of this size.
 pub fn clip_to(text: &str, size: Size) -> String {
-    clip(text, size.columns)
+    cut(text, size.columns)
 }
 
 /// Jobs of equal rank by name.
@@ -107,7 +108,7 @@ pub fn list(jobs: &[JobRow], chosen: Option<usize>, size: Size) -> Vec<Line> {
         "{:width$} {:10} {:>6} {:>6} {:>7} {:>6} {:>6} {:>6} {:>3} {:>4}",
         "NAME", "PHASE", "IN/s", "OUT/s", "BACKLOG", "LAG", "CKPT", "STATE", "RST", "BUSY"
     );
-    let mut lines = vec![Line { text: clip(&head, size.columns), look: Look::Head }];
+    let mut lines = vec![Line { text: cut(&head, size.columns), look: Look::Head }];
     let rows = size.rows.saturating_sub(1);
     for (index, job) in in_sight(jobs, chosen, rows) {
         let look = match (chosen == Some(index), job.phase.as_str()) {
@@ -115,7 +116,7 @@ pub fn list(jobs: &[JobRow], chosen: Option<usize>, size: Size) -> Vec<Line> {
             (_, "failed" | "restarting") => Look::Bad,
             _ => Look::Plain,
         };
-        lines.push(Line { text: clip(&job_line(job, width), size.columns), look });
+        lines.push(Line { text: cut(&job_line(job, width), size.columns), look });
     }
     if jobs.is_empty() {
         lines.push(Line { text: "there are no jobs".into(), look: Look::Plain });
@@ -126,7 +127,7 @@ pub fn list(jobs: &[JobRow], chosen: Option<usize>, size: Size) -> Vec<Line> {
 fn job_line(job: &JobRow, width: usize) -> String {
     let line = format!(
         "{:width$} {:10} {:>6} {:>6} {:>7} {:>6} {:>6} {:>6} {:>3} {:>4}",
-        clip(&job.name, width),
+        cut(&job.name, width),
         job.phase,
         shown(job.rows_in, count),
         shown(job.rows_out, count),
@@ -155,8 +156,8 @@ const BAR: usize = 8;
 
 /// One job with its operators.
 pub fn detail(job: &JobDetail, size: Size) -> Vec<Line> {
-    let plain = |text: String| Line { text: clip(&text, size.columns), look: Look::Plain };
-    let bad = |text: String| Line { text: clip(&text, size.columns), look: Look::Bad };
+    let plain = |text: String| Line { text: cut(&text, size.columns), look: Look::Plain };
+    let bad = |text: String| Line { text: cut(&text, size.columns), look: Look::Bad };
     let mut lines = vec![plain(summary(job)), plain(checkpoints(job))];
     let longest = job.operators.iter().map(|one| name_of(one).chars().count()).max().unwrap_or(0);
     let width = longest.clamp(NAME_MIN, size.columns.saturating_sub(DETAIL_FIXED).max(NAME_MIN));
@@ -164,7 +165,7 @@ pub fn detail(job: &JobDetail, size: Size) -> Vec<Line> {
         "{:width$} {:>3} {:>6} {:>6} {:13} {:13} {:>6}",
         "OPERATOR", "x", "IN/s", "OUT/s", "BUSY", "BACK-PRESSURE", "LAG"
     );
-    lines.push(Line { text: clip(&head, size.columns), look: Look::Head });
+    lines.push(Line { text: cut(&head, size.columns), look: Look::Head });
     lines.extend(job.operators.iter().map(|operator| plain(operator_line(operator, width))));
     if job.operators.is_empty() {
         lines.push(plain("it has not run since the server started".into()));
@@ -223,7 +224,7 @@ fn operator_line(operator: &OperatorRow, width: usize) -> String {
     };
     format!(
         "{:width$} {:>3} {:>6} {:>6} {shares} {:>6}",
-        clip(&name_of(operator), width),
+        cut(&name_of(operator), width),
         operator.instances,
         count(operator.rows_in),
         count(operator.rows_out),
@@ -282,7 +283,7 @@ mod tests {
             }
         }
         let line = &list(&jobs[..1], None, Size { columns: 80, rows: 24 })[1].text;
-        assert_eq!(line, "a-job-of-some-na~ running         0    1.5   12.3k   5.2s  800ms    1MB   2  46%");
+        assert_eq!(line, "a-job-of-some-na… running         0    1.5   12.3k   5.2s  800ms    1MB   2  46%");
     }
 
     #[test]

@@ -21,11 +21,6 @@ const ALL_VARIABLE: &str = "TIDEMILL_KAFKA_EVERY_PAIR";
 /// Faults of which each stands once behind each, in the ordinary run.
 const FAULTS_OF_SAMPLE: usize = 5;
 
-/// The places that the job comes to, which reads from Kafka and not made-up rows.
-fn places() -> Vec<&'static str> {
-    PLACES.iter().copied().filter(|place| *place != "datagen.rows").collect()
-}
-
 /// Places that are come to once in each attempt, at its start, in their order.
 const AT_START: [&str; 3] = ["kafka.open", "kafka.opened", "kafka.claim"];
 /// Places that each of two writers comes to in an epoch; to the others, one does.
@@ -36,24 +31,24 @@ const LAST: &str = "checkpoint.committed=kill@2";
 
 #[test]
 fn a_kill_at_any_place_of_a_commit_loses_and_doubles_nothing() {
-    strike("a_kill_at_any_place_of_a_commit", "alone", &ROWS, places().into_iter().map(|place| alone(place, "kill")));
+    strike("a_kill_at_any_place_of_a_commit", "alone", &ROWS, PLACES.iter().map(|place| alone(place, "kill")));
 }
 
 #[test]
 fn a_job_goes_on_by_itself_after_an_error_at_any_place_of_a_commit() {
-    let faults = places().into_iter().map(|place| alone(place, "error")).collect::<Vec<_>>().join(",");
+    let faults = PLACES.iter().map(|place| alone(place, "error")).collect::<Vec<_>>().join(",");
     strike("a_job_goes_on_by_itself_after_an_error", "errors", &WINDOWS, [format!("{faults},{LAST}")]);
 }
 
 #[test]
 fn a_delay_at_any_place_of_a_commit_loses_and_doubles_nothing() {
-    let faults = places().into_iter().map(|place| alone(place, "delay:700")).collect::<Vec<_>>().join(",");
+    let faults = PLACES.iter().map(|place| alone(place, "delay:700")).collect::<Vec<_>>().join(",");
     strike("a_delay_at_any_place_of_a_commit", "delays", &ROWS, [format!("{faults},{LAST}")]);
 }
 
 #[test]
 fn a_fault_right_after_another_loses_and_doubles_nothing() {
-    let mut places = places();
+    let mut places = PLACES.to_vec();
     places.shuffle(&mut ChaCha8Rng::seed_from_u64(23));
     let turns = ACTIONS.len();
     // Each place with each action, so that actions take turns.
@@ -120,7 +115,7 @@ fn runs(row: &[Fault]) -> Vec<String> {
 
 #[test]
 fn each_fault_stands_behind_each_once() {
-    let faults: Vec<Fault> = places().into_iter().flat_map(|place| ACTIONS.map(|action| (place, action))).collect();
+    let faults: Vec<Fault> = PLACES.iter().flat_map(|place| ACTIONS.map(|action| (*place, action))).collect();
     let row = each_behind_each(&faults);
     let pairs: std::collections::HashSet<(Fault, Fault)> = row.windows(2).map(|pair| (pair[0], pair[1])).collect();
     assert_eq!((row.len() - 1, pairs.len()), (faults.len() * faults.len(), faults.len() * faults.len()));

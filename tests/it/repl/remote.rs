@@ -121,7 +121,7 @@ fn a_live_table_refreshes_in_place_and_ctrl_c_ends_its_query_alone() {
     terminal.enter("SELECT n FROM numbers WHERE n > 3;");
     terminal.wait_for("rows | ");
     terminal.type_("q");
-    terminal.wait_for("stopped: ");
+    terminal.wait("the second end", |text| text.matches("stopped: ").count() == 2);
     server.wait_until("the query is over", || queries_running(&server) == 0);
     terminal.wait_for_prompt();
     terminal.type_(CTRL_D);

@@ -28,10 +28,15 @@ pub struct Terminal {
     screen: Arc<Mutex<vt100::Parser>>,
     /// Prompts shown so far, each of which asks for pasted text to be marked as such.
     prompts: Arc<AtomicUsize>,
+    /// Lines read so far.
+    lines: Arc<AtomicUsize>,
 }
 
 /// What the program writes when it begins to read a line.
 const PROMPT_BEGINS: &[u8] = b"\x1b[?2004h";
+
+/// What it writes when it has read one.
+const PROMPT_ENDS: &[u8] = b"\x1b[?2004l";
 
 impl Terminal {
     /// `tidemill ARGS` in the workspace's folder, on a screen of 100 columns and 30 lines.
@@ -63,8 +68,8 @@ impl Terminal {
         drop(command);
         drop(theirs);
         let screen = Arc::new(Mutex::new(vt100::Parser::new(30, 100, 1_000)));
-        let prompts = Arc::new(AtomicUsize::new(0));
-        let counted = Arc::clone(&prompts);
+        let [prompts, lines] = [(); 2].map(|()| Arc::new(AtomicUsize::new(0)));
+        let counters = [(PROMPT_BEGINS, Arc::clone(&prompts)), (PROMPT_ENDS, Arc::clone(&lines))];
         let (mut output, shown) = (File::from(ours.try_clone().expect("a copy")), Arc::clone(&screen));
         std::thread::spawn(move || {
             let mut bytes = [0; 4_096];
@@ -72,20 +77,25 @@ impl Terminal {
             while let Ok(length @ 1..) = output.read(&mut bytes) {
                 shown.lock().expect("no panic").process(&bytes[..length]);
                 seen.extend_from_slice(&bytes[..length]);
-                let prompts = seen.windows(PROMPT_BEGINS.len()).filter(|window| *window == PROMPT_BEGINS).count();
-                counted.store(prompts, Ordering::SeqCst);
+                for (mark, counter) in &counters {
+                    let count = seen.windows(mark.len()).filter(|window| window == mark).count();
+                    counter.store(count, Ordering::SeqCst);
+                }
             }
         });
-        Self { keys: File::from(ours), child, screen, prompts }
+        Self { keys: File::from(ours), child, screen, prompts, lines }
     }
 
     pub fn type_(&mut self, keys: &str) {
         self.keys.write_all(keys.as_bytes()).expect("the terminal takes keys");
     }
 
-    /// Types a line and Enter.
+    /// Types a line and Enter at a prompt. Once the program has it, keys mean what they mean to whatever it does then; before, Ctrl-C and
+    /// Ctrl-D could be taken by nobody.
     pub fn enter(&mut self, line: &str) {
+        let before = self.lines.load(Ordering::SeqCst);
         self.type_(&format!("{line}{ENTER}"));
+        self.wait("the line to be read", |_| self.lines.load(Ordering::SeqCst) > before);
     }
 
     /// What stands on the screen, without blanks at the ends of lines.
@@ -143,6 +153,11 @@ impl Terminal {
     /// Waits for a prompt with nothing behind it at the bottom of the screen.
     pub fn wait_for_prompt(&self) -> String {
         self.wait("a prompt", |text| text.lines().last().is_some_and(|line| line.trim_end() == "tidemill>"))
+    }
+
+    /// Waits for the prompt of a statement's further lines.
+    pub fn wait_for_further_line(&self) -> String {
+        self.wait("a further line", |text| text.lines().last().is_some_and(|line| line.trim() == "->"))
     }
 
     /// Types a line and waits for what it shows and for the next prompt.

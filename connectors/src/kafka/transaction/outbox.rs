@@ -34,6 +34,12 @@ const RETRY_PAUSE: Duration = Duration::from_millis(100);
 /// How long the record of commits may take to be written.
 const RECORD_TIMEOUT: Duration = Duration::from_secs(60);
 
+/// How long to wait for an answer that is welcome but not needed.
+const PEEK_TIMEOUT: Duration = Duration::from_secs(5);
+
+/// The same where brokers are perhaps away.
+const GLANCE_TIMEOUT: Duration = Duration::from_secs(1);
+
 /// A producer that tells each writer what became of its rows.
 pub type RowProducer = ThreadedProducer<Reports>;
 
@@ -164,7 +170,7 @@ impl Outbox {
         if state.opened.is_none() {
             self.record.ensure(&self.interrupt)?;
             // A copy that has taken over keeps its producers; to open these would end its transactions.
-            self.refuse_if_superseded(self.record.peek(&self.job)?.as_ref())?;
+            self.refuse_if_superseded(self.record.peek(&self.job, PEEK_TIMEOUT)?.as_ref())?;
             failpoint::reach("kafka.open")?;
             let producers = self.producers()?;
             failpoint::reach("kafka.opened")?;
@@ -264,10 +270,13 @@ impl Outbox {
     /// The error of a job whose rows or transaction the broker refused: perhaps because another copy has taken over. Where that
     /// cannot be asked, the next start finds out.
     pub fn explain(&self, doing: &str, error: &KafkaError) -> EngineError {
-        if is_outage(error) {
-            return failed(doing, error);
-        }
-        let record = self.record.peek(&self.job).ok().flatten();
+        let patience = match is_outage(error) {
+            false => PEEK_TIMEOUT,
+            true if self.lifeline.health().unreachable_since.is_some() => return failed(doing, error),
+            // Rows also run out of time in a process that stood still, and then another may have taken over.
+            true => GLANCE_TIMEOUT,
+        };
+        let record = self.record.peek(&self.job, patience).ok().flatten();
         self.refuse_if_superseded(record.as_ref()).err().unwrap_or_else(|| failed(doing, error))
     }
 

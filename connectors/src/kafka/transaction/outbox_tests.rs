@@ -4,9 +4,10 @@
 use std::sync::Arc;
 use std::time::Duration;
 
+use rdkafka::error::KafkaError;
 use rdkafka::mocking::MockCluster;
 use rdkafka::producer::{BaseRecord, DefaultProducerContext};
-use rdkafka::types::{RDKafkaApiKey as Api, RDKafkaRespErr as Code};
+use rdkafka::types::{RDKafkaApiKey as Api, RDKafkaErrorCode, RDKafkaRespErr as Code};
 use tidemill_engine::{EngineError, Epoch, Result};
 
 use super::{Deliveries, Outbox, OutboxSettings, Outboxes, Turn};
@@ -116,4 +117,18 @@ fn a_timeout_that_the_broker_does_not_allow_is_refused_for_good_and_says_what_to
     let outcome = commit_against(Api::InitProducerId, &[Code::RD_KAFKA_RESP_ERR_INVALID_TRANSACTION_TIMEOUT; 2]);
     let Err(EngineError::Unsupported(text)) = outcome else { panic!("{outcome:?}") };
     assert!(text.contains("hint: ") && text.contains("transaction.timeout.ms"), "{text}");
+}
+
+#[test]
+fn rows_that_ran_out_of_time_while_another_copy_took_over_are_those_of_a_superseded_one() {
+    let mock = mock();
+    let timed_out = KafkaError::MessageProduction(RDKafkaErrorCode::MessageTimedOut);
+    let sleeper = outbox(&mock);
+    sleeper.open().and_then(|_| sleeper.claim()).expect("nobody else is there");
+    let alone = sleeper.explain("write", &timed_out);
+    assert!(matches!(alone, EngineError::Unreachable { .. }), "{alone}");
+    let successor = outbox(&mock);
+    successor.open().and_then(|_| successor.claim()).expect("a successor is let in");
+    let awake = sleeper.explain("write", &timed_out);
+    assert!(matches!(awake, EngineError::Superseded { .. }), "{awake}");
 }

@@ -22,9 +22,6 @@ pub const PARTITION: i32 = 0;
 /// How long a request to the broker may take.
 const REQUEST_TIMEOUT: Duration = Duration::from_secs(30);
 
-/// The same where an answer is welcome but not needed.
-const PEEK_TIMEOUT: Duration = Duration::from_secs(5);
-
 /// How long the broker may wait for messages to come, in milliseconds: all that is asked for is there.
 const FETCH_WAIT_MS: &str = "10";
 
@@ -115,11 +112,12 @@ impl RecordTopic {
         newest.map(|bytes| self.decode(job, &bytes)).transpose()
     }
 
-    /// The record of `job` as far as it can be seen at once: an open transaction of another job may hide the newest.
-    pub fn peek(&self, job: &str) -> Result<Option<CommitRecord>> {
+    /// The record of `job` as far as it can be seen at once: an open transaction of another job may hide the newest. `patience`: for
+    /// each answer of the broker.
+    pub fn peek(&self, job: &str, patience: Duration) -> Result<Option<CommitRecord>> {
         let newest = reader(&self.settings, "read_committed").and_then(|consumer| {
-            let (first, end) = consumer.fetch_watermarks(&self.topic, PARTITION, PEEK_TIMEOUT)?;
-            self.newest(&consumer, job, first..end, PEEK_TIMEOUT)
+            let (first, end) = consumer.fetch_watermarks(&self.topic, PARTITION, patience)?;
+            self.newest(&consumer, job, first..end, patience)
         });
         let doing = || format!("look at the record of commits in topic '{}'", self.topic);
         let newest = newest.map_err(|error| failed(doing(), &error))?;
