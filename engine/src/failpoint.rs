@@ -13,7 +13,7 @@ pub const PLACES: &[&str] = &[
     "kafka.opened",
     "kafka.claim",
     "kafka.prepare",
-    "kafka.flushed",
+    "kafka.prepared",
     "checkpoint.taken",
     "checkpoint.durable",
     "kafka.record",

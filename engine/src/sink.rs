@@ -54,8 +54,9 @@ pub struct SinkHealth {
 pub trait SinkWriter: Send {
     fn write(&mut self, batch: &Batch, now: ProcessingTime) -> Result<()>;
 
-    /// Everything written so far must survive a power cut before this returns; what is returned goes into the
-    /// manifest of `epoch` and is committed once that is durable. `last`: no row will follow.
+    /// Everything written so far must survive a power cut before this returns, unless the sink's committer keeps the record of
+    /// commits itself: then nothing counts before the commit, which sees to that. What is returned goes into the manifest of `epoch`
+    /// and is committed once that is durable. `last`: no row will follow.
     fn prepare(&mut self, epoch: Epoch, last: bool) -> Result<Prepared>;
 
     /// No row at or before `watermark` will follow, unless it is late. Comes before the barrier behind it.

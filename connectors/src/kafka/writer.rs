@@ -1,4 +1,4 @@
-//! Writes rows as messages, and waits at a barrier until the broker has them.
+//! Writes rows as messages.
 
 use std::sync::Arc;
 use std::time::{Duration, Instant};
@@ -12,16 +12,13 @@ use tidemill_engine::time::ProcessingTime;
 use tidemill_engine::{Batch, EngineError, Epoch, Result, failpoint};
 
 use super::buffer::UpsertBuffer;
-use super::client::{ClientSettings, failed, reason, unusable};
+use super::client::{ClientSettings, failed, unusable};
 use super::consumer::REQUEST_TIMEOUT;
 use super::encoding::{Encoding, Outgoing};
 use super::lifeline::{Interrupt, Lifeline};
 use super::options::{Partitioning, SinkOptions};
 use super::reach::reach;
-use super::transaction::{Deliveries, Outbox, Reporter, RowProducer, Turn, Undelivered, fatal};
-
-/// How long the broker may take to acknowledge the rows before a barrier: librdkafka itself gives a message up after five minutes.
-const ACKNOWLEDGE_TIMEOUT: Duration = Duration::from_secs(330);
+use super::transaction::{self, Outbox, RowProducer, Trouble, Turn};
 
 /// How long to wait for room in the client's buffer before looking again.
 const ROOM_PAUSE: Duration = Duration::from_millis(1);
@@ -57,8 +54,7 @@ impl Route {
         if waits && client.get("acks").is_none() {
             config.set("enable.idempotence", "true");
         }
-        let producer: RowProducer = config
-            .create_with_context(Reporter::reports(&line.lifeline, false))
+        let producer = transaction::producer(config, &line.lifeline, false)
             .map_err(|error| unusable("open a producer", &error))?;
         client.log_in(producer.client().native_ptr()).map_err(|error| failed("open a producer", &error))?;
         Ok(Self::Direct { producer: Arc::new(producer), waits, line })
@@ -72,28 +68,27 @@ impl Route {
         }
     }
 
-    /// Why the producer in use, if there is one, is of no further use.
-    fn broken(&self) -> Option<KafkaError> {
+    /// Why writing is of no further use, if that is so.
+    fn broken(&self) -> Option<Trouble> {
         match self {
             Self::Direct { producer, line, .. } => {
-                fatal(producer).or_else(|| line.lifeline.is_given_up(&line.interrupt).then_some(KafkaError::Canceled))
+                transaction::broken(producer).or_else(|| line.is_given_up().then(Trouble::given_up))
             }
-            Self::Transactions { outbox, producer: Some(producer), .. } => outbox.hopeless(producer),
-            Self::Transactions { producer: None, .. } => None,
+            Self::Transactions { outbox, .. } => outbox.broken(),
         }
     }
 
-    fn explain(&self, doing: &str, undelivered: &Undelivered) -> EngineError {
-        match (self, undelivered) {
-            (Self::Transactions { outbox, .. }, undelivered) => outbox.undelivered(doing, undelivered),
-            (Self::Direct { .. }, Undelivered::Failed(error)) => failed(doing, error),
-            (Self::Direct { .. }, Undelivered::TimedOut { outstanding }) => EngineError::Unreachable {
-                connector: "kafka".into(),
-                reason: format!(
-                    "cannot {doing}: {outstanding} messages were not acknowledged within {ACKNOWLEDGE_TIMEOUT:?}"
-                ),
-            },
+    fn explain(&self, doing: &str, error: &KafkaError) -> EngineError {
+        match self {
+            Self::Transactions { outbox, .. } => outbox.explain(doing, error),
+            Self::Direct { .. } => failed(doing, error),
         }
+    }
+}
+
+impl Line {
+    fn is_given_up(&self) -> bool {
+        self.lifeline.is_given_up(&self.interrupt)
     }
 }
 
@@ -111,7 +106,6 @@ struct Sender {
     partitioning: Partitioning,
     subtask: Subtask,
     route: Route,
-    deliveries: Arc<Deliveries>,
     /// Where it is asked for: how many partitions the topic has.
     partitions: Option<i32>,
     /// Messages sent, for turns among partitions.
@@ -122,9 +116,9 @@ struct Sender {
 impl RowWriter {
     pub fn new(options: &SinkOptions, subtask: Subtask, encoding: Encoding, route: Route) -> Self {
         let topic = options.topic.clone();
-        let doing = format!("write to topic '{topic}'");
-        let (partitioning, deliveries) = (options.partitioning, Arc::default());
-        let sender = Sender { topic, partitioning, subtask, route, deliveries, partitions: None, sent: 0, doing };
+        let doing = transaction::write_to(&topic);
+        let partitioning = options.partitioning;
+        let sender = Sender { topic, partitioning, subtask, route, partitions: None, sent: 0, doing };
         Self { encoding, buffer: options.flush.map(UpsertBuffer::new), sender }
     }
 
@@ -152,17 +146,13 @@ impl Sender {
     }
 
     fn check(&self) -> Result<()> {
-        match self.deliveries.failure().or_else(|| self.route.broken()) {
-            None => Ok(()),
-            Some(error) => Err(self.route.explain(&self.doing, &Undelivered::Failed(error))),
-        }
+        let Some(trouble) = self.route.broken() else { return Ok(()) };
+        Err(self.route.explain(&trouble.doing(&self.doing), &trouble.error))
     }
 
     fn send(&mut self, producer: &RowProducer, message: Outgoing<'_>) -> Result<()> {
         let partition = self.partition(producer)?;
-        self.deliveries.sent();
-        let mut record: BaseRecord<'_, [u8], [u8], Arc<Deliveries>> =
-            BaseRecord::with_opaque_to(&self.topic, Arc::clone(&self.deliveries));
+        let mut record: BaseRecord<'_, [u8], [u8]> = BaseRecord::to(&self.topic);
         (record.key, record.payload, record.partition) = (message.key, message.value, partition);
         (record.timestamp, record.headers) = (message.timestamp, message.headers);
         loop {
@@ -174,29 +164,29 @@ impl Sender {
                     std::thread::sleep(ROOM_PAUSE);
                     record = back;
                 }
-                Err((error, _)) => {
-                    self.deliveries.not_sent();
-                    return Err(self.route.explain(&self.doing, &Undelivered::Failed(error)));
-                }
+                Err((error, _)) => return Err(self.route.explain(&self.doing, &error)),
             }
         }
         self.sent += 1;
         Ok(())
     }
 
-    /// Waits until the broker has all that was sent.
+    /// Whoever commits waits until the broker has what was sent; where nobody does, that is waited for here.
     fn prepare(&mut self, last: bool) -> Result<Prepared> {
-        let waits = !matches!(self.route, Route::Direct { waits: false, .. }) || last;
-        if waits {
-            self.deliveries
-                .wait(ACKNOWLEDGE_TIMEOUT, || self.route.broken())
-                .map_err(|undelivered| self.route.explain(&self.doing, &undelivered))?;
+        match &mut self.route {
+            Route::Transactions { outbox, turn, producer } => {
+                let ticket = outbox.ticket(*turn);
+                (*turn, *producer) = (turn.next(), None);
+                Ok(Prepared { committables: vec![Committable(json!(ticket))], state: None })
+            }
+            Route::Direct { producer, waits, line } => {
+                if *waits || last {
+                    let stored = transaction::store(producer, || line.is_given_up());
+                    stored.map_err(|undelivered| undelivered.explain(&self.doing))?;
+                }
+                Ok(Prepared::default())
+            }
         }
-        failpoint::reach("kafka.flushed")?;
-        let Route::Transactions { outbox, turn, producer } = &mut self.route else { return Ok(Prepared::default()) };
-        let ticket = outbox.ticket(*turn);
-        (*turn, *producer) = (turn.next(), None);
-        Ok(Prepared { committables: vec![Committable(json!(ticket))], state: None })
     }
 }
 
@@ -240,20 +230,14 @@ impl SinkWriter for RowWriter {
     fn prepare(&mut self, _epoch: Epoch, last: bool) -> Result<Prepared> {
         failpoint::reach("kafka.prepare")?;
         self.flush()?;
-        self.sender.prepare(last)
+        let prepared = self.sender.prepare(last)?;
+        failpoint::reach("kafka.prepared")?;
+        Ok(prepared)
     }
 
     /// A writer whose rows are refused while no further row comes is told so at once.
     fn on_time(&mut self, now: ProcessingTime) -> Result<()> {
         self.sender.check()?;
         if self.buffer.as_ref().is_some_and(|buffer| buffer.is_due(now)) { self.flush() } else { Ok(()) }
-    }
-}
-
-impl Drop for Sender {
-    fn drop(&mut self) {
-        if let Some(error) = self.deliveries.failure() {
-            tracing::debug!(topic = self.topic, reason = reason(&error), "rows were refused");
-        }
     }
 }

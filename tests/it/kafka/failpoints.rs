@@ -24,7 +24,7 @@ const FAULTS_OF_SAMPLE: usize = 5;
 /// Places that are come to once in each attempt, at its start, in their order.
 const AT_START: [&str; 3] = ["kafka.open", "kafka.opened", "kafka.claim"];
 /// Places that each of two writers comes to in an epoch; to the others, one does.
-const OF_WRITERS: [&str; 2] = ["kafka.prepare", "kafka.flushed"];
+const OF_WRITERS: [&str; 2] = ["kafka.prepare", "kafka.prepared"];
 const ACTIONS: [&str; 3] = ["kill", "error", "delay:300"];
 /// Behind faults that end no run: that it was reached shows that they all struck.
 const LAST: &str = "checkpoint.committed=kill@2";

@@ -25,6 +25,16 @@ pub fn known_end(client: *mut RDKafka, topic: &str, partition: i32) -> Option<i6
     (RDKafkaErrorCode::from(code) == RDKafkaErrorCode::NoError && end >= 0).then_some(end)
 }
 
+/// Waits until every message of a producer is answered for; messages that wait for company are sent at once meanwhile. False: not yet.
+///
+/// `producer` is alive, and something else serves its queue of events.
+pub fn flush(producer: *mut RDKafka, patience: Duration) -> bool {
+    let patience_ms = c_int::try_from(patience.as_millis()).unwrap_or(c_int::MAX);
+    // SAFETY: the producer is alive.
+    let code = unsafe { bindings::rd_kafka_flush(producer, patience_ms) };
+    RDKafkaErrorCode::from(code) == RDKafkaErrorCode::NoError
+}
+
 /// What the brokers say of topics: the id of each, which another topic of the same name never has.
 pub type TopicIds = BTreeMap<String, Result<String, RDKafkaErrorCode>>;
 

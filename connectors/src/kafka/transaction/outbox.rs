@@ -5,19 +5,16 @@ use std::time::{Duration, Instant};
 
 use parking_lot::Mutex;
 use rdkafka::error::{KafkaError, RDKafkaErrorCode};
-use rdkafka::message::DeliveryResult;
-use rdkafka::producer::{BaseRecord, Producer, ProducerContext, ThreadedProducer};
-use tidemill_engine::time::{Clock, SystemClock};
+use rdkafka::producer::{BaseRecord, Producer};
 use tidemill_engine::{EngineError, Epoch, Result, failpoint};
 use uuid::Uuid;
 
-use super::deliveries::Deliveries;
 use super::leftovers;
+use super::producer::{self, RowProducer, Trouble, Undelivered};
 use super::protocol::{self, Answer, Commit, Next, Succession, Ticket, Turn};
 use super::record::{CommitRecord, PARTITION, RecordTopic};
 use crate::kafka::client::{ClientSettings, failed, is_outage, reason};
-use crate::kafka::context::{self, Context, Listener};
-use crate::kafka::lifeline::{Connection, Interrupt, Lifeline};
+use crate::kafka::lifeline::{Interrupt, Lifeline};
 use crate::kafka::writer::partition_count;
 
 /// How long a call that begins or ends a transaction may take before its outcome counts as unknown.
@@ -31,59 +28,11 @@ const RETRIES_MAX: u32 = 20;
 
 const RETRY_PAUSE: Duration = Duration::from_millis(100);
 
-/// How long the record of commits may take to be written.
-const RECORD_TIMEOUT: Duration = Duration::from_secs(60);
-
 /// How long to wait for an answer that is welcome but not needed.
 const PEEK_TIMEOUT: Duration = Duration::from_secs(5);
 
 /// The same where brokers are perhaps away.
 const GLANCE_TIMEOUT: Duration = Duration::from_secs(1);
-
-/// A producer that tells each writer what became of its rows.
-pub type RowProducer = ThreadedProducer<Reports>;
-
-/// Why a producer is of no further use, if that is so.
-pub fn fatal(producer: &RowProducer) -> Option<KafkaError> {
-    producer.client().fatal_error().map(|(code, _)| KafkaError::Global(code))
-}
-
-/// Hands the broker's answers to the writer that sent the row.
-pub type Reports = Context<Reporter>;
-
-/// Hears whether a producer has a connection.
-pub struct Reporter {
-    connection: Arc<Connection>,
-}
-
-impl Reporter {
-    /// `always`: the producer speaks with a broker all the time.
-    pub fn reports(lifeline: &Lifeline, always: bool) -> Reports {
-        Context(Self { connection: lifeline.connection(always) })
-    }
-}
-
-impl Listener for Reporter {
-    /// That brokers are gone is said once, and not every second: the status line shows it.
-    fn error(&self, error: &KafkaError, text: &str) {
-        match is_outage(error) && self.connection.is_down() {
-            true => tracing::debug!(reason = text, "brokers cannot be reached"),
-            false => context::tell(error, text),
-        }
-    }
-
-    fn statistics(&self, json: &[u8]) {
-        self.connection.take(json, SystemClock.now());
-    }
-}
-
-impl ProducerContext for Reports {
-    type DeliveryOpaque = Arc<Deliveries>;
-
-    fn delivery(&self, result: &DeliveryResult<'_>, deliveries: Arc<Deliveries>) {
-        deliveries.answered(result.as_ref().map(|_| ()).map_err(|(error, _)| error.clone()));
-    }
-}
 
 /// What all sinks of a job must agree on.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -207,16 +156,13 @@ impl Outbox {
     fn abort_in(&self, producer: &RowProducer, topic: &str, partitions: &[i32]) -> Result<()> {
         let doing = format!("end open transactions in topic '{topic}'");
         self.call(&doing, || producer.begin_transaction())?;
-        let deliveries = Arc::new(Deliveries::default());
         for partition in partitions {
-            deliveries.sent();
             // With a key, since a compacted topic demands one; nobody ever sees it.
-            let record: BaseRecord<'_, str, str, _> = BaseRecord::with_opaque_to(topic, Arc::clone(&deliveries));
+            let record: BaseRecord<'_, str, str> = BaseRecord::to(topic);
             let sent = producer.send(record.partition(*partition).key("tidemill"));
             sent.map_err(|(error, _)| self.explain(&doing, &error))?;
         }
-        let written = deliveries.wait(RECORD_TIMEOUT, || self.hopeless(producer));
-        written.map_err(|undelivered| self.undelivered(&doing, &undelivered))?;
+        self.store(producer, &doing)?;
         self.call(&doing, || self.patiently(|slice| producer.abort_transaction(slice)))
     }
 
@@ -305,35 +251,28 @@ impl Outbox {
         let mut open = self.turns[turn.index()].lock();
         let producer = self.begin(producers, turn, &mut open)?;
         failpoint::reach("kafka.record")?;
-        self.write_record(&producer, record)?;
+        self.send_record(&producer, record)?;
+        self.store(&producer, "write what is to be committed")?;
         failpoint::reach("kafka.recorded")?;
         self.call("commit a transaction", || self.patiently(|slice| producer.commit_transaction(slice)))?;
         *open = false;
         failpoint::reach("kafka.ended")
     }
 
-    fn write_record(&self, producer: &RowProducer, record: &CommitRecord) -> Result<()> {
-        const DOING: &str = "write the record of commits";
+    fn send_record(&self, producer: &RowProducer, record: &CommitRecord) -> Result<()> {
         let payload = record.encode();
-        let deliveries = Arc::new(Deliveries::default());
-        deliveries.sent();
-        let record = BaseRecord::with_opaque_to(&self.record.topic, Arc::clone(&deliveries));
-        let record = record.partition(PARTITION).key(self.job.as_str()).payload(payload.as_slice());
-        producer.send(record).map_err(|(error, _)| self.explain(DOING, &error))?;
-        deliveries
-            .wait(RECORD_TIMEOUT, || self.hopeless(producer))
-            .map_err(|undelivered| self.undelivered(DOING, &undelivered))
+        let record = BaseRecord::to(&self.record.topic).partition(PARTITION).key(self.job.as_str());
+        let sent = producer.send(record.payload(payload.as_slice()));
+        sent.map_err(|(error, _)| self.explain("write the record of commits", &error))
     }
 
-    /// The error of rows that were not stored.
-    pub fn undelivered(&self, doing: &str, undelivered: &super::deliveries::Undelivered) -> EngineError {
-        match undelivered {
-            super::deliveries::Undelivered::Failed(error) => self.explain(doing, error),
-            super::deliveries::Undelivered::TimedOut { outstanding } => EngineError::Unreachable {
-                connector: "kafka".into(),
-                reason: format!("cannot {doing}: {outstanding} messages were not acknowledged in time"),
-            },
-        }
+    /// Waits until the broker has all that the producer was given.
+    fn store(&self, producer: &RowProducer, doing: &str) -> Result<()> {
+        let stored = producer::store(producer, || self.lifeline.is_given_up(&self.interrupt));
+        stored.map_err(|undelivered| match undelivered {
+            Undelivered::Broken(trouble) => self.explain(&trouble.doing(doing), &trouble.error),
+            undelivered => undelivered.explain(doing),
+        })
     }
 
     /// A call on a transactional producer, made again as long as the broker says that nothing happened yet.
@@ -369,9 +308,11 @@ impl Outbox {
         }
     }
 
-    /// Why waiting for rows is of no further use, if that is so.
-    pub fn hopeless(&self, producer: &RowProducer) -> Option<KafkaError> {
-        fatal(producer).or_else(|| self.lifeline.is_given_up(&self.interrupt).then_some(KafkaError::Canceled))
+    /// Why nothing that is written now will be committed, if that is so.
+    pub fn broken(&self) -> Option<Trouble> {
+        let opened = self.state.lock().opened.clone()?;
+        let given_up = || self.lifeline.is_given_up(&self.interrupt).then(Trouble::given_up);
+        opened.producers.iter().find_map(|one| producer::broken(one)).or_else(given_up)
     }
 
     /// Both at once: where an earlier attempt left transactions open, the broker takes a while to end each.
@@ -391,8 +332,7 @@ impl Outbox {
         let id = format!("{}-{}-{}", self.settings.id_prefix, self.job, turn.index());
         config.set("transactional.id", &id);
         config.set("transaction.timeout.ms", self.settings.transaction_timeout.as_millis().to_string());
-        let producer: RowProducer = config
-            .create_with_context(Reporter::reports(&self.lifeline, true))
+        let producer = producer::producer(config, &self.lifeline, true)
             .map_err(|error| EngineError::Unsupported(format!("kafka: {}", reason(&error))))?;
         const DOING: &str = "open a transactional producer";
         self.settings.client.log_in(producer.client().native_ptr()).map_err(|error| failed(DOING, &error))?;

@@ -10,7 +10,7 @@ use rdkafka::producer::{BaseRecord, DefaultProducerContext};
 use rdkafka::types::{RDKafkaApiKey as Api, RDKafkaErrorCode, RDKafkaRespErr as Code};
 use tidemill_engine::{EngineError, Epoch, Result};
 
-use super::{Deliveries, Outbox, OutboxSettings, Outboxes, Turn};
+use super::{Outbox, OutboxSettings, Outboxes, Turn, store};
 use crate::kafka::client::{BOOTSTRAP, ClientSettings};
 
 const ROWS: &str = "rows";
@@ -39,12 +39,8 @@ fn outbox(mock: &Mock) -> Arc<Outbox> {
 /// Writes a row in a transaction and commits it as `epoch`.
 fn commit(outbox: &Outbox, epoch: Epoch, turn: Turn) -> Result<()> {
     let producer = outbox.enter(turn)?;
-    let deliveries = Arc::new(Deliveries::default());
-    deliveries.sent();
-    let row = BaseRecord::with_opaque_to(ROWS, Arc::clone(&deliveries)).key("k").payload("v");
+    let row = BaseRecord::to(ROWS).key("k").payload("v");
     producer.send(row).map_err(|(error, _)| outbox.explain("write", &error))?;
-    let written = deliveries.wait(Duration::from_secs(30), || outbox.hopeless(&producer));
-    written.map_err(|undelivered| outbox.undelivered("write", &undelivered))?;
     outbox.commit(epoch, &[outbox.ticket(turn)])
 }
 
@@ -131,4 +127,20 @@ fn rows_that_ran_out_of_time_while_another_copy_took_over_are_those_of_a_superse
     successor.open().and_then(|_| successor.claim()).expect("a successor is let in");
     let awake = sleeper.explain("write", &timed_out);
     assert!(matches!(awake, EngineError::Superseded { .. }), "{awake}");
+}
+
+#[test]
+fn a_refused_row_keeps_its_epoch_from_being_committed_and_is_named_with_its_topic() {
+    let mock = mock();
+    let outbox = outbox(&mock);
+    outbox.open().and_then(|_| outbox.claim()).expect("nobody else is there");
+    commit(&outbox, Epoch(1), Turn::First).expect("the first epoch is committed in peace");
+    mock.request_errors(Api::Produce, &[Code::RD_KAFKA_RESP_ERR_MSG_SIZE_TOO_LARGE]);
+    let producer = outbox.enter(Turn::Second).expect("the other producer writes");
+    producer.send(BaseRecord::to(ROWS).key("k").payload("v")).expect("there is room");
+    let undelivered = store(&producer, || false).expect_err("the broker refused it").explain("do something");
+    assert!(undelivered.to_string().contains("write to topic 'rows'"), "{undelivered}");
+    assert!(outbox.broken().is_some(), "whoever writes on is told so");
+    let error = outbox.commit(Epoch(2), &[outbox.ticket(Turn::Second)]).expect_err("a row is missing");
+    assert!(matches!(error, EngineError::Connector { .. }), "{error}");
 }
