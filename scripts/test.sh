@@ -1,6 +1,7 @@
 #!/usr/bin/env bash
 # Every test of the project: Rust tests of all crates, the SQL corpus in all worlds, crash tests on the real program,
-# comparisons with DuckDB, and faults of Apache Kafka, which are fetched into folders of their own.
+# comparisons with DuckDB, and faults of Apache Kafka, which are fetched into folders of their own. At the end it says what could not be
+# run here, and why.
 set -euo pipefail
 cd "$(dirname "$0")/.."
 ./scripts/setup.sh --for-tests
@@ -26,4 +27,14 @@ if ! "$client/bin/python" -c 'import confluent_kafka, fastavro' 2>/dev/null; the
 fi
 export TIDEMILL_KAFKA_PYTHON="$client/bin/python"
 
-exec cargo test --workspace "$@"
+# What cannot run here passes, and is told at the end, where nobody overlooks it.
+not_run="$(mktemp)"
+trap 'rm -f "$not_run"' EXIT
+export TIDEMILL_NOT_RUN_FILE="$not_run"
+code=0
+cargo test --workspace "$@" || code=$?
+count=$(sort -u "$not_run" | wc -l)
+printf '\n==== NOT RUN: %s ====\n' "$count"
+sort -u "$not_run" | sed 's/^/  /'
+[ "$count" -eq 0 ] || printf '==== NOT RUN: %s, for the reasons above ====\n' "$count"
+exit "$code"

@@ -12,6 +12,7 @@ use rand::SeedableRng;
 use rand_chacha::ChaCha8Rng;
 use serde_json::{Value, json};
 
+use crate::not_run::not_run;
 use crate::process::Workspace;
 use answers::{Cell, difference};
 
@@ -70,10 +71,9 @@ pub fn python_or_not_run(what: &str) -> Option<PathBuf> {
     if let Some(python) = python.filter(works) {
         return Some(python);
     }
-    let message = format!("NOT RUN: DuckDB is not there ({PYTHON_VARIABLE}; `make test` installs it): {what}");
-    // Straight to the terminal: the test harness hides what a passing test prints.
-    let _ = writeln!(std::io::stderr(), "{message}");
-    assert!(std::env::var("TIDEMILL_ALLOW_NOT_RUN").is_ok_and(|value| value == "1"), "{message}");
+    let why = format!("DuckDB is not there ({PYTHON_VARIABLE}; `make test` installs it)");
+    not_run(what, &why);
+    assert!(std::env::var("TIDEMILL_ALLOW_NOT_RUN").is_ok_and(|value| value == "1"), "{why}: {what}");
     None
 }
 

@@ -1,5 +1,5 @@
 //! End-to-end tests: the SQL corpus in all worlds, crash tests on the real program, comparisons with DuckDB,
-//! faults of Apache Kafka, and the tidy test. One binary, since each links the whole engine.
+//! faults of Apache Kafka, the pages of the documentation, and the tidy test. One binary, since each links the whole engine.
 
 mod change_stream;
 mod commands;
@@ -14,6 +14,8 @@ mod giving_up;
 mod kafka;
 mod lookups;
 mod nexmark;
+mod not_run;
+mod pages;
 mod process;
 mod random_queries;
 mod repl;

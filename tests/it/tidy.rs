@@ -39,6 +39,18 @@ fn few_functions_are_longer_than_a_screen() {
     );
 }
 
+#[test]
+fn what_is_not_run_is_told_in_one_place_which_counts_it() {
+    let mut files = Vec::new();
+    collect_rust_files(&Path::new(env!("CARGO_MANIFEST_DIR")).join("tests"), &mut files);
+    let own_ways: Vec<PathBuf> = files
+        .into_iter()
+        .filter(|path| !path.ends_with("not_run.rs") && !path.ends_with("tidy.rs"))
+        .filter(|path| fs::read_to_string(path).expect("UTF-8").contains("NOT RUN"))
+        .collect();
+    assert!(own_ways.is_empty(), "call `not_run`, so that `make test` tells it at its end: {own_ways:?}");
+}
+
 /// Operators that the tests of another one prove together with it.
 const PROVEN_WITH: &[(&str, &str)] = &[("window_changes", "window_aggregate")];
 

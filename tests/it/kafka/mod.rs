@@ -1,7 +1,7 @@
 //! The `kafka` connector of the real program against a real Apache Kafka broker, judged by a second client.
 
 mod avro;
-mod broker;
+pub mod broker;
 mod failpoints;
 mod features;
 mod inputs;

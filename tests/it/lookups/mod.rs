@@ -1,8 +1,8 @@
 //! Lookup joins of the real program against real servers: a web server within the test, and PostgreSQL.
 
 mod http;
-mod postgres;
-mod web_server;
+pub mod postgres;
+pub mod web_server;
 
 use crate::process::Workspace;
 

@@ -9,6 +9,7 @@ use std::process::{Command, Output, Stdio};
 use std::time::{Duration, Instant};
 
 use super::{failure, job, orders};
+use crate::not_run::not_run;
 use crate::process::{Workspace, wait};
 
 /// How long a server may take to start.
@@ -18,7 +19,7 @@ const PASSWORD: &str = "pass/word é";
 const UNPRIVILEGED: u32 = 65_534;
 
 /// Stopped when it is dropped.
-struct Postgres {
+pub struct Postgres {
     programs: PathBuf,
     folder: tempfile::TempDir,
     port: u16,
@@ -34,7 +35,7 @@ fn programs() -> Option<PathBuf> {
         .chain(installed)
         .find(|folder| ["initdb", "pg_ctl", "psql"].iter().all(|program| folder.join(program).is_file()));
     if found.is_none() {
-        eprintln!("NOT RUN: PostgreSQL's initdb, pg_ctl and psql were not found (package postgresql)");
+        not_run("a database", "PostgreSQL's initdb, pg_ctl and psql were not found (package postgresql)");
     }
     found
 }
@@ -46,7 +47,7 @@ fn glob_versions(folder: &str) -> Vec<PathBuf> {
 
 impl Postgres {
     /// With SCRAM for everybody, and TLS where a certificate is given.
-    fn start() -> Option<Self> {
+    pub fn start() -> Option<Self> {
         let programs = programs()?;
         let folder = tempfile::tempdir().expect("a temporary folder");
         let port = TcpListener::bind("127.0.0.1:0").and_then(|listener| listener.local_addr()).expect("a port").port();
@@ -120,7 +121,7 @@ impl Postgres {
     }
 
     /// Runs these statements, each in a transaction of its own.
-    fn sql(&self, statements: &[&str]) {
+    pub fn sql(&self, statements: &[&str]) {
         let port = self.port.to_string();
         let commands = statements.iter().flat_map(|statement| ["-c", statement]);
         let place = ["-h", "127.0.0.1", "-p", &port, "-U", "postgres", "-q", "-v", "ON_ERROR_STOP=1"];
@@ -129,7 +130,7 @@ impl Postgres {
     }
 
     /// What a table's WITH clause says.
-    fn options(&self, table: &str, more: &str) -> String {
+    pub fn options(&self, table: &str, more: &str) -> String {
         format!(
             "'connector' = 'jdbc', 'url' = 'jdbc:postgresql://127.0.0.1:{}/postgres', 'table-name' = '{table}',
              'username' = 'postgres', 'password' = '{PASSWORD}'{more}",
@@ -322,7 +323,7 @@ fn what_is_wrong_with_a_table_is_said_at_the_start() {
 fn certificates_are_checked() {
     let Some(server) = Postgres::start() else { return };
     if !make_certificates(server.folder.path()) {
-        eprintln!("NOT RUN: openssl was not found, so no certificate could be made");
+        not_run("certificates", "openssl was not found, so no certificate could be made");
         return;
     }
     server.give_away(&["server.crt", "server.key"]);

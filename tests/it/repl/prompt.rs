@@ -9,15 +9,12 @@ const TABLE: &str = "CREATE TABLE bids (price BIGINT, item STRING) WITH ('connec
 fn a_statement_goes_on_until_its_semicolon_and_its_rows_are_a_table() {
     let mut terminal = Terminal::open(&Workspace::new(""), &[]);
     terminal.wait_for_prompt();
-    terminal.enter("SELECT 'a;b' AS x,");
-    terminal.wait_for_further_line();
-    terminal.enter("  1 + 1");
-    terminal.wait_for_further_line();
+    terminal.begin("SELECT 'a;b' AS x,");
+    terminal.begin("  1 + 1");
     let shown = terminal.run(" AS n;", "1 row in");
     let expected = "tidemill> SELECT 'a;b' AS x,\n       ->   1 + 1\n       ->  AS n;\n+-----+---+\n| x   | n |\n+-----+---+\n| a;b | 2 |\n+-----+---+\n1 row in ";
     assert!(shown.contains(expected), "{shown}");
-    terminal.enter("SELECT 1");
-    terminal.wait_for_further_line();
+    terminal.begin("SELECT 1");
     terminal.type_(CTRL_C);
     terminal.wait_for_prompt();
     terminal.type_(CTRL_D);

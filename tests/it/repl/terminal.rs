@@ -49,9 +49,14 @@ impl Terminal {
         Self::running(command)
     }
 
-    pub fn running(mut command: Command) -> Self {
+    /// On a screen of 100 columns and 30 lines.
+    pub fn running(command: Command) -> Self {
+        Self::sized(command, 30, 100)
+    }
+
+    pub fn sized(mut command: Command, lines: u16, columns: u16) -> Self {
         let (ours, theirs) = pair();
-        set_size(&ours, 30, 100);
+        set_size(&ours, lines, columns);
         let stream = || Stdio::from(theirs.try_clone().expect("a copy of the terminal"));
         command.stdin(stream()).stdout(stream()).stderr(stream());
         // SAFETY: between fork and exec only these two system calls are made, which both may be; the descriptor 0 is the
@@ -67,9 +72,9 @@ impl Terminal {
         let child = command.spawn().expect("the program starts");
         drop(command);
         drop(theirs);
-        let screen = Arc::new(Mutex::new(vt100::Parser::new(30, 100, 1_000)));
-        let [prompts, lines] = [(); 2].map(|()| Arc::new(AtomicUsize::new(0)));
-        let counters = [(PROMPT_BEGINS, Arc::clone(&prompts)), (PROMPT_ENDS, Arc::clone(&lines))];
+        let screen = Arc::new(Mutex::new(vt100::Parser::new(lines, columns, 1_000)));
+        let [prompts, read] = [(); 2].map(|()| Arc::new(AtomicUsize::new(0)));
+        let counters = [(PROMPT_BEGINS, Arc::clone(&prompts)), (PROMPT_ENDS, Arc::clone(&read))];
         let (mut output, shown) = (File::from(ours.try_clone().expect("a copy")), Arc::clone(&screen));
         std::thread::spawn(move || {
             let mut bytes = [0; 4_096];
@@ -83,7 +88,7 @@ impl Terminal {
                 }
             }
         });
-        Self { keys: File::from(ours), child, screen, prompts, lines }
+        Self { keys: File::from(ours), child, screen, prompts, lines: read }
     }
 
     pub fn type_(&mut self, keys: &str) {
@@ -96,6 +101,12 @@ impl Terminal {
         let before = self.lines.load(Ordering::SeqCst);
         self.type_(&format!("{line}{ENTER}"));
         self.wait("the line to be read", |_| self.lines.load(Ordering::SeqCst) > before);
+    }
+
+    /// Types a line that does not complete its statement, and waits for the prompt of the next one.
+    pub fn begin(&mut self, line: &str) {
+        self.type_(&format!("{line}{ENTER}"));
+        self.wait_for_further_line();
     }
 
     /// What stands on the screen, without blanks at the ends of lines.
@@ -156,7 +167,7 @@ impl Terminal {
     }
 
     /// Waits for the prompt of a statement's further lines.
-    pub fn wait_for_further_line(&self) -> String {
+    fn wait_for_further_line(&self) -> String {
         self.wait("a further line", |text| text.lines().last().is_some_and(|line| line.trim() == "->"))
     }
 

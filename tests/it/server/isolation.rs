@@ -7,6 +7,7 @@ use std::time::{Duration, Instant};
 use serde_json::{Value, json};
 
 use super::kit::{Server, copying_job};
+use crate::not_run::not_run;
 
 /// Within this time a row of a healthy job is visible, whatever its neighbours do. On a free machine it takes 0.1 s.
 const VISIBLE_WITHIN: Duration = Duration::from_secs(20);
@@ -223,7 +224,7 @@ impl Drop for SmallDisk {
 fn a_full_disk_is_waited_for_and_the_store_of_jobs_goes_on_too() {
     let mut server = Server::prepare(&[], &[]);
     let Some(disk) = SmallDisk::mount(&server, "32m") else {
-        eprintln!("NOT RUN: a full disk, since only root may mount a small one");
+        not_run("a full disk", "only root may mount a small one");
         return;
     };
     server.go();

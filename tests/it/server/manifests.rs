@@ -1,13 +1,13 @@
 //! What deploy/ says about the program is asked of the program: paths of probes, variables, commands, SQL. Helm itself judges the
 //! chart where it is there (`helm`, or what `TIDEMILL_HELM` names); the tests say so where it is not.
 
-use std::io::Write;
 use std::path::{Path, PathBuf};
 use std::process::{Command, Output};
 
 use regex::Regex;
 
 use super::kit::Server;
+use crate::not_run::not_run;
 
 fn root() -> PathBuf {
     PathBuf::from(env!("CARGO_MANIFEST_DIR"))
@@ -104,7 +104,7 @@ fn the_jobs_are_right() {
 fn the_chart_is_right_and_the_manifests_are_made_of_it() {
     let helm = std::env::var_os("TIDEMILL_HELM").map_or_else(|| PathBuf::from("helm"), PathBuf::from);
     if !Command::new(&helm).arg("version").output().is_ok_and(|output| output.status.success()) {
-        let _ = writeln!(std::io::stderr(), "NOT RUN: helm was not found (or TIDEMILL_HELM): the chart's own checks");
+        not_run("the checks of the chart", "helm was not found (or TIDEMILL_HELM)");
         return;
     }
     let run = |program: &Path, args: &[&str]| {

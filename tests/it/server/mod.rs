@@ -12,7 +12,6 @@ mod lane;
 mod lifecycle;
 mod manifests;
 mod mix;
-mod pages;
 mod posts;
 mod prometheus;
 mod python;

@@ -8,17 +8,14 @@ use std::process::{Command, Stdio};
 use serde_json::json;
 
 use super::kit::{Server, copying_job};
+use crate::not_run::not_run;
 
 fn promtool(test: &str) -> Option<PathBuf> {
     let program = std::env::var_os("TIDEMILL_PROMTOOL").map_or_else(|| PathBuf::from("promtool"), PathBuf::from);
     if Command::new(&program).arg("--version").output().is_ok_and(|output| output.status.success()) {
         return Some(program);
     }
-    // Not `eprintln`: the harness would keep it from whoever looks at a test that passes.
-    let _ = writeln!(
-        std::io::stderr(),
-        "NOT RUN: promtool was not found (package prometheus, or TIDEMILL_PROMTOOL): {test}"
-    );
+    not_run(test, "promtool was not found (package prometheus, or TIDEMILL_PROMTOOL)");
     None
 }
 
