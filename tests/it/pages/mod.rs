@@ -2,10 +2,11 @@
 //!
 //! A page is a line in [`pages!`]; the function that it names runs the page's blocks. A block that no test can run stands in
 //! [`NOT_RUN`] with the reason. A block that is neither run nor listed fails the page's test, a page without a line fails
-//! [`every_page_with_a_block_has_a_test`].
+//! [`every_page_with_a_block_has_a_test`]. What is named between blocks (options, routes, links) is held to what there is in [`names`].
 
 mod deployment;
 mod masks;
+mod names;
 mod queries;
 mod reader;
 mod scripts;
@@ -13,6 +14,7 @@ mod servers;
 mod session;
 mod shell;
 mod text;
+mod written;
 
 use std::path::{Path, PathBuf};
 
@@ -97,18 +99,23 @@ fn all_of_it_is_run(name: &str, follow: fn(&Page) -> Option<()>) {
 
 #[test]
 fn every_page_with_a_block_has_a_test() {
-    let root = Path::new(env!("CARGO_MANIFEST_DIR"));
-    let mut pages = Vec::new();
-    collect_pages(root, &mut pages);
-    let mut names: Vec<String> = pages
-        .iter()
-        .filter(|path| std::fs::read_to_string(path).expect("text").lines().any(|line| line.trim().starts_with("```")))
-        .map(|path| path.strip_prefix(root).expect("below the root").display().to_string())
-        .collect();
-    names.sort();
+    let pages = all_pages();
+    let with_blocks = pages.iter().filter(|page| page.blocks().next().is_some());
+    let names: Vec<&str> = with_blocks.map(|page| page.name.as_str()).collect();
     assert_eq!(names, PAGES, "pages with blocks, and the pages that tests follow");
     let astray: Vec<&str> = NOT_RUN.iter().map(|(page, ..)| *page).filter(|page| !PAGES.contains(page)).collect();
     assert!(astray.is_empty(), "listed, and no pages: {astray:?}");
+}
+
+/// By name, also those without blocks.
+fn all_pages() -> Vec<Page> {
+    let root = Path::new(env!("CARGO_MANIFEST_DIR"));
+    let mut paths = Vec::new();
+    collect_pages(root, &mut paths);
+    let name = |path: &PathBuf| path.strip_prefix(root).expect("below the root").display().to_string();
+    let mut names: Vec<String> = paths.iter().map(name).collect();
+    names.sort();
+    names.iter().map(|name| Page::open(name)).collect()
 }
 
 fn collect_pages(folder: &Path, pages: &mut Vec<PathBuf>) {

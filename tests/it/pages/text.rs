@@ -5,8 +5,10 @@ use std::path::Path;
 
 /// A page of the documentation.
 pub struct Page {
-    name: String,
+    pub name: String,
     blocks: Vec<Block>,
+    /// What stands outside of blocks.
+    pub prose: String,
 }
 
 /// What stands between two fences.
@@ -39,22 +41,23 @@ impl Page {
     }
 
     pub fn parse(name: &str, text: &str) -> Self {
-        let (mut blocks, mut heading, mut before) = (Vec::new(), "", String::new());
+        let (mut blocks, mut heading, mut prose, mut begun) = (Vec::new(), "", String::new(), 0);
         let mut lines = text.lines().enumerate();
         while let Some((index, line)) = lines.next() {
             if let Some(language) = line.trim_start().strip_prefix("```") {
                 let rest = lines.by_ref().map(|(_, line)| line);
                 let inside: Vec<&str> = rest.take_while(|line| line.trim() != "```").collect();
-                blocks.push(Block::new(heading, index + 2, language, &before, &inside));
-                before.clear();
+                blocks.push(Block::new(heading, index + 2, language, &prose[begun..], &inside));
+                begun = prose.len();
                 continue;
             }
             if line.starts_with('#') {
                 heading = line;
             }
-            before += line;
+            prose += line;
+            prose.push('\n');
         }
-        Self { name: name.to_string(), blocks }
+        Self { name: name.to_string(), blocks, prose }
     }
 
     /// The blocks right below a heading, in their order.
