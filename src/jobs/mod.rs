@@ -24,7 +24,7 @@ pub use actions::{NewJob, StartFrom};
 pub use adhoc::{Adhoc, AdhocRequest};
 pub use decide::Phase;
 pub use inlets::{CONTENT_TYPES, Post};
-pub use plan::{PlanRequest, Planned, Planner, shown_sql};
+pub use plan::{CatalogObject, PlanRequest, Planned, Planner, shown_sql};
 pub use record::{AuditEntry, JobRecord, now_ms};
 pub use refusal::Refusal;
 pub use savepoints::NAME_CHARS_MAX;

@@ -52,7 +52,7 @@ pub struct Finding {
 }
 
 /// What is to be planned.
-#[derive(Debug, Clone, Default)]
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
 pub struct PlanRequest {
     pub sql: String,
     pub settings: BTreeMap<String, String>,

@@ -7,6 +7,7 @@ use tokio::sync::Semaphore;
 
 use super::auth::Tokens;
 use super::limits::RateLimit;
+use super::objects::JobObjects;
 use super::queries::Queries;
 use super::refused::RefusedLog;
 use crate::jobs::Supervisor;
@@ -30,6 +31,7 @@ pub struct App {
     pub started: Instant,
     pub counts: RequestCounts,
     pub refused: RefusedLog,
+    pub objects: JobObjects,
 }
 
 /// Answers given, by what came of them.

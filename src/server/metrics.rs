@@ -35,8 +35,27 @@ struct Family {
     samples: String,
 }
 
+/// Labels in their text form, made once for all samples that share them.
+#[derive(Default)]
+struct Labels(String);
+
+impl Labels {
+    fn of(labels: &[(&str, &str)]) -> Self {
+        Self::default().and(labels)
+    }
+
+    fn and(&self, labels: &[(&str, &str)]) -> Self {
+        let mut text = self.0.clone();
+        for (key, value) in labels {
+            let comma = if text.is_empty() { "" } else { "," };
+            let _ = write!(text, "{comma}{key}=\"{}\"", escaped(value));
+        }
+        Self(text)
+    }
+}
+
 impl Page {
-    fn add(&mut self, name: &'static str, kind: Type, help: &'static str, labels: &[(&str, &str)], value: f64) {
+    fn add(&mut self, name: &'static str, kind: Type, help: &'static str, labels: &Labels, value: f64) {
         self.sample(name, "", kind, help, labels, value);
     }
 
@@ -47,13 +66,12 @@ impl Page {
         suffix: &str,
         kind: Type,
         help: &'static str,
-        labels: &[(&str, &str)],
+        labels: &Labels,
         value: f64,
     ) {
         let family = self.families.entry(name).or_insert_with(|| Family { kind, help, samples: String::new() });
-        let labels: Vec<String> = labels.iter().map(|(key, text)| format!("{key}=\"{}\"", escaped(text))).collect();
-        let braces = if labels.is_empty() { String::new() } else { format!("{{{}}}", labels.join(",")) };
-        let _ = writeln!(family.samples, "{name}{suffix}{braces} {value}");
+        let (open, close) = if labels.0.is_empty() { ("", "") } else { ("{", "}") };
+        let _ = writeln!(family.samples, "{name}{suffix}{open}{}{close} {value}", labels.0);
     }
 
     fn text(&self) -> String {
@@ -81,7 +99,7 @@ pub fn render(app: &Arc<App>) -> Result<String, Problem> {
     for job in app.supervisor.store().list()? {
         let phase = app.supervisor.phase(&job);
         for one in Phase::ALL {
-            let labels = [("job", job.name.as_str()), ("phase", one.name())];
+            let labels = Labels::of(&[("job", &job.name), ("phase", one.name())]);
             let is = f64::from(u8::from(one == phase));
             page.add("tidemill_job_phase", Type::Gauge, "1 for the phase that the job is in.", &labels, is);
         }
@@ -101,28 +119,28 @@ pub fn render(app: &Arc<App>) -> Result<String, Problem> {
 
 fn server(page: &mut Page, app: &App) {
     let help = "Always 1; the label tells the version.";
-    page.add("tidemill_build_info", Type::Gauge, help, &[("version", env!("CARGO_PKG_VERSION"))], 1.0);
+    page.add("tidemill_build_info", Type::Gauge, help, &Labels::of(&[("version", env!("CARGO_PKG_VERSION"))]), 1.0);
     let uptime = app.started.elapsed().as_secs_f64();
-    page.add("tidemill_uptime_seconds", Type::Gauge, "Since the server started.", &[], uptime);
+    page.add("tidemill_uptime_seconds", Type::Gauge, "Since the server started.", &Labels::default(), uptime);
     let running = app.queries.running() as f64;
-    page.add("tidemill_queries_running", Type::Gauge, "Ad-hoc queries that run.", &[], running);
+    page.add("tidemill_queries_running", Type::Gauge, "Ad-hoc queries that run.", &Labels::default(), running);
     let counts = &app.counts;
     for (result, count) in [("ok", &counts.ok), ("refused", &counts.refused), ("failed", &counts.failed)] {
         let help = "Answers to HTTP requests: done, refused (4xx), failed (5xx).";
         let value = count.load(Ordering::Relaxed) as f64;
-        page.add("tidemill_http_requests_total", Type::Counter, help, &[("result", result)], value);
+        page.add("tidemill_http_requests_total", Type::Counter, help, &Labels::of(&[("result", result)]), value);
     }
 }
 
 fn traces(page: &mut Page, app: &App) {
     for (result, count) in app.supervisor.tracer().counts().into_iter().flatten() {
         let help = "Spans of traces: sent, dropped since the queue was full, not taken by the collector.";
-        page.add("tidemill_trace_spans_total", Type::Counter, help, &[("result", result)], count as f64);
+        page.add("tidemill_trace_spans_total", Type::Counter, help, &Labels::of(&[("result", result)]), count as f64);
     }
 }
 
 fn of_job(page: &mut Page, job: &str, status: &JobStatus) {
-    let labels = [("job", job)];
+    let labels = Labels::of(&[("job", job)]);
     let mut counter = |name, help, value: u64| page.add(name, Type::Counter, help, &labels, value as f64);
     counter("tidemill_job_restarts_total", "Restarts after failures in this run.", status.restarts);
     counter("tidemill_checkpoints_total", "Checkpoints completed in this run.", status.checkpoint.completed);
@@ -157,7 +175,7 @@ fn of_job(page: &mut Page, job: &str, status: &JobStatus) {
 
 /// Where the time of a node's task goes. Nodes that are chained share a task, and so these figures.
 fn of_time(page: &mut Page, job: &str, node: &NodeStatus) {
-    let labels = [("job", job), ("operator", node.name.as_str()), ("uid", &node.uid), ("stage", &node.stage)];
+    let labels = Labels::of(&[("job", job), ("operator", &node.name), ("uid", &node.uid), ("stage", &node.stage)]);
     let mut seconds = |name, help, value: Duration| page.add(name, Type::Counter, help, &labels, value.as_secs_f64());
     let help = "Time that the operator's task worked, over all instances; a rate near the instances is a bottleneck.";
     seconds("tidemill_busy_seconds_total", help, node.time.busy);
@@ -167,7 +185,7 @@ fn of_time(page: &mut Page, job: &str, node: &NodeStatus) {
 }
 
 fn of_posted_table(page: &mut Page, job: &str, table: &str, figures: &InboxFigures) {
-    let labels = [("job", job), ("table", table)];
+    let labels = Labels::of(&[("job", job), ("table", table)]);
     let mut add = |name, kind, help, value: u64| page.add(name, kind, help, &labels, value as f64);
     add("tidemill_posted_rows_total", Type::Counter, "Rows that posts stored since the server started.", figures.rows);
     add("tidemill_posted_bytes_total", Type::Counter, "Text of these rows.", figures.bytes);
@@ -182,7 +200,8 @@ fn of_posted_table(page: &mut Page, job: &str, table: &str, figures: &InboxFigur
 }
 
 fn of_node(page: &mut Page, job: &str, node: &NodeStatus) {
-    let labels = [("job", job), ("operator", node.name.as_str()), ("uid", &node.uid), ("role", role_name(node.role))];
+    let role = role_name(node.role);
+    let labels = Labels::of(&[("job", job), ("operator", &node.name), ("uid", &node.uid), ("role", role)]);
     let mut counter = |name, help, value: u64| page.add(name, Type::Counter, help, &labels, value as f64);
     counter("tidemill_records_in_total", "Rows that the operator was given; of a source: read.", node.rows_in);
     counter("tidemill_records_out_total", "Rows that the operator gave on.", node.rows_out);
@@ -219,9 +238,8 @@ fn of_node(page: &mut Page, job: &str, node: &NodeStatus) {
     if let Some(latency) = node.latency {
         let help = "From reading a row to its arrival at the sink.";
         for (quantile, value) in [("0.5", latency.p50), ("0.99", latency.p99), ("0.999", latency.p999)] {
-            let mut with = labels.to_vec();
-            with.push(("quantile", quantile));
-            page.add("tidemill_latency_seconds", Type::Summary, help, &with, value.as_secs_f64());
+            let labels = labels.and(&[("quantile", quantile)]);
+            page.add("tidemill_latency_seconds", Type::Summary, help, &labels, value.as_secs_f64());
         }
         let rows = latency.rows as f64;
         page.sample("tidemill_latency_seconds", "_count", Type::Summary, help, &labels, rows);
@@ -236,8 +254,8 @@ mod tests {
     fn names_stand_together_and_labels_are_escaped() {
         let mut page = Page::default();
         for job in ["a", "b\"\\\n"] {
-            page.add("tidemill_x_total", Type::Counter, "Help.", &[("job", job)], 1.0);
-            page.add("tidemill_a", Type::Gauge, "Other.", &[], 0.5);
+            page.add("tidemill_x_total", Type::Counter, "Help.", &Labels::of(&[("job", job)]), 1.0);
+            page.add("tidemill_a", Type::Gauge, "Other.", &Labels::default(), 0.5);
         }
         let expected = "# HELP tidemill_a Other.\n# TYPE tidemill_a gauge\ntidemill_a 0.5\ntidemill_a 0.5\n\
                         # HELP tidemill_x_total Help.\n# TYPE tidemill_x_total counter\n\

@@ -12,6 +12,7 @@ mod limits;
 mod listen;
 mod logging;
 mod metrics;
+mod objects;
 mod openapi;
 mod options;
 mod problem;

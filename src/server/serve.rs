@@ -18,6 +18,7 @@ use super::auth::Tokens;
 use super::config::{Config, ConfigArgs};
 use super::limits::RateLimit;
 use super::listen::Listening;
+use super::objects::JobObjects;
 use super::queries::{Queries, QueryLimits};
 use super::refused::RefusedLog;
 use super::{dispatch, logging, tls};
@@ -135,6 +136,7 @@ impl Server {
             started: Instant::now(),
             counts: RequestCounts::default(),
             refused: RefusedLog::default(),
+            objects: JobObjects::default(),
         });
         Ok(Self { app, address, tls, connections_max: config.number("connections-max") as usize, data_dir })
     }

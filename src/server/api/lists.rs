@@ -5,7 +5,7 @@ use std::sync::Arc;
 use serde_json::{Value, json};
 use tidemill_connectors::registry::Registry;
 
-use crate::jobs::{PlanRequest, now_ms};
+use crate::jobs::now_ms;
 use crate::list::function_groups;
 use crate::server::app::App;
 use crate::server::openapi;
@@ -38,12 +38,11 @@ pub fn catalog(app: &Arc<App>, call: &Call) -> Result<Reply, Problem> {
         None => supervisor.store().list()?,
     };
     let of_job = |job: crate::jobs::JobRecord| {
-        let request = PlanRequest { sql: job.sql, settings: job.settings, parallelism: job.parallelism };
-        let planned = supervisor.planner.plan(&request, Arc::new(parking_lot::Mutex::new(std::io::sink())));
+        let name = job.name.clone();
         // A secret or a folder that is gone makes SQL wrong that was right: the other jobs are shown all the same.
-        match planned {
-            Ok(planned) => json!({ "job": job.name, "objects": planned.objects }),
-            Err(refusal) => json!({ "job": job.name, "objects": [], "error": Problem::from(refusal).json() }),
+        match app.objects.of(&supervisor.planner, job) {
+            Ok(objects) => json!({ "job": name, "objects": &*objects }),
+            Err(refusal) => json!({ "job": name, "objects": [], "error": Problem::from(refusal).json() }),
         }
     };
     Reply::json(&json!({ "jobs": jobs.into_iter().map(of_job).collect::<Vec<_>>() }))
