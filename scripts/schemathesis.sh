@@ -7,6 +7,8 @@ set -eu
 program=$(realpath "${1:-${CARGO_TARGET_DIR:-target}/debug/tidemill}")
 examples=${2:-25}
 config=$(realpath "$(dirname "$0")/schemathesis.toml")
+SCHEMATHESIS_HOOKS=$(realpath "$(dirname "$0")/schemathesis_hooks.py")
+export SCHEMATHESIS_HOOKS PYTHONDONTWRITEBYTECODE=1
 home=${XDG_CACHE_HOME:-$HOME/.cache}/tidemill-schemathesis
 schemathesis=${TIDEMILL_SCHEMATHESIS:-$home/bin/schemathesis}
 if [ ! -x "$schemathesis" ]; then
@@ -26,12 +28,15 @@ curl -sf "$url/api/v1/jobs" -H "Authorization: Bearer $token" --json '{"name": "
   "CREATE TABLE s (id INT) WITH ('\''connector'\'' = '\''datagen'\'', '\''rows-per-second'\'' = '\''10'\''); SELECT id FROM s"}' > made
 
 status=0
-# Once with the job that there is in every path, once with paths of any kind.
+# Once with the job that there is in every path, once with paths of any kind and then those that answers name: a job that was made is shown,
+# stopped, deleted, and gone.
 for parameters in 'a' ''; do
     cp "$config" schemathesis.toml
+    phases=examples,coverage,fuzzing
+    [ -n "$parameters" ] || phases=$phases,stateful
     [ -z "$parameters" ] || printf '\n[parameters]\n"path.id" = "%s"\n' "$parameters" >> schemathesis.toml
     "$schemathesis" --config-file schemathesis.toml run "$url/api/v1/openapi.json" --header "Authorization: Bearer $token" \
-        --phases examples,coverage,fuzzing --max-examples "$examples" --seed 7 --request-timeout 60 --no-color || status=1
+        --phases "$phases" --max-examples "$examples" --seed 7 --request-timeout 60 --no-color || status=1
 done
 kill -0 "$server" || { echo "the server is gone"; status=1; }
 if grep -n 'panicked' log; then status=1; fi

@@ -69,9 +69,11 @@ impl Logbook {
         assert!(ring.entries.len() <= ENTRIES_MAX);
     }
 
-    /// The newest `count` of those behind number `after`, oldest first.
+    /// The newest `count` of those behind number `after`, oldest first. A number that has not been reached is from before a start of the server,
+    /// with which numbers begin anew: its reader has seen none of these.
     pub fn read(&self, after: u64, count: usize) -> Vec<LogEntry> {
         let ring = self.ring.lock();
+        let after = if after > ring.last { 0 } else { after };
         let newer = ring.entries.iter().filter(|entry| entry.number > after);
         let skipped = newer.clone().count().saturating_sub(count);
         newer.skip(skipped).cloned().collect()
@@ -122,6 +124,15 @@ mod tests {
         assert!(logbook.read(1_010, 5).is_empty());
         logbook.add(Level::Error, &"ä".repeat(TEXT_BYTES_MAX));
         assert!(logbook.read(1_010, 5)[0].text.len() <= TEXT_BYTES_MAX + 4);
+        assert!(logbook.read(1_011, 5).is_empty());
+    }
+
+    #[test]
+    fn a_reader_from_before_a_start_of_the_server_misses_nothing() {
+        let logbook = Logbook::new(Redactor::default());
+        logbook.add(Level::State, "going on after a start of the server");
+        assert_eq!(logbook.read(17, 5).len(), 1);
+        assert!(Logbook::new(Redactor::default()).read(17, 5).is_empty());
     }
 
     #[test]

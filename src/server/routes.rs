@@ -28,7 +28,11 @@ const START: Field = Field::new("start", Takes::Boolean, "false: only keep it; t
 const SAVEPOINT: Field = Field::new("savepoint", Takes::Boolean, "end with a savepoint instead of a checkpoint");
 const SAVEPOINT_NAME: Field = Field::new("savepoint_name", Takes::Name, "a name for that savepoint");
 const NEW_SAVEPOINT: Field = Field::new("name", Takes::Name, "its name; savepoint-N unless given");
-const AFTER: Field = Field::new("after", Takes::Integer { min: 0, max: u64::MAX }, "only entries behind this number");
+const AFTER: Field = Field::new(
+    "after",
+    Takes::Integer { min: 0, max: u64::MAX },
+    "only entries behind this number; numbers begin anew with the server",
+);
 const LIMIT: Field = Field::new("limit", Takes::Integer { min: 1, max: 20_000 }, "at most so many, the newest");
 const DRY_RUN: Field = Field::new("dry_run", Takes::Boolean, "only say what would become of the state");
 const FIGURES: Field =

@@ -2,6 +2,7 @@
 
 mod avro;
 pub mod broker;
+mod example;
 mod failpoints;
 mod features;
 mod inputs;

@@ -3,6 +3,8 @@
 use std::path::Path;
 use std::process::Command;
 
+use regex::Regex;
+
 use super::reader::Reader;
 use super::text::Page;
 use crate::not_run::not_run;
@@ -13,7 +15,23 @@ pub fn containers(page: &Page) -> Option<()> {
     server_with_tokens(page, Reader::new());
     compose(page, Reader::new());
     kubernetes(page, Reader::new());
+    checks_of_the_image(page);
     Some(())
+}
+
+/// What `scripts/container.sh test` prints cannot be had without a container; the script says what it would be.
+fn checks_of_the_image(page: &Page) {
+    let script = Path::new(env!("CARGO_MANIFEST_DIR")).join("scripts/container.sh");
+    let script = std::fs::read_to_string(script).expect("the script");
+    let figure = Regex::new(r"\$\(\(.*?\)\)|\$\w+|\d+|\.\.\.").expect("a pattern");
+    let without_figures = |text: &str| figure.replace_all(text, "N").into_owned();
+    let checks = Regex::new(r#"(?m)^  ok "(.*)"$"#).expect("a pattern");
+    let mut checks: Vec<String> = checks.captures_iter(&script).map(|check| format!("ok: {}", &check[1])).collect();
+    checks.push(format!("{} checks passed", checks.len()));
+    let shown = page.below("# In containers")[2].text();
+    assert!(shown.contains(checks.last().expect("a line")), "{shown}");
+    let checks: Vec<String> = checks.iter().map(|check| format!("container: {}", without_figures(check))).collect();
+    assert_eq!(shown.lines().map(without_figures).collect::<Vec<_>>(), checks);
 }
 
 /// `docker run OPTIONS tidemill ARGUMENTS`, as the command that the image runs, with the variables that it is given.

@@ -49,6 +49,21 @@ fn wait_until(what: &str, mut is_so: impl FnMut() -> bool) {
     }
 }
 
+/// The benchmarks take hours: only their options are asked for.
+pub fn benchmarks(page: &Page) -> Option<()> {
+    let reader = Reader::with_tools("docs/benchmarks.md")?;
+    let program = Path::new(env!("CARGO_MANIFEST_DIR")).join("benches/compare/compare.py");
+    let help = reader.run(&format!("PYTHONDONTWRITEBYTECODE=1 python3 {} --help", program.display()));
+    let steps = page.blocks().flat_map(|block| &block.steps);
+    let options: Vec<&str> =
+        steps.flat_map(|step| step.command.split(' ')).filter(|word| word.starts_with("--")).collect();
+    assert!(options.len() > 5, "{options:?}");
+    for option in options {
+        assert!(help.split([' ', '\n', '[', ']']).any(|word| word == option), "no {option} in\n{help}");
+    }
+    Some(())
+}
+
 pub fn readme(page: &Page) -> Option<()> {
     let mut reader = Reader::with_tools("README.md")?;
     let export = page.below("# Tidemill")[1];

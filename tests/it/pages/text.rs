@@ -103,6 +103,11 @@ impl Block {
         Self { heading: heading.to_string(), line, file, text, steps, is_run: Cell::new(false) }
     }
 
+    /// What cannot be run is at least looked at.
+    pub fn text(&self) -> &str {
+        &self.text
+    }
+
     /// The whole block, to be run by whoever asks for it.
     pub fn run(&self) -> &str {
         self.is_run.set(true);

@@ -1,6 +1,9 @@
 //! The commands that talk to a server.
 
-use std::process::Command;
+use std::io::{BufRead, BufReader};
+use std::process::{Command, Stdio};
+
+use serde_json::json;
 
 use super::kit::{Server, copying_job};
 
@@ -57,6 +60,22 @@ fn a_script_is_submitted_listed_looked_at_and_stopped() {
     let (code, told) = tidemill(&server, &["jobs", "--server", "http://127.0.0.1:1"], None);
     assert_eq!(code, Some(1));
     assert!(told.contains("is the server running?"), "{told}");
+}
+
+#[test]
+fn a_log_is_followed() {
+    let server = Server::start(&[]);
+    server.post("/api/v1/jobs", json!({ "name": "copies", "sql": copying_job("a") })).expect(201);
+    server.wait_for_phase("copies", "running");
+    let mut command = Command::new(env!("CARGO_BIN_EXE_tidemill"));
+    command.args(["logs", "copies", "--follow", "--server", &server.url]).stdout(Stdio::piped());
+    let mut child = command.spawn().expect("the program starts");
+    let mut lines = BufReader::new(child.stdout.take().expect("piped")).lines().map(|line| line.expect("text"));
+    let found = |line: &String, text: &str| line.contains(&format!("state  {text}"));
+    assert!(lines.any(|line| found(&line, "running")), "what was there comes first");
+    server.post("/api/v1/jobs/copies/stop", json!({})).expect(200);
+    assert!(lines.any(|line| found(&line, "stopped")), "and then what comes");
+    child.kill().and_then(|()| child.wait()).expect("killed");
 }
 
 #[test]
