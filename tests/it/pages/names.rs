@@ -183,6 +183,36 @@ fn every_kind_of_problem_stands_in_the_page_on_the_server() {
     assert!(missing.is_empty(), "docs/server.md lists the kinds of problems, but not {missing:?}");
 }
 
+const FOLDERS: &str = "benches|connectors|deploy|docs|engine|examples|scripts|sql|src|tests";
+
+/// Files of the project, and modules of its tests by which `cargo test` is told what to run.
+#[test]
+fn files_and_tests_in_the_text_are_there() {
+    let pages = all_pages();
+    let (mut wrong, mut count) = (Vec::new(), 0);
+    for (page, code) in codes(&pages) {
+        let files = found(&format!(r"(?:^|\s)((?:{FOLDERS})/[\w./-]+)"), code);
+        let files = files.iter().map(|file| vec![root().join(&file[1])]);
+        let modules = found(r"(?:^|\s)([a-z_]+(?:::[a-z_]+)*(?:::)?[a-z_]*)$", code);
+        let modules = modules.iter().filter(|module| module[1].contains("::")).map(|module| {
+            let path = module[1].trim_end_matches("::").replace("::", "/");
+            let place = |folder: &str, end: &str| root().join(folder).join(format!("{path}{end}"));
+            ["tests/it", "connectors/src", "src"]
+                .iter()
+                .flat_map(|folder| [place(folder, ""), place(folder, ".rs")])
+                .collect()
+        });
+        for places in files.chain(modules) {
+            count += 1;
+            if !places.iter().any(|place| place.exists()) {
+                wrong.push(format!("{page}: {code}"));
+            }
+        }
+    }
+    assert!(count > 20, "only {count} files and modules were found");
+    assert!(wrong.is_empty(), "what is not there:\n{}", wrong.join("\n"));
+}
+
 /// As a heading is linked to: its words in small letters, with hyphens.
 fn anchor(heading: &str) -> String {
     let kept = |letter: &char| letter.is_alphanumeric() || [' ', '-', '_'].contains(letter);
