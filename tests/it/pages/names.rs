@@ -3,6 +3,7 @@
 use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
 use std::process::Command;
+use std::sync::Mutex;
 
 use regex::Regex;
 use serde_json::Value;
@@ -16,7 +17,13 @@ fn root() -> &'static Path {
 }
 
 fn found<'a>(pattern: &str, text: &'a str) -> Vec<regex::Captures<'a>> {
-    Regex::new(pattern).expect("a pattern").captures_iter(text).collect()
+    // Of each pattern one copy: compiling one takes longer than a whole page.
+    static COMPILED: Mutex<BTreeMap<String, Regex>> = Mutex::new(BTreeMap::new());
+    let mut compiled = COMPILED.lock().expect("no panic");
+    let compile = || Regex::new(pattern).expect("a pattern");
+    let regex = compiled.entry(pattern.to_string()).or_insert_with(compile).clone();
+    drop(compiled);
+    regex.captures_iter(text).collect()
 }
 
 /// Each piece of code in running text, with its page.
