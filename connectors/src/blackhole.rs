@@ -78,4 +78,8 @@ impl SinkWriter for BlackholeWriter {
     fn prepare(&mut self, _epoch: Epoch, _last: bool) -> Result<Prepared> {
         Ok(Prepared::default())
     }
+
+    fn next_time(&self) -> Option<ProcessingTime> {
+        None
+    }
 }

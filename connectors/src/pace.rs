@@ -41,7 +41,7 @@ impl Pace {
         self.given = self.given.max(due.saturating_sub(debt_max.max(1)));
         let rows = due.saturating_sub(self.given).min(wanted);
         if rows == 0 {
-            return Err(TICK - Duration::from_nanos((elapsed.as_nanos() % TICK.as_nanos()) as u64));
+            return Err(wait_after(elapsed, self.given, self.rows_per_second, self.shares));
         }
         let due_at = self.started + tick_of(self.given, self.rows_per_second, self.shares);
         self.given += rows;
@@ -56,6 +56,12 @@ fn due_after(elapsed: Duration, rows_per_second: u64, shares: u64) -> u64 {
         .saturating_mul(u128::from(rows_per_second))
         .div_ceil(1_000_000_000 * u128::from(shares));
     u64::try_from(due).unwrap_or(u64::MAX)
+}
+
+/// How long until the row behind `given` is due; at least until the next tick, where nothing more was wanted.
+fn wait_after(elapsed: Duration, given: u64, rows_per_second: u64, shares: u64) -> Duration {
+    let tick = TICK - Duration::from_nanos((elapsed.as_nanos() % TICK.as_nanos()) as u64);
+    tick.max(tick_of(given, rows_per_second, shares).saturating_sub(elapsed))
 }
 
 /// The beginning of the tick in which a row is due, as time since the first one.
@@ -87,6 +93,14 @@ mod tests {
                 assert!(before.is_none_or(|before| due_after(before, rate, shares) <= row), "and not before");
             }
         }
+    }
+
+    #[test]
+    fn a_reader_sleeps_until_its_next_row_is_due() {
+        let wait = |ms, given, rate| wait_after(Duration::from_millis(ms), given, rate, 1).as_millis();
+        assert_eq!([wait(0, 1, 1), wait(400, 1, 1), wait(998, 1, 1)], [1000, 600, 2]);
+        assert_eq!([wait(2, 50, 10_000), wait(5, 50, 10_000)], [3, 5], "the next tick, where rows come in each");
+        assert_eq!(wait(1001, 0, 0), 4, "without a rate");
     }
 
     #[test]

@@ -85,13 +85,15 @@ pub trait Operator: Send {
         Ok(())
     }
 
-    /// The wall clock moved (called about every 50 ms, only where `wants_time` says so).
+    /// The wall clock moved; called when [`Operator::next_time`] has come.
     fn on_time(&mut self, _ctx: &mut OperatorContext, _out: &mut dyn Collector) -> Result<()> {
         Ok(())
     }
 
-    fn wants_time(&self) -> bool {
-        false
+    /// When [`Operator::on_time`] has something to do next, though nothing else happens; `None`: never. Asked after every call. A time
+    /// that is past, such as [`ProcessingTime::MIN`], means the next tick, and ticks are at least 50 ms apart.
+    fn next_time(&self) -> Option<ProcessingTime> {
+        None
     }
 
     /// True once no further row will be emitted, whatever may still come; asked after `open` and after every call.

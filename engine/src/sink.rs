@@ -62,9 +62,15 @@ pub trait SinkWriter: Send {
     /// No row at or before `watermark` will follow, unless it is late. Comes before the barrier behind it.
     fn on_watermark(&mut self, _watermark: EventTime) {}
 
-    /// Called now and then (about every 50 ms) so that rows do not wait in a buffer for ever.
+    /// Called when [`SinkWriter::next_time`] has come, so that rows do not wait in a buffer for ever, and in front of each `prepare`.
     fn on_time(&mut self, _now: ProcessingTime) -> Result<()> {
         Ok(())
+    }
+
+    /// When `on_time` has something to do next, though no row comes; `None`: never. Asked after every call. Who does not say so is
+    /// called about every 50 ms, and so costs something even while nothing happens.
+    fn next_time(&self) -> Option<ProcessingTime> {
+        Some(ProcessingTime::MIN)
     }
 }
 

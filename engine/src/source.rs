@@ -8,6 +8,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use arrow::datatypes::SchemaRef;
+use crossbeam_channel::{Receiver, Sender, bounded};
 use datafusion_physical_expr::PhysicalExpr;
 use serde::{Deserialize, Serialize};
 
@@ -68,9 +69,34 @@ pub struct SourceHealth {
     pub unreachable_since: Option<ProcessingTime>,
 }
 
+/// Ends the pause of a source task: something may have come.
+#[derive(Debug, Clone)]
+pub struct Waker(Sender<()>);
+
+impl Waker {
+    /// One, and where the task hears of it. Calls that it has not heard are one.
+    pub fn new() -> (Self, Receiver<()>) {
+        let (sender, receiver) = bounded(1);
+        (Self(sender), receiver)
+    }
+
+    /// Waits for nobody.
+    pub fn wake(&self) {
+        // Full: the task is about to look.
+        let _ = self.0.try_send(());
+    }
+
+    pub fn is_same(&self, other: &Self) -> bool {
+        self.0.same_channel(&other.0)
+    }
+}
+
 pub trait SplitReader: Send {
     /// Up to `rows_max` further rows.
     fn next(&mut self, rows_max: usize) -> Result<Read>;
+
+    /// Called before the first `next`. A reader that is told when something comes says so here, and may answer with long waits.
+    fn wake_with(&mut self, _waker: &Waker) {}
 
     /// Just behind the last row that `next` gave: opening here gives the row after it.
     fn position(&self) -> Position;

@@ -84,4 +84,8 @@ impl SinkWriter for ResultWriter {
     fn prepare(&mut self, _epoch: Epoch, _last: bool) -> Result<Prepared> {
         Ok(Prepared::default())
     }
+
+    fn next_time(&self) -> Option<ProcessingTime> {
+        None
+    }
 }

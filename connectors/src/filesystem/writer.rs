@@ -324,6 +324,12 @@ impl SinkWriter for PartWriter {
         let (rollover, inactivity) = (options.rollover_interval.as_millis(), options.inactivity_interval.as_millis());
         self.close_where(|part| age_ms(part.since) >= rollover || age_ms(part.written) >= inactivity)
     }
+
+    /// Files that are open are looked at now and then.
+    fn next_time(&self) -> Option<ProcessingTime> {
+        let interval_ms = i64::try_from(self.target.options.check_interval.as_millis()).unwrap_or(i64::MAX);
+        (!self.open.is_empty()).then(|| ProcessingTime(self.checked.0.saturating_add(interval_ms)))
+    }
 }
 
 /// Where the file is that was begun under this name, if it was published.

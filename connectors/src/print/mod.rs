@@ -161,6 +161,10 @@ impl SinkWriter for LineWriter {
     fn prepare(&mut self, _epoch: Epoch, _last: bool) -> Result<Prepared> {
         Ok(Prepared::default())
     }
+
+    fn next_time(&self) -> Option<ProcessingTime> {
+        None
+    }
 }
 
 struct TableWriter {
@@ -193,6 +197,10 @@ impl SinkWriter for TableWriter {
 
     fn prepare(&mut self, _epoch: Epoch, _last: bool) -> Result<Prepared> {
         Ok(Prepared::default())
+    }
+
+    fn next_time(&self) -> Option<ProcessingTime> {
+        None
     }
 }
 

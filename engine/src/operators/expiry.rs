@@ -4,6 +4,7 @@ use std::collections::VecDeque;
 
 use crate::keys::KeyGroup;
 use crate::operator::OperatorContext;
+use crate::time::ProcessingTime;
 
 /// Within one time to live, every key group is searched this often for expired entries.
 const SEARCHES_PER_TTL: i64 = 4;
@@ -34,6 +35,11 @@ impl ExpirySearch {
     /// True where the time of the last use that state has is old enough to be written again.
     pub fn is_worth_noting(&self, used_at_ms: i64, now_ms: i64) -> bool {
         self.ttl_ms.is_some_and(|ttl| now_ms >= used_at_ms.saturating_add(ttl / SEARCHES_PER_TTL))
+    }
+
+    /// When a key group is to be searched next.
+    pub fn next_time(&self) -> Option<ProcessingTime> {
+        self.ttl_ms.map(|_| ProcessingTime(self.due_ms))
     }
 
     /// The key group to search now, if it is time to.

@@ -19,7 +19,7 @@ use super::waiting_rows::{DueTime, WaitingRows};
 use crate::keys::KeyGroup;
 use crate::operator::{Collector, MAIN_PORT, Operator, OperatorContext, OperatorFactory};
 use crate::state::Writes;
-use crate::time::EventTime;
+use crate::time::{EventTime, ProcessingTime};
 use crate::{Batch, Epoch, Result};
 
 /// Output: the kept columns, appended.
@@ -195,8 +195,8 @@ impl Operator for FirstRowOperator {
         self.given.forget_some_expired(ctx)
     }
 
-    fn wants_time(&self) -> bool {
-        self.given.expiry.has_ttl()
+    fn next_time(&self) -> Option<ProcessingTime> {
+        self.given.expiry.next_time()
     }
 }
 

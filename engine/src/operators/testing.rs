@@ -184,7 +184,14 @@ impl<'a> World<'a> {
         self.now = now;
         for instance in &mut self.instances {
             instance.ctx.now = ProcessingTime(now);
+            let (due, emitted) = (instance.operator.next_time(), self.out.batches.len());
+            let writes = instance.state.writes.load(Ordering::Relaxed);
             instance.operator.on_time(&mut instance.ctx, &mut self.out).unwrap();
+            // The runtime would not have called it.
+            if due.is_none_or(|due| due > ProcessingTime(now)) {
+                assert_eq!(self.out.batches.len(), emitted, "rows at {now}, before {due:?}");
+                assert_eq!(instance.state.writes.load(Ordering::Relaxed), writes, "writes at {now}, before {due:?}");
+            }
         }
     }
 

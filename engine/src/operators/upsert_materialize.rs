@@ -20,7 +20,7 @@ use crate::batch::RowKind;
 use crate::keys::{KeyEncoder, KeyGroup};
 use crate::operator::{Collector, MAIN_PORT, Operator, OperatorContext, OperatorFactory};
 use crate::state::Writes;
-use crate::time::EventTime;
+use crate::time::{EventTime, ProcessingTime};
 use crate::{Batch, EngineError, Epoch, Result};
 
 /// More deletes than this do not wait for what comes behind them.
@@ -125,8 +125,8 @@ impl Operator for MaterializeOperator {
         }
     }
 
-    fn wants_time(&self) -> bool {
-        true
+    fn next_time(&self) -> Option<ProcessingTime> {
+        if self.withheld.is_empty() { self.expiry.next_time() } else { Some(ProcessingTime::MIN) }
     }
 }
 

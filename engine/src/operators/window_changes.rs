@@ -18,9 +18,9 @@ use super::row_codec::RowCodec;
 use crate::batch::RowKind;
 use crate::keys::KeyGroup;
 use crate::operator::{Collector, Operator, OperatorContext, OperatorFactory};
-use crate::time::EventTime;
 use crate::time::assign::closing_watermark;
 use crate::time::window::TimeDomain;
+use crate::time::{EventTime, ProcessingTime};
 use crate::{Batch, EngineError, Result};
 
 /// Output: the columns of the input, as changes. The columns of the window's bounds are not among the keys.
@@ -142,8 +142,9 @@ impl Operator for WindowChangesOperator {
         self.forget(until, ctx)
     }
 
-    fn wants_time(&self) -> bool {
-        self.plan.domain == TimeDomain::Processing
+    fn next_time(&self) -> Option<ProcessingTime> {
+        let closing = self.live.first().filter(|_| self.plan.domain == TimeDomain::Processing)?;
+        Some(ProcessingTime(closing.0.saturating_add(PROCESSING_MARGIN_MS)))
     }
 }
 

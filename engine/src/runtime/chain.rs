@@ -62,6 +62,16 @@ pub enum Body {
     Sink(Box<dyn SinkWriter>),
 }
 
+impl Body {
+    fn next_time(&self) -> Option<ProcessingTime> {
+        match self {
+            Body::Source => None,
+            Body::Operator(operator) => operator.next_time(),
+            Body::Sink(writer) => writer.next_time(),
+        }
+    }
+}
+
 /// A reader of one of a slot's ports.
 pub struct Output {
     pub port: usize,
@@ -105,12 +115,9 @@ impl Chain {
         Ok(())
     }
 
-    pub fn wants_time(&self) -> bool {
-        self.slots.iter().any(|slot| match &slot.body {
-            Body::Source => false,
-            Body::Operator(operator) => operator.wants_time(),
-            Body::Sink(_) => true,
-        })
+    /// When [`Chain::on_time`] has something to do next; `None`: not before something else happens.
+    pub fn next_time(&self) -> Option<ProcessingTime> {
+        self.slots.iter().filter_map(|slot| slot.body.next_time()).min()
     }
 
     /// Operators that have become done since the last call, by their nodes' positions in the graph.
@@ -242,6 +249,7 @@ impl Chain {
                 snapshot.operators.push(state.snapshot(staging)?);
             }
             if let Body::Sink(writer) = &mut slot.body {
+                writer.on_time(now)?;
                 let prepared = writer.prepare(barrier.epoch, last)?;
                 snapshot.sinks.push((slot.uid.clone(), slot.ctx.subtask.index, prepared));
             }
@@ -250,15 +258,16 @@ impl Chain {
         Ok(snapshot)
     }
 
+    /// Calls those whose time has come.
     pub fn on_time(&mut self, now: ProcessingTime) -> Result<()> {
         for index in 0..self.slots.len() {
+            if self.slots[index].body.next_time().is_none_or(|due| due > now) {
+                continue;
+            }
             if let Body::Sink(writer) = &mut self.slots[index].body {
                 writer.on_time(now)?;
             }
-            self.call(index, now, |operator, ctx, out| match operator.wants_time() {
-                true => operator.on_time(ctx, out),
-                false => Ok(()),
-            })?;
+            self.call(index, now, |operator, ctx, out| operator.on_time(ctx, out))?;
         }
         Ok(())
     }

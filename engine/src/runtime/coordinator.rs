@@ -9,14 +9,13 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::{Duration, Instant};
 
-use crossbeam_channel::{Receiver, Sender, select};
+use crossbeam_channel::{Receiver, Sender, at, never, select};
 
 use super::done::DoneOperators;
 use super::draft::draft;
 use super::events::{Event, TaskId, TaskSnapshot};
 use super::launch::{Plan, RunningTasks};
 use super::publish::Publishers;
-use super::task::TICK;
 use crate::checkpoint::{Checkpoint, Manifest};
 use crate::element::BarrierKind;
 use crate::graph::NodeKind;
@@ -139,6 +138,7 @@ impl<'a> Coordinator<'a> {
             }
             // Cloned so that `self` is free within the branches; a receiver is a counted pointer.
             let (events, commands) = (self.tasks.events.clone(), self.requests.commands.clone());
+            let due = self.next_due().map_or_else(never, at);
             select! {
                 recv(events) -> event => {
                     let event = event.map_err(|_| EngineError::Cancelled)?;
@@ -150,7 +150,7 @@ impl<'a> Coordinator<'a> {
                     Ok(command) => self.on_command(command),
                     Err(_) => return Ok(AttemptEnd::Cancelled),
                 },
-                default(TICK) => {}
+                recv(due) -> _ => {}
             }
         }
     }
@@ -176,12 +176,21 @@ impl<'a> Coordinator<'a> {
         self.schedule.due(input_ended, options.checkpoint_interval, options.checkpoint_min_pause, Instant::now())
     }
 
+    /// When there is something to do though nothing is told or asked: a checkpoint is due, or takes too long.
+    fn next_due(&self) -> Option<Instant> {
+        let options = &self.plan.options;
+        match &self.running {
+            Some(running) => running.started.checked_add(running.patience(options.checkpoint_timeout)),
+            None => self.schedule.next_due(options.checkpoint_interval, options.checkpoint_min_pause),
+        }
+    }
+
     /// A checkpoint that only takes long stays sound: while that is tolerated, it is waited for.
     fn check_timeout(&mut self) -> Result<()> {
         let (options, names) = (&self.plan.options, &self.tasks.names);
         let Some(running) = &mut self.running else { return Ok(()) };
         let timeout = options.checkpoint_timeout;
-        if running.started.elapsed() < timeout.saturating_mul(running.timeouts.saturating_add(1)) {
+        if running.started.elapsed() < running.patience(timeout) {
             return Ok(());
         }
         running.timeouts += 1;
@@ -240,9 +249,7 @@ impl<'a> Coordinator<'a> {
     /// Sources whose rows can reach no sink any more come to their end.
     fn on_done(&mut self, node: usize) {
         for source in self.done.add(node, &self.plan.graph, self.plan.options.parallelism) {
-            if let Some(unneeded) = self.tasks.unneeded.get(&source) {
-                unneeded.store(true, Ordering::Relaxed);
-            }
+            self.tasks.end_source(source);
         }
     }
 
@@ -282,7 +289,7 @@ impl<'a> Coordinator<'a> {
         failpoint::reach("checkpoint.committed")?;
         self.plan.monitor.checkpoint_completed(&written.checkpoint.manifest, written.total_bytes, commit);
         self.schedule.last_completed = Some(Instant::now());
-        self.tasks.held.store(false, Ordering::Relaxed);
+        self.tasks.release();
         tracing::debug!(epoch = epoch.0, new_bytes = written.new_bytes, "checkpoint completed");
         self.tell_sources(&written.checkpoint.manifest, running.barrier.kind == BarrierKind::Stop);
         for (target, reply) in running.savepoints {
@@ -315,7 +322,21 @@ impl<'a> Coordinator<'a> {
     }
 }
 
+impl Running {
+    /// How long it may take, after those times that were tolerated.
+    fn patience(&self, timeout: Duration) -> Duration {
+        timeout.saturating_mul(self.timeouts.saturating_add(1))
+    }
+}
+
 impl Schedule {
+    /// When the next periodic checkpoint is due, unless one is asked for.
+    fn next_due(&self, interval: Option<Duration>, min_pause: Duration) -> Option<Instant> {
+        let periodic = self.last_started?.checked_add(interval?)?;
+        let rested = self.last_completed.map_or(Some(periodic), |completed| completed.checked_add(min_pause))?;
+        Some(periodic.max(rested))
+    }
+
     fn due(
         &self,
         input_ended: bool,
@@ -365,5 +386,10 @@ mod tests {
         let slow = Schedule { last_completed: Some(at(8)), ..schedule() };
         assert_eq!(due(&slow, false, 12), None, "it rests between two checkpoints");
         assert_eq!(due(&slow, false, 13), Some(BarrierKind::Checkpoint));
+        let next_due = |schedule: &Schedule, interval| schedule.next_due(interval, Duration::from_secs(5));
+        assert_eq!(next_due(&schedule(), interval), Some(at(10)));
+        assert_eq!(next_due(&slow, interval), Some(at(13)));
+        assert_eq!(next_due(&slow, None), None, "there are none but those that are asked for");
+        assert_eq!(next_due(&slow, Some(Duration::MAX)), None, "never");
     }
 }

@@ -19,9 +19,6 @@ use crate::graph::JobGraph;
 use crate::state::StateBackend;
 use crate::{EngineError, Epoch, Result};
 
-/// Longest time until a request to stop is noticed during back-off.
-const BACKOFF_LOOK: Duration = Duration::from_millis(50);
-
 pub struct Job {
     pub graph: Arc<JobGraph>,
     pub layout: Arc<Layout>,
@@ -215,7 +212,7 @@ impl Job {
             if left.is_zero() {
                 return None;
             }
-            match self.commands.recv_timeout(left.min(BACKOFF_LOOK)) {
+            match self.commands.recv_timeout(left) {
                 Ok(Command::Stop { savepoint }) => {
                     self.monitor.note("stopped while waiting to restart: no final checkpoint was taken".into());
                     drop(savepoint);

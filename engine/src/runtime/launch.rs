@@ -61,7 +61,7 @@ pub struct RunningTasks {
     /// To every source task.
     pub barriers: Vec<(TaskId, Sender<Barrier>)>,
     /// By position of a source node: to be set once nobody needs its rows.
-    pub unneeded: BTreeMap<usize, Arc<AtomicBool>>,
+    unneeded: BTreeMap<usize, Arc<AtomicBool>>,
     /// No source reads before the first checkpoint is complete (see [`crate::source::Source::start_moves`]).
     pub held: Arc<AtomicBool>,
     pub task_count: usize,
@@ -69,6 +69,8 @@ pub struct RunningTasks {
     pub names: Vec<String>,
     cancelled: Arc<AtomicBool>,
     begun_epoch: Arc<AtomicU64>,
+    /// Of all sources: what lets their tasks look up.
+    pools: Vec<Arc<SplitPool>>,
     threads: Vec<JoinHandle<()>>,
 }
 
@@ -104,11 +106,13 @@ impl RunningTasks {
             names: Vec::new(),
             cancelled: Arc::clone(&cancelled),
             begun_epoch: Arc::default(),
+            pools: Vec::new(),
             threads: Vec::new(),
         };
         let mut wiring = Wiring::of(&plan.graph, &plan.layout, &plan.options, plan.max_parallelism);
         for (index, task) in plan.layout.tasks.iter().enumerate() {
             let pool = plan.open_pool(task)?;
+            running.pools.extend(pool.clone());
             for subtask in 0..task.parallelism {
                 let id = TaskId(running.task_count);
                 running.task_count += 1;
@@ -147,6 +151,21 @@ impl RunningTasks {
         for (_, source) in &self.barriers {
             // There is room, since the last barrier was taken; a source that is gone has reported why.
             let _ = source.try_send(barrier);
+        }
+    }
+
+    /// Reading may begin.
+    pub fn release(&self) {
+        if self.held.swap(false, Ordering::Relaxed) {
+            self.pools.iter().for_each(|pool| pool.wake_all());
+        }
+    }
+
+    /// Nobody needs further rows of the source node at this position.
+    pub fn end_source(&self, node: usize) {
+        if let Some(unneeded) = self.unneeded.get(&node) {
+            unneeded.store(true, Ordering::Relaxed);
+            self.pools.iter().for_each(|pool| pool.wake_all());
         }
     }
 
@@ -303,6 +322,7 @@ impl Seat {
                 OperatorTask { chain, gate, world: self.world }.run()
             }
             (ReadingEnd::Source { pool, barriers, unneeded, held }, NodeKind::Source(spec)) => {
+                let wakes = pool.wakes(self.subtask);
                 let task = SourceTask {
                     uid: head.uid.clone(),
                     node: head.id.0,
@@ -312,6 +332,7 @@ impl Seat {
                     barriers,
                     unneeded,
                     held,
+                    wakes,
                     world: self.world,
                     monitor: Arc::clone(&plan.monitor),
                     checkpoint_every_batches: plan.options.checkpoint_every_batches,

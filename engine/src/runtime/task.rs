@@ -13,7 +13,7 @@ use crate::task_time::TaskTimes;
 use crate::time::{Clock, ProcessingTime, set_call_time};
 use crate::{Barrier, EngineError, Epoch, Result};
 
-/// How often time-driven operators and sinks are called, and how soon a task notices that it is to end.
+/// Calls of time-driven operators and sinks are at least so far apart.
 pub const TICK: Duration = Duration::from_millis(50);
 
 /// What a task knows of the world.
@@ -53,25 +53,36 @@ impl TaskWorld {
     }
 }
 
-/// Calls a chain's `on_time` about every [`TICK`] of the job's clock.
+/// Calls a chain's `on_time` when it is due by the job's clock, and says how long a task may wait until then.
 pub struct Ticker {
-    wanted: bool,
+    clock: Arc<dyn Clock>,
     last: ProcessingTime,
 }
 
 impl Ticker {
-    pub fn new(chain: &Chain, now: ProcessingTime) -> Self {
-        Self { wanted: chain.wants_time(), last: now }
+    pub fn new(world: &TaskWorld) -> Self {
+        Self { clock: Arc::clone(&world.clock), last: world.now() }
     }
 
     pub fn tick(&mut self, chain: &mut Chain, now: ProcessingTime) -> Result<()> {
         let elapsed_ms = now.0.saturating_sub(self.last.0);
-        if !self.wanted || (0..TICK.as_millis() as i64).contains(&elapsed_ms) {
+        if (0..TICK.as_millis() as i64).contains(&elapsed_ms) || chain.next_time().is_none_or(|due| due > now) {
             return Ok(());
         }
         self.last = now;
         chain.on_time(now)
     }
+
+    /// How long nothing is due if nothing comes.
+    pub fn wait(&self, chain: &Chain, now: ProcessingTime) -> Duration {
+        let tick = behind(self.last.min(now), TICK);
+        self.clock.wait_for(chain.next_time().map_or(ProcessingTime::MAX, |due| due.max(tick)))
+    }
+}
+
+/// So much later.
+pub fn behind(time: ProcessingTime, span: Duration) -> ProcessingTime {
+    ProcessingTime(time.0.saturating_add(i64::try_from(span.as_millis()).unwrap_or(i64::MAX)))
 }
 
 /// A task whose head reads channels.
@@ -82,14 +93,15 @@ pub struct OperatorTask {
 }
 
 impl OperatorTask {
-    /// Runs until the Stop barrier, an error, or cancellation.
+    /// Runs until the Stop barrier, an error, or cancellation: by that the tasks in front end, and a channel without sender is one
+    /// that says so at once.
     pub fn run(mut self) -> Result<()> {
         self.chain.open(self.world.now())?;
-        let mut ticker = Ticker::new(&self.chain, self.world.now());
+        let mut ticker = Ticker::new(&self.world);
         loop {
             self.world.check_cancelled()?;
             self.world.tell_done(&mut self.chain);
-            let event = self.gate.next(TICK)?;
+            let event = self.gate.next(ticker.wait(&self.chain, self.world.now()))?;
             let now = self.world.now();
             match event {
                 GateEvent::Batch { input, batch } => self.chain.on_batch(input, batch, now)?,

@@ -134,6 +134,10 @@ impl SinkWriter for CollectWriter {
         self.collected.lock().prepared.insert(name.clone(), std::mem::take(&mut self.written));
         Ok(Prepared { committables: vec![Committable(Value::String(name))], state: None })
     }
+
+    fn next_time(&self) -> Option<ProcessingTime> {
+        None
+    }
 }
 
 struct CollectCommitter {

@@ -2,6 +2,7 @@
 
 use std::cell::Cell;
 use std::fmt;
+use std::time::Duration;
 
 use serde::{Deserialize, Serialize};
 
@@ -39,9 +40,26 @@ impl fmt::Display for EventTime {
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
 pub struct ProcessingTime(pub i64);
 
+impl ProcessingTime {
+    /// Long past: what is due then is due at once.
+    pub const MIN: ProcessingTime = ProcessingTime(i64::MIN);
+    pub const MAX: ProcessingTime = ProcessingTime(i64::MAX);
+}
+
+/// How soon to look at a clock again of which nobody knows how it runs.
+const UNKNOWN_CLOCK_LOOK: Duration = Duration::from_millis(10);
+
+/// The machine's clock may be set while somebody waits for it: it is looked at this often at least.
+const MACHINE_CLOCK_LOOK: Duration = Duration::from_secs(10);
+
 /// The one door through which wall time comes in.
 pub trait Clock: Send + Sync {
     fn now(&self) -> ProcessingTime;
+
+    /// How long a thread may sleep that waits for this time, before it looks again. [`ProcessingTime::MAX`] never comes.
+    fn wait_for(&self, _time: ProcessingTime) -> Duration {
+        UNKNOWN_CLOCK_LOOK
+    }
 }
 
 thread_local! {
@@ -68,5 +86,13 @@ impl Clock for SystemClock {
     fn now(&self) -> ProcessingTime {
         let since_epoch = std::time::SystemTime::now().duration_since(std::time::UNIX_EPOCH).unwrap_or_default();
         ProcessingTime(since_epoch.as_millis() as i64)
+    }
+
+    fn wait_for(&self, time: ProcessingTime) -> Duration {
+        if time == ProcessingTime::MAX {
+            return Duration::MAX;
+        }
+        let left_ms = time.0.saturating_sub(self.now().0).max(0).unsigned_abs();
+        Duration::from_millis(left_ms).min(MACHINE_CLOCK_LOOK)
     }
 }

@@ -5,6 +5,7 @@ mod client;
 mod concurrency;
 mod configuration;
 mod confinement;
+mod idle;
 mod isolation;
 mod kills;
 pub mod kit;

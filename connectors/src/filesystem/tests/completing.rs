@@ -125,6 +125,21 @@ fn a_partition_is_complete_some_time_after_its_first_rows() {
 }
 
 #[test]
+fn a_writer_asks_for_the_clock_only_while_a_file_is_open() {
+    let at = |ms| Some(ProcessingTime(ms));
+    let mut sink =
+        Driven::new(&[("sink.rolling-policy.check-interval", "2 s"), ("sink.rolling-policy.rollover-interval", "5 s")]);
+    assert_eq!(sink.writer.next_time(), None);
+    sink.write(1, 500).expect("written");
+    assert_eq!(sink.writer.next_time(), at(2_000));
+    sink.writer.on_time(ProcessingTime(2_010)).expect("time passes");
+    assert_eq!(sink.writer.next_time(), at(4_010));
+    sink.writer.on_time(ProcessingTime(4_010)).expect("time passes");
+    sink.writer.on_time(ProcessingTime(6_010)).expect("time passes");
+    assert_eq!(sink.writer.next_time(), None, "the file is old enough to be closed");
+}
+
+#[test]
 fn unless_asked_for_partitions_are_complete_at_the_end_only() {
     let mut sink = Driven::new(&[]);
     sink.write(3, 5_000).expect("written");

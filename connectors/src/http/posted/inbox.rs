@@ -8,6 +8,7 @@ use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use parking_lot::{Condvar, Mutex, MutexGuard};
+use tidemill_engine::source::Waker;
 use tidemill_engine::{EngineError, Result};
 
 use super::entry::{Entry, Mark};
@@ -119,6 +120,8 @@ struct State {
     read: Option<Mark>,
     passed: Mark,
     trimmed_at: Option<Instant>,
+    /// Of those who read.
+    wakers: Vec<Waker>,
     figures: InboxFigures,
 }
 
@@ -147,6 +150,7 @@ impl Inbox {
             read: None,
             passed,
             trimmed_at: None,
+            wakers: Vec::new(),
             figures: InboxFigures::default(),
         };
         Ok(Self { folder: folder.to_path_buf(), id: opened.id, state: Mutex::new(state), changed: Condvar::new() })
@@ -253,6 +257,7 @@ impl Inbox {
                 state.segments.extend(segment);
                 state.durable = end;
                 state.writer = Some(writer);
+                state.wakers.iter().for_each(Waker::wake);
                 *batch.outcome.lock() = Some(Ok(()));
             }
             Err(error) => state.take_back(&batch, &error),
@@ -277,6 +282,15 @@ impl Inbox {
     pub fn segment_at(&self, mark: Mark) -> Option<Segment> {
         let state = self.state.lock();
         state.segments.iter().rev().find(|segment| segment.first <= mark).cloned()
+    }
+
+    /// Whom to wake when rows have come.
+    pub fn add_waker(&self, waker: Waker) {
+        self.state.lock().wakers.push(waker);
+    }
+
+    pub fn remove_waker(&self, waker: &Waker) {
+        self.state.lock().wakers.retain(|other| !other.is_same(waker));
     }
 
     /// The job has read so far; `None`: it does not read now.

@@ -1,14 +1,14 @@
 //! The job's side of the log: one split, read in the order in which rows came, exactly once.
 
 use std::sync::{Arc, OnceLock};
-use std::time::{Duration, Instant};
+use std::time::Duration;
 
 use arrow::array::{ArrayRef, Int64Array, RecordBatch, RecordBatchOptions, TimestampMillisecondArray};
 use arrow::compute::cast;
 use arrow::datatypes::{DataType, SchemaRef, TimeUnit};
 use serde::{Deserialize, Serialize};
 use serde_json::json;
-use tidemill_engine::source::{Boundedness, Position, Read, Source, SourceHealth, Split, SplitReader};
+use tidemill_engine::source::{Boundedness, Position, Read, Source, SourceHealth, Split, SplitReader, Waker};
 use tidemill_engine::{Batch, EngineError, Result};
 
 use super::entry::Mark;
@@ -23,11 +23,8 @@ use crate::table::TableSpec;
 
 /// Text that is read at a time, but for the request that passes it.
 const READ_BYTES_MAX: usize = 4 << 20;
-/// How soon to look again when nothing has come: a sixteenth of the quiet time before, within these bounds. So an idle table costs little, and
-/// rows that come steadily wait for little.
-const PAUSE_MIN: Duration = Duration::from_millis(1);
-const PAUSE_MAX: Duration = Duration::from_millis(50);
-const PAUSE_PART: u32 = 16;
+/// How soon to look again when nothing has come: whoever posts wakes the reader, so this is for nothing but safety.
+const PAUSE: Duration = Duration::from_secs(60);
 const SPLIT: &str = "rows";
 const SEQUENCE: &str = "sequence";
 const RECEIVED: &str = "received-at";
@@ -155,7 +152,7 @@ impl Source for PostedSource {
             received: Vec::new(),
             read_to: next,
             next,
-            quiet_since: None,
+            waker: None,
         }))
     }
 }
@@ -175,7 +172,7 @@ struct PostedReader {
     read_to: Mark,
     /// Behind the rows that were given.
     next: Mark,
-    quiet_since: Option<Instant>,
+    waker: Option<Waker>,
 }
 
 impl PostedReader {
@@ -250,10 +247,8 @@ impl SplitReader for PostedReader {
             self.fill(rows_max)?;
         }
         if self.text.is_empty() {
-            let quiet = self.quiet_since.get_or_insert_with(Instant::now).elapsed();
-            return Ok(Read::Wait((quiet / PAUSE_PART).clamp(PAUSE_MIN, PAUSE_MAX)));
+            return Ok(Read::Wait(PAUSE));
         }
-        self.quiet_since = None;
         let block = Block::lines(&self.text[self.at..], self.next.byte, true);
         let decoded = self.decoder.decode(block, rows_max)?;
         assert!(decoded.consumed > 0, "what was acknowledged are whole rows");
@@ -266,6 +261,11 @@ impl SplitReader for PostedReader {
         Ok(Read::Rows { rows, rejected: Vec::new() })
     }
 
+    fn wake_with(&mut self, waker: &Waker) {
+        self.inbox.add_waker(waker.clone());
+        self.waker = Some(waker.clone());
+    }
+
     fn position(&self) -> Position {
         json!(LogPosition { log: self.inbox.id().to_string(), row: self.next.row, byte: self.next.byte })
     }
@@ -274,5 +274,6 @@ impl SplitReader for PostedReader {
 impl Drop for PostedReader {
     fn drop(&mut self) {
         self.inbox.set_read(None);
+        self.waker.iter().for_each(|waker| self.inbox.remove_waker(waker));
     }
 }

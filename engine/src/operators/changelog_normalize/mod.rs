@@ -19,6 +19,7 @@ use crate::batch::RowKind;
 use crate::keys::{KeyEncoder, KeyGroup};
 use crate::operator::{Collector, MAIN_PORT, Operator, OperatorContext, OperatorFactory};
 use crate::state::Writes;
+use crate::time::ProcessingTime;
 use crate::{Batch, EngineError, Result};
 
 /// Bytes of the time of the last row, before the row in an entry.
@@ -111,8 +112,8 @@ impl Operator for NormalizeOperator {
         }
     }
 
-    fn wants_time(&self) -> bool {
-        self.expiry.has_ttl()
+    fn next_time(&self) -> Option<ProcessingTime> {
+        self.expiry.next_time()
     }
 }
 

@@ -17,6 +17,7 @@ use crate::operators::expiry::ExpirySearch;
 use crate::operators::key_table::{BatchKeys, SlotSet};
 use crate::operators::keyed_aggregates::{KeyedAggregates, NarrowCalls};
 use crate::state::Writes;
+use crate::time::ProcessingTime;
 use crate::{Batch, Result};
 
 /// What the input rows are.
@@ -84,10 +85,6 @@ impl GroupCache {
             dirty: SlotSet::default(),
             batches: 0,
         })
-    }
-
-    pub fn has_ttl(&self) -> bool {
-        self.expiry.has_ttl()
     }
 
     pub fn key(&self, slot: u32) -> &[u8] {
@@ -287,6 +284,11 @@ impl GroupCache {
     }
 
     /// Removes expired keys of one key group, now and then.
+    /// When groups are to be searched next that have not been used for long.
+    pub fn next_time(&self) -> Option<ProcessingTime> {
+        self.expiry.next_time()
+    }
+
     pub fn forget_some_expired(&mut self, ctx: &mut OperatorContext) -> Result<()> {
         match self.expiry.next_group(ctx) {
             Some(group) => self.forget_expired_of(group, ctx),

@@ -26,6 +26,7 @@ use crate::aggregate::set::state_fields;
 use crate::operator::{Collector, MAIN_PORT, Operator, OperatorContext, OperatorFactory};
 use crate::operators::key_table::KeyColumns;
 use crate::operators::keyed_aggregates::NarrowCalls;
+use crate::time::ProcessingTime;
 use crate::{Batch, Epoch, Result};
 
 /// Output: key columns, aggregates; `+I` for a new key, `-U`/`+U` when its values changed, `-D` when its last row went.
@@ -195,8 +196,12 @@ impl Operator for GroupOperator {
         if self.gathered.is_empty() { self.cache.forget_some_expired(ctx) } else { Ok(()) }
     }
 
-    fn wants_time(&self) -> bool {
-        self.cache.has_ttl() || self.mini_batch.is_some()
+    fn next_time(&self) -> Option<ProcessingTime> {
+        if self.gathered.is_empty() {
+            return self.cache.next_time();
+        }
+        let latency_ms = self.mini_batch.and_then(|mini_batch| mini_batch.latency_ms)?;
+        Some(ProcessingTime(self.gathered.since_ms().saturating_add(latency_ms)))
     }
 
     fn on_end(&mut self, _ctx: &mut OperatorContext, out: &mut dyn Collector) -> Result<()> {

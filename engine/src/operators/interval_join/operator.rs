@@ -17,8 +17,8 @@ use crate::operators::join_rows::{
 use crate::operators::key_table::BatchKeys;
 use crate::operators::note::{NoteReader, NoteWriter};
 use crate::operators::row_times::row_times;
-use crate::time::EventTime;
 use crate::time::window::TimeDomain;
+use crate::time::{EventTime, ProcessingTime};
 use crate::{Batch, EngineError, Epoch, Result};
 
 pub struct IntervalJoinOperator {
@@ -377,8 +377,11 @@ impl Operator for IntervalJoinOperator {
         }
     }
 
-    fn wants_time(&self) -> bool {
-        self.domain == TimeDomain::Processing
+    fn next_time(&self) -> Option<ProcessingTime> {
+        let first = [LEFT, RIGHT].into_iter().filter_map(|side| Some(self.bounds.expiry(side, self.rows.first(side)?)));
+        // More rows may still come within the current millisecond.
+        let expires = first.min().map(|expiry| ProcessingTime(expiry.saturating_add(1)));
+        expires.filter(|_| self.domain == TimeDomain::Processing)
     }
 
     fn on_end(&mut self, ctx: &mut OperatorContext, out: &mut dyn Collector) -> Result<()> {

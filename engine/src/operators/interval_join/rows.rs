@@ -70,6 +70,11 @@ impl RowStore {
         }
     }
 
+    /// No row of a side is older.
+    pub fn first(&self, side: usize) -> Option<i64> {
+        self.live[side].first().map(|bucket| bucket.saturating_mul(self.bucket_ms))
+    }
+
     /// Numbers are unique within a key group, whichever instances owned it.
     pub fn place(&mut self, group: KeyGroup, key: &[u8], time: i64) -> RowPlace {
         self.next_number += 1;

@@ -17,6 +17,7 @@ use crate::keys::hash_key;
 use crate::operator::{Collector, Operator, OperatorContext};
 use crate::operators::key_table::{BatchKeys, KeyColumns};
 use crate::operators::row_codec::{EncodedRows, RowCodec};
+use crate::time::ProcessingTime;
 use crate::{Batch, Epoch, Result};
 
 pub struct JoinOperator {
@@ -198,7 +199,7 @@ impl Operator for JoinOperator {
         self.store.forget_some_expired(ctx)
     }
 
-    fn wants_time(&self) -> bool {
-        self.store.has_ttl()
+    fn next_time(&self) -> Option<ProcessingTime> {
+        self.store.next_time()
     }
 }

@@ -13,6 +13,7 @@ use crate::operators::key_table::BatchKeys;
 use crate::operators::note::{NoteReader, NoteWriter};
 use crate::operators::row_codec::EncodedRows;
 use crate::state::Writes;
+use crate::time::ProcessingTime;
 
 /// Rows that are gone are cleared from memory when they outnumber those that are there, and so many.
 const GONE_ROWS_KEPT_MAX: usize = 4096;
@@ -160,6 +161,11 @@ impl JoinStore {
     }
 
     /// Removes expired rows of one key group, now and then.
+    /// When rows are to be searched next that have not been used for long.
+    pub fn next_time(&self) -> Option<ProcessingTime> {
+        self.expiry.next_time()
+    }
+
     pub fn forget_some_expired(&mut self, ctx: &mut OperatorContext) -> Result<()> {
         self.expiry.next_group(ctx).map_or(Ok(()), |group| self.forget_expired_of(group, ctx))
     }

@@ -24,7 +24,7 @@ use crate::operators::keyed_aggregates::NarrowCalls;
 use crate::operators::note::{from_sortable, sortable};
 use crate::operators::ordering::RankFunction;
 use crate::state::Writes;
-use crate::time::EventTime;
+use crate::time::{EventTime, ProcessingTime};
 use crate::{EngineError, Result};
 
 const PARTITION_TAG: u8 = b'p';
@@ -95,8 +95,16 @@ impl PartitionMemory {
         self.history.open(ctx)
     }
 
-    pub fn has_ttl(&self) -> bool {
-        self.expiry.has_ttl()
+    /// When entries are to be searched next that have not been used for long.
+    pub fn next_expiry(&self) -> Option<ProcessingTime> {
+        self.expiry.next_time()
+    }
+
+    /// By the wall clock: when [`Self::free_before`] has something to do next.
+    pub fn next_free(&self) -> Option<ProcessingTime> {
+        let range_ms = self.history.range_only_ms()?;
+        let searched_at = self.searched_at.map_or(i64::MIN, |at| at.0.saturating_add(range_ms.max(1)));
+        Some(ProcessingTime(searched_at))
     }
 
     /// The slots of rows' partitions, read from state where memory does not have them.

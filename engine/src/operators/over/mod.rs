@@ -37,7 +37,7 @@ use super::narrow::Narrow;
 use super::ordering::{SortColumn, SortEncoder};
 use super::waiting_rows::{DueTime, WaitingRows};
 use crate::operator::{Collector, MAIN_PORT, Operator, OperatorContext, OperatorFactory};
-use crate::time::EventTime;
+use crate::time::{EventTime, ProcessingTime};
 use crate::{Batch, Epoch, Result};
 
 /// Output: the kept columns, then one per function.
@@ -281,7 +281,8 @@ impl Operator for OverOperator {
         self.memory.forget_some_expired(ctx)
     }
 
-    fn wants_time(&self) -> bool {
-        self.memory.has_ttl() || self.waiting.is_none()
+    fn next_time(&self) -> Option<ProcessingTime> {
+        let frees = self.memory.next_free().filter(|_| self.waiting.is_none());
+        frees.into_iter().chain(self.memory.next_expiry()).min()
     }
 }

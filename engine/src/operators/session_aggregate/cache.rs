@@ -313,6 +313,11 @@ impl SessionCache {
         Ok(())
     }
 
+    /// The earliest time at which keys must be looked at.
+    pub fn next_timer(&self) -> Option<i64> {
+        self.timers.first()
+    }
+
     /// The keys that must be looked at when time has passed `passed`.
     pub fn due_keys(&mut self, passed: EventTime) -> Vec<u32> {
         let mut due = Vec::new();

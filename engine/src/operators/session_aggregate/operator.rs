@@ -334,8 +334,13 @@ impl Operator for SessionOperator {
         self.show_due(ctx.now, ctx, out)
     }
 
-    fn wants_time(&self) -> bool {
-        self.domain == TimeDomain::Processing || !self.emission.is_final_only()
+    fn next_time(&self) -> Option<ProcessingTime> {
+        let timer = [self.cache.next_timer(), self.stored.next_timer()].into_iter().flatten().min();
+        // Time has passed a session's end a millisecond behind it.
+        let fires = timer.filter(|_| self.domain == TimeDomain::Processing);
+        let fires = fires.map(|end| ProcessingTime(end.saturating_add(1)));
+        let shows = self.cache.shown.as_ref().and_then(|shown| shown.next_time());
+        fires.into_iter().chain(shows).min()
     }
 
     fn on_end(&mut self, ctx: &mut OperatorContext, out: &mut dyn Collector) -> Result<()> {

@@ -97,6 +97,11 @@ impl Shown {
         self.early.changed.contains(&key) || self.late.changed.contains(&key)
     }
 
+    /// When something is to be shown next.
+    pub fn next_time(&self) -> Option<ProcessingTime> {
+        self.early.next_time().into_iter().chain(self.late.next_time()).min()
+    }
+
     /// The keys that show all of their sessions now, and those that show the sessions that have ended.
     pub fn take_due(&mut self, now: ProcessingTime) -> (BTreeSet<u32>, BTreeSet<u32>) {
         let due = (self.early.take_due(now), self.late.take_due(now));

@@ -141,6 +141,11 @@ impl StoredSessions {
         }
     }
 
+    /// When keys must be looked at that may not be in memory.
+    pub fn next_timer(&self) -> Option<i64> {
+        self.first_timer.iter().copied().min().filter(|first| *first < i64::MAX)
+    }
+
     /// Up to `count` keys that are not in memory and have a session that has ended or closes when time has passed `passed`.
     pub fn due(
         &mut self,

@@ -23,6 +23,11 @@ impl Timers {
         self.buckets.entry(time.div_euclid(self.bucket_ms)).or_default().push(slot);
     }
 
+    /// The watermark at which [`Self::pop`] gives something.
+    pub fn first(&self) -> Option<i64> {
+        self.buckets.first_key_value().map(|(bucket, _)| bucket.saturating_mul(self.bucket_ms))
+    }
+
     /// Takes out all slots of the earliest bucket, if that begins at or before `watermark`. Some may be of a later time.
     pub fn pop(&mut self, watermark: EventTime) -> Option<Vec<u32>> {
         let first = self.buckets.first_entry()?;
@@ -39,10 +44,11 @@ mod tests {
         let mut timers = Timers::new(10 * BUCKETS_PER_GAP);
         [(-1, 1), (25, 2), (29, 3), (30, 4), (21, 5)].iter().for_each(|(time, slot)| timers.insert(*time, *slot));
         assert_eq!(timers.pop(EventTime(-11)), None);
+        assert_eq!(timers.first(), Some(-10));
         assert_eq!(timers.pop(EventTime(-10)), Some(vec![1]));
         assert_eq!(timers.pop(EventTime(19)), None);
         assert_eq!(timers.pop(EventTime(20)), Some(vec![2, 3, 5]));
         assert_eq!(timers.pop(EventTime::MAX), Some(vec![4]));
-        assert_eq!(timers.pop(EventTime::MAX), None);
+        assert_eq!((timers.pop(EventTime::MAX), timers.first()), (None, None));
     }
 }

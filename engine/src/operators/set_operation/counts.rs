@@ -8,6 +8,7 @@ use crate::operators::key_table::{BatchKeys, KeyTable, SlotSet};
 use crate::operators::note::{NoteReader, NoteWriter};
 use crate::operators::recent_use::{RecentUse, is_state_empty};
 use crate::state::Writes;
+use crate::time::ProcessingTime;
 
 #[derive(Clone, Copy, Default)]
 struct Counts {
@@ -150,6 +151,11 @@ impl RowCounts {
     }
 
     /// Removes expired rows of one key group, now and then.
+    /// When entries are to be searched next that have not been used for long.
+    pub fn next_time(&self) -> Option<ProcessingTime> {
+        self.expiry.next_time()
+    }
+
     pub fn forget_some_expired(&mut self, ctx: &mut OperatorContext) -> Result<()> {
         let Some(group) = self.expiry.next_group(ctx) else { return Ok(()) };
         let mut expired = Vec::new();

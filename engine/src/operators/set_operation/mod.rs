@@ -12,6 +12,7 @@ use self::counts::RowCounts;
 use crate::batch::RowKind;
 use crate::operator::{Collector, MAIN_PORT, Operator, OperatorContext, OperatorFactory};
 use crate::operators::key_table::KeyColumns;
+use crate::time::ProcessingTime;
 use crate::{Batch, Epoch, Result};
 
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -121,7 +122,7 @@ impl Operator for SetOperator {
         self.counts.forget_some_expired(ctx)
     }
 
-    fn wants_time(&self) -> bool {
-        self.plan.ttl_ms.is_some()
+    fn next_time(&self) -> Option<ProcessingTime> {
+        self.counts.next_time()
     }
 }

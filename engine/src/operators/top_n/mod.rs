@@ -25,6 +25,7 @@ use super::ordering::{SortBytes, SortEncoder};
 use super::row_codec::RowCodec;
 use crate::operator::{Collector, MAIN_PORT, Operator, OperatorContext, OperatorFactory};
 use crate::state::KeyShape;
+use crate::time::ProcessingTime;
 use crate::{Batch, Epoch, Result};
 
 /// What comes first within a partition.
@@ -180,7 +181,7 @@ impl Operator for TopNOperator {
         self.store.forget_some_expired(ctx)
     }
 
-    fn wants_time(&self) -> bool {
-        self.plan.ttl_ms.is_some()
+    fn next_time(&self) -> Option<ProcessingTime> {
+        self.store.next_time()
     }
 }

@@ -19,6 +19,7 @@ use crate::operators::note::{from_sortable, sortable};
 use crate::operators::ordering::RankRange;
 use crate::operators::recent_use::{RecentUse, is_state_empty};
 use crate::state::{FramedReads, Writes, push_frame, unframe};
+use crate::time::ProcessingTime;
 use crate::{EngineError, Result};
 
 const ROW_TAG: u8 = b'r';
@@ -388,6 +389,11 @@ impl PartitionStore {
     }
 
     /// Removes expired partitions of one key group, now and then.
+    /// When entries are to be searched next that have not been used for long.
+    pub fn next_time(&self) -> Option<ProcessingTime> {
+        self.expiry.next_time()
+    }
+
     pub fn forget_some_expired(&mut self, ctx: &mut OperatorContext) -> Result<()> {
         let Some(group) = self.expiry.next_group(ctx) else { return Ok(()) };
         let mut expired = Vec::new();

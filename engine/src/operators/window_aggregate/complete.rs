@@ -242,8 +242,11 @@ impl Operator for WindowOperator {
         self.show_due(ctx, out)
     }
 
-    fn wants_time(&self) -> bool {
-        self.domain == TimeDomain::Processing || !self.previews.emission.is_final_only()
+    fn next_time(&self) -> Option<ProcessingTime> {
+        let closing = self.schedule.next_closing().filter(|_| self.domain == TimeDomain::Processing);
+        // Within its last millisecond a window still takes rows.
+        let fires = closing.map(|closing| ProcessingTime(closing.0.saturating_add(1)));
+        fires.into_iter().chain(self.previews.next_time()).min()
     }
 
     fn output_watermark(&self, input: EventTime) -> EventTime {

@@ -52,6 +52,11 @@ impl<T: Ord> Pending<T> {
         self.due.get_or_insert(due);
     }
 
+    /// When something is to be shown next.
+    pub fn next_time(&self) -> Option<ProcessingTime> {
+        self.due
+    }
+
     pub fn take_due(&mut self, now: ProcessingTime) -> BTreeSet<T> {
         if self.due.is_none_or(|due| due > now) {
             return BTreeSet::new();
@@ -103,6 +108,11 @@ impl Previews {
         if self.emission.lateness_ms > 0 && self.closing(slice.first_end) <= self.fired_until {
             self.late.add(slice, after(self.emission.late_ms));
         }
+    }
+
+    /// When a window is to be shown next, because of time on the wall clock.
+    pub fn next_time(&self) -> Option<ProcessingTime> {
+        self.early.next_time().into_iter().chain(self.late.next_time()).min()
     }
 
     /// The windows to show now, because of time on the wall clock.

@@ -5,7 +5,7 @@ use std::collections::BTreeSet;
 use chrono_tz::Tz;
 
 use crate::time::EventTime;
-use crate::time::assign::{Slice, Window, WindowGrid, is_closed};
+use crate::time::assign::{Slice, Window, WindowGrid, closing_watermark, is_closed};
 
 /// A window to be fired.
 #[derive(Debug, PartialEq)]
@@ -62,6 +62,13 @@ impl Schedule {
     /// All slices that have a window which has not fired.
     pub fn live(&self) -> BTreeSet<Slice> {
         self.upcoming.iter().map(|(_, slice)| *slice).chain(self.active.iter().copied()).collect()
+    }
+
+    /// The watermark that closes the next window.
+    pub fn next_closing(&self) -> Option<EventTime> {
+        let upcoming = self.upcoming.first().map(|(end, _)| *end);
+        let active = Some(self.next_end).filter(|_| self.grid.is_some() && !self.active.is_empty());
+        upcoming.into_iter().chain(active).min().map(|end| closing_watermark(self.zone, end))
     }
 
     /// The next window that is closed at `watermark`. The caller fires it and then calls [`Self::finish`].

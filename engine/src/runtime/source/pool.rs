@@ -6,11 +6,12 @@ use std::collections::HashSet;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
+use crossbeam_channel::Receiver;
 use parking_lot::Mutex;
 
 use crate::Result;
 use crate::checkpoint::{SourceState, SplitCounts, SplitState};
-use crate::source::{Boundedness, Source, Split};
+use crate::source::{Boundedness, Source, Split, Waker};
 use crate::time::EventTime;
 
 /// A split with its number; the order of the numbers is the order in which splits are best read.
@@ -24,6 +25,8 @@ pub struct SplitPool {
     source: Arc<dyn Source>,
     /// Where new splits are looked for.
     interval: Option<Duration>,
+    /// By subtask: what ends its pause, and where it hears of that.
+    wakers: Vec<(Waker, Receiver<()>)>,
     dealt: Mutex<Dealt>,
 }
 
@@ -43,13 +46,14 @@ impl SplitPool {
             Boundedness::Bounded => None,
             Boundedness::Unbounded => source.discovery_interval(),
         };
+        let wakers = (0..parallelism).map(|_| Waker::new()).collect();
         let dealt = Dealt {
             known: HashSet::new(),
             wholes: HashSet::new(),
             waiting: vec![Vec::new(); parallelism],
             discovered_at: Instant::now(),
         };
-        let pool = Self { source: Arc::clone(source), interval, dealt: Mutex::new(dealt) };
+        let pool = Self { source: Arc::clone(source), interval, wakers, dealt: Mutex::new(dealt) };
         match restored {
             // The first discovery was final: what has appeared since is not part of the input.
             Some(state) if interval.is_none() => pool.dealt.lock().deal(source.as_ref(), state.splits.clone()),
@@ -91,6 +95,27 @@ impl SplitPool {
         let new = found.into_iter().filter(|split| !dealt.wholes.contains(&source.whole(split)));
         let new = new.map(unread).collect();
         dealt.deal(source, new);
+        let dealt = dealt.waiting.iter().zip(&self.wakers).filter(|(splits, _)| !splits.is_empty());
+        dealt.for_each(|(_, (waker, _))| waker.wake());
+    }
+
+    /// When to look for new splits; `None`: there will be no others.
+    pub fn next_discovery(&self) -> Option<Instant> {
+        self.dealt.lock().discovered_at.checked_add(self.interval?)
+    }
+
+    pub fn waker(&self, subtask: usize) -> &Waker {
+        &self.wakers[subtask].0
+    }
+
+    /// What a subtask listens to while it has nothing to do.
+    pub fn wakes(&self, subtask: usize) -> Receiver<()> {
+        self.wakers[subtask].1.clone()
+    }
+
+    /// All subtasks look up from their pauses.
+    pub fn wake_all(&self) {
+        self.wakers.iter().for_each(|(waker, _)| waker.wake());
     }
 
     /// Takes the splits that were dealt to a subtask since it last asked.
@@ -174,5 +199,18 @@ mod tests {
         let restored = SourceState { uid: "s".into(), splits, watermark: EventTime::MIN };
         let pool = SplitPool::open(&source, Some(&restored), 1).unwrap();
         assert_eq!(taken(&pool), ["a@0", "a@1", "b@2"]);
+    }
+
+    #[test]
+    fn whoever_is_dealt_a_split_is_woken() {
+        let source: Arc<dyn Source> = Arc::new(GrowingFile { looks: AtomicU64::new(1) });
+        let pool = SplitPool::open(&source, None, 3).unwrap();
+        let woken = || [0, 1, 2].map(|subtask| pool.wakes(subtask).try_recv().is_ok());
+        woken();
+        [0, 1, 2].iter().for_each(|subtask| drop(pool.take(*subtask)));
+        pool.discover_if_due().unwrap();
+        assert_eq!(woken(), [false, false, true], "b@2 is the third");
+        pool.wake_all();
+        assert_eq!(woken(), [true; 3]);
     }
 }

@@ -4,21 +4,21 @@
 //! can and little has to be kept. Without one, splits are read in their order.
 
 use std::sync::Arc;
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use super::pool::{NumberedSplit, SplitPool};
 use super::rows::{RowMaker, rejected_rows};
 use super::split::{Look, SplitRun};
 use crate::metrics::NodeMetrics;
 use crate::operator::Subtask;
-use crate::source::{Rejected, Source};
+use crate::source::{Rejected, Source, Waker};
 use crate::time::{EventTime, ProcessingTime};
 use crate::{Batch, Result};
 
 /// Readers that a subtask keeps open at a time; beyond that, those needed last are closed and opened again later.
 const READERS_OPEN_MAX: usize = 32;
-/// Longest pause before new splits are looked for again, where the pool is still open.
-const POOL_PAUSE_MAX: Duration = Duration::from_millis(50);
+/// A pause of a task that is woken for whatever it waits for.
+const LONG_PAUSE: Duration = Duration::from_secs(60);
 
 pub struct Reading {
     source: Arc<dyn Source>,
@@ -35,6 +35,8 @@ pub struct Reading {
     batch_rows: usize,
     /// In the order of their numbers.
     splits: Vec<SplitRun>,
+    /// What ends this task's pauses.
+    waker: Waker,
     /// The largest watermark told so far.
     told: EventTime,
     idle: bool,
@@ -86,6 +88,7 @@ impl Reading {
         Self {
             in_order: source.in_order(),
             source,
+            waker: pool.waker(setup.subtask.index).clone(),
             pool,
             subtask: setup.subtask,
             maker: setup.maker,
@@ -142,7 +145,7 @@ impl Reading {
     fn peek(&mut self, index: usize) -> Result<()> {
         let open_count = self.open_count();
         let split = &mut self.splits[index];
-        split.peek(self.source.as_ref(), &self.maker)?;
+        split.peek(self.source.as_ref(), &self.maker, &self.waker)?;
         if open_count >= READERS_OPEN_MAX {
             split.close();
         }
@@ -161,19 +164,40 @@ impl Reading {
     }
 
     fn pause(&self) -> Step {
-        let unfinished = || self.splits.iter().filter(|split| !split.finished);
-        match unfinished().map(SplitRun::wait).min() {
-            Some(wait) => Step::Wait(wait),
-            None if self.pool.is_open() => Step::Wait(POOL_PAUSE_MAX),
-            None => Step::End,
+        let unfinished = self.splits.iter().filter(|split| !split.finished);
+        // Of splits that are read in order only the first has been asked.
+        let asked = unfinished.take(if self.in_order { 1 } else { usize::MAX });
+        let wait = asked.map(SplitRun::wait).min();
+        if wait.is_none() && !self.pool.is_open() {
+            return Step::End;
         }
+        let discovers = self.pool.next_discovery().filter(|_| self.subtask.index == 0);
+        let discovery = discovers.map(|at| at.saturating_duration_since(Instant::now()));
+        Step::Wait(wait.into_iter().chain(discovery).min().unwrap_or(LONG_PAUSE))
+    }
+
+    /// Something may have come: readers are asked again.
+    pub fn look_again(&mut self) {
+        self.splits.iter_mut().for_each(SplitRun::look_again);
+    }
+
+    /// When there is news of time though no row comes; asked behind [`Self::time_news`].
+    pub fn next_time(&self) -> Option<ProcessingTime> {
+        if !self.timed {
+            return None;
+        }
+        if self.idle && self.idle_time_runs && self.idle_since.1 > EventTime::MIN {
+            return Some(ProcessingTime::MIN);
+        }
+        let timeout = self.idle_timeout?;
+        self.splits.iter().filter(|split| !split.idle).filter_map(|split| split.idle_from(timeout)).min()
     }
 
     fn read(&mut self, index: usize, now: ProcessingTime) -> Result<Step> {
         if !self.splits[index].is_open() && self.open_count() >= READERS_OPEN_MAX {
             self.close_one();
         }
-        match self.splits[index].read(self.source.as_ref(), self.batch_rows)? {
+        match self.splits[index].read(self.source.as_ref(), self.batch_rows, &self.waker)? {
             Look::Nothing => Ok(Step::Wait(Duration::ZERO)),
             Look::Chunk(chunk) => {
                 let batches = chunk.rows.map_or(Ok(Vec::new()), |rows| self.give_out(index, rows, now))?;

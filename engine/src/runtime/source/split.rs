@@ -5,7 +5,8 @@ use std::time::{Duration, Instant};
 use super::pool::NumberedSplit;
 use super::rows::RowMaker;
 use crate::checkpoint::{SplitCounts, SplitState};
-use crate::source::{Position, Read, Rejected, Source, Split, SplitReader};
+use crate::runtime::task::behind;
+use crate::source::{Position, Read, Rejected, Source, Split, SplitReader, Waker};
 use crate::time::{EventTime, ProcessingTime};
 use crate::{Batch, Result};
 
@@ -101,11 +102,16 @@ impl SplitRun {
         self.waits_until.map_or(Duration::ZERO, |until| until.saturating_duration_since(Instant::now()))
     }
 
+    /// Something may have come: its reader is asked again before the time that it named.
+    pub fn look_again(&mut self) {
+        self.waits_until = self.waits_until.map(|_| Instant::now());
+    }
+
     /// Reads up to the first row and keeps it: so the split's hold is known without giving anything out.
-    pub fn peek(&mut self, source: &dyn Source, maker: &RowMaker) -> Result<()> {
+    pub fn peek(&mut self, source: &dyn Source, maker: &RowMaker, waker: &Waker) -> Result<()> {
         let mut chunk = Chunk { rows: None, rejected: Vec::new(), time: None, ends: false };
         while chunk.rows.is_none() && chunk.time.is_none() && !chunk.ends && chunk.rejected.len() < PEEK_REJECTED_MAX {
-            match self.reader(source)?.next(1)? {
+            match self.reader(source, waker)?.next(1)? {
                 Read::Rows { rows, rejected } => {
                     chunk.rejected.extend(rejected);
                     chunk.rows = Some(rows).filter(|rows| rows.num_rows() > 0);
@@ -130,11 +136,11 @@ impl SplitRun {
     }
 
     /// The next rows. `Nothing` sets [`Self::wait`].
-    pub fn read(&mut self, source: &dyn Source, rows_max: usize) -> Result<Look> {
+    pub fn read(&mut self, source: &dyn Source, rows_max: usize, waker: &Waker) -> Result<Look> {
         if let Some(chunk) = self.ahead.take() {
             return Ok(if chunk.ends { Look::End(chunk.rejected) } else { Look::Chunk(chunk) });
         }
-        let look = match self.reader(source)?.next(rows_max)? {
+        let look = match self.reader(source, waker)?.next(rows_max)? {
             Read::Rows { rows, rejected } => {
                 self.waits_until = None;
                 let rows = Some(rows).filter(|rows| rows.num_rows() > 0);
@@ -175,9 +181,13 @@ impl SplitRun {
 
     /// Idle: asked for rows, it has had none for this long.
     pub fn check_idle(&mut self, timeout: Duration, now: ProcessingTime) {
-        let silent_ms = now.0.saturating_sub(self.active_at.0);
+        self.idle = self.idle_from(timeout).is_some_and(|from| from <= now);
+    }
+
+    /// When it is idle, if no row comes until then.
+    pub fn idle_from(&self, timeout: Duration) -> Option<ProcessingTime> {
         let waits = self.waits_until.is_some() && !self.finished;
-        self.idle = waits && silent_ms >= i64::try_from(timeout.as_millis()).unwrap_or(i64::MAX);
+        waits.then(|| behind(self.active_at, timeout))
     }
 
     pub fn state(&self) -> SplitState {
@@ -197,10 +207,14 @@ impl SplitRun {
         }
     }
 
-    fn reader(&mut self, source: &dyn Source) -> Result<&mut Box<dyn SplitReader>> {
+    fn reader(&mut self, source: &dyn Source, waker: &Waker) -> Result<&mut Box<dyn SplitReader>> {
         let reader = match self.reader.take() {
             Some(reader) => reader,
-            None => source.open(&self.split, self.position.as_ref())?,
+            None => {
+                let mut reader = source.open(&self.split, self.position.as_ref())?;
+                reader.wake_with(waker);
+                reader
+            }
         };
         Ok(self.reader.insert(reader))
     }

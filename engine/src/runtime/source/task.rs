@@ -6,7 +6,7 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::{Duration, Instant};
 
-use crossbeam_channel::{Receiver, RecvTimeoutError, TryRecvError};
+use crossbeam_channel::{Receiver, TryRecvError, select};
 
 use super::reading::{Reading, Step, TimeNews};
 use crate::element::BarrierKind;
@@ -14,16 +14,13 @@ use crate::operator::{MAIN_PORT, SIDE_PORT};
 use crate::runtime::chain::Chain;
 use crate::runtime::events::{SourceSnapshot, TaskSnapshot};
 use crate::runtime::monitor::{Monitor, SplitTimes};
-use crate::runtime::task::{TICK, TaskWorld, Ticker};
+use crate::runtime::task::{TICK, TaskWorld, Ticker, behind};
 use crate::task_time::Waiting;
 use crate::time::{EventTime, ProcessingTime};
 use crate::{Barrier, Batch, EngineError, Result};
 
 /// How often it is shown anew which split holds time back and which are idle.
 const SHOW_INTERVAL: Duration = Duration::from_millis(200);
-
-/// How soon to look again whether reading may begin.
-const HELD_PAUSE: Duration = Duration::from_millis(2);
 
 pub struct SourceTask {
     pub uid: String,
@@ -38,6 +35,8 @@ pub struct SourceTask {
     pub unneeded: Arc<AtomicBool>,
     /// Until the checkpoint is complete that says where reading begins.
     pub held: Arc<AtomicBool>,
+    /// Something may have come, or one of the two above has changed.
+    pub wakes: Receiver<()>,
     pub world: TaskWorld,
     pub monitor: Arc<Monitor>,
     /// Ask for a checkpoint after so many batches.
@@ -47,7 +46,7 @@ pub struct SourceTask {
 impl SourceTask {
     /// Runs until the Stop barrier, an error, or cancellation.
     pub fn run(self) -> Result<()> {
-        let ticker = Ticker::new(&self.chain, self.world.now());
+        let ticker = Ticker::new(&self.world);
         Run { task: self, ticker, ended: false, awaits_barrier: false, batches: 0, shown_at: None }.run()
     }
 }
@@ -89,11 +88,9 @@ impl Run {
         }
         let now = self.task.world.now();
         self.ticker.tick(&mut self.task.chain, now)?;
-        if self.task.held.load(Ordering::Relaxed) {
-            return self.rest(HELD_PAUSE);
-        }
-        let wait = if self.ended || self.awaits_barrier { TICK } else { self.read(now)? };
-        if wait.is_zero() { Ok(Next::GoOn) } else { self.rest(wait) }
+        let reads = !(self.ended || self.awaits_barrier || self.task.held.load(Ordering::Relaxed));
+        let wait = if reads { self.read(now)? } else { Duration::MAX };
+        if wait.is_zero() { Ok(Next::GoOn) } else { self.rest(wait.min(self.ticker.wait(&self.task.chain, now))) }
     }
 
     /// Reads once, hands on what came of it, and says how long there is nothing to do.
@@ -108,21 +105,31 @@ impl Run {
                 self.task.chain.set_read_at(read_at);
                 self.hand_on(batches, rejected, now)?;
             }
-            Step::Wait(pause) => wait = pause.min(TICK),
+            Step::Wait(pause) => wait = pause,
             Step::End => return self.end(now).map(|()| Duration::ZERO),
         }
-        match self.task.reading.time_news(now) {
-            Some(TimeNews::Watermark(watermark)) => self.task.chain.on_watermark(watermark, now)?,
-            Some(TimeNews::Idle) => self.task.chain.on_idle()?,
-            Some(TimeNews::Advance(watermark)) => {
-                self.task.chain.on_watermark(watermark, now)?;
-                self.task.chain.on_idle()?;
-            }
-            None => {}
+        while let Some(news) = self.task.reading.time_news(now) {
+            self.tell_time(news, now)?;
         }
-        self.show_times();
+        if !wait.is_zero()
+            && let Some(due) = self.task.reading.next_time()
+        {
+            wait = wait.min(self.task.world.clock.wait_for(due.max(behind(now, TICK))));
+        }
+        self.show_times(wait);
         self.ask_for_checkpoint();
         Ok(wait)
+    }
+
+    fn tell_time(&mut self, news: TimeNews, now: ProcessingTime) -> Result<()> {
+        match news {
+            TimeNews::Watermark(watermark) => self.task.chain.on_watermark(watermark, now),
+            TimeNews::Idle => self.task.chain.on_idle(),
+            TimeNews::Advance(watermark) => {
+                self.task.chain.on_watermark(watermark, now)?;
+                self.task.chain.on_idle()
+            }
+        }
     }
 
     fn hand_on(&mut self, batches: Vec<Batch>, rejected: Option<Batch>, now: ProcessingTime) -> Result<()> {
@@ -152,8 +159,9 @@ impl Run {
         }
     }
 
-    fn show_times(&mut self) {
-        if self.shown_at.is_none_or(|at| at.elapsed() >= SHOW_INTERVAL) {
+    /// Before a pause of such a length: what is shown stays for as long.
+    fn show_times(&mut self, wait: Duration) {
+        if wait >= TICK || self.shown_at.is_none_or(|at| at.elapsed() >= SHOW_INTERVAL) {
             self.shown_at = Some(Instant::now());
             let times = SplitTimes { holder: self.task.reading.holder(), idle: self.task.reading.idle_splits() };
             self.task.monitor.set_split_times(self.task.node, self.task.subtask, Some(times));
@@ -168,15 +176,22 @@ impl Run {
         }
     }
 
-    /// Sleeps, but not through a barrier.
+    /// Sleeps, but not through a barrier, nor where something has come.
     fn rest(&mut self, wait: Duration) -> Result<Next> {
         let waited = self.task.world.times.wait(Waiting::Idle);
-        let barrier = self.task.barriers.recv_timeout(wait);
+        let barrier = select! {
+            recv(self.task.barriers) -> barrier => Some(barrier),
+            recv(self.task.wakes) -> _ => {
+                self.task.reading.look_again();
+                None
+            }
+            default(wait) => None,
+        };
         drop(waited);
         match barrier {
-            Ok(barrier) => self.on_barrier(barrier),
-            Err(RecvTimeoutError::Timeout) => Ok(Next::GoOn),
-            Err(RecvTimeoutError::Disconnected) => Err(EngineError::Cancelled),
+            Some(Ok(barrier)) => self.on_barrier(barrier),
+            Some(Err(_)) => Err(EngineError::Cancelled),
+            None => Ok(Next::GoOn),
         }
     }
 

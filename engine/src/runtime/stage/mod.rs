@@ -42,7 +42,7 @@ impl StageTask {
     /// Runs until the Stop barrier, an error, or cancellation.
     pub fn run(mut self) -> Result<()> {
         let mut held = Held::default();
-        let mut ticker = Ticker::new(&self.chain, self.world.now());
+        let mut ticker = Ticker::new(&self.world);
         self.chain.open(self.world.now())?;
         loop {
             self.world.check_cancelled()?;
@@ -53,7 +53,10 @@ impl StageTask {
             }
             let barrier_awaited = self.world.awaited_epoch() > held.epoch;
             let takes_rows = held.stop.is_none() && self.chain.stage().has_room(barrier_awaited);
-            let event = self.gate.next_unless(TICK, self.threads.answers(), takes_rows)?;
+            // What is in flight has times of its own: repeated questions, answers that are overdue.
+            let wait = ticker.wait(&self.chain, now);
+            let wait = if self.chain.stage().is_drained() { wait } else { wait.min(TICK) };
+            let event = self.gate.next_unless(wait, self.threads.answers(), takes_rows)?;
             let now = self.world.now();
             if self.on_event(event, &mut held, now)? {
                 return Ok(());

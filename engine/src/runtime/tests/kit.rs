@@ -316,7 +316,7 @@ impl Graph {
         self.source_with(source, Some(watermark))
     }
 
-    pub fn source_with(&mut self, source: Arc<SplitsSource>, watermark: Option<WatermarkSpec>) -> NodeId {
+    pub fn source_with(&mut self, source: Arc<dyn Source>, watermark: Option<WatermarkSpec>) -> NodeId {
         let spec = SourceSpec { source, columns: vec![column("k", 0), column("ts", 1)], watermark };
         self.add("Source", NodeKind::Source(spec), vec![], row_schema())
     }

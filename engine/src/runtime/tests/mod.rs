@@ -3,6 +3,7 @@
 
 mod asking;
 mod failures;
+mod idle;
 mod joins;
 pub mod kit;
 mod limits;

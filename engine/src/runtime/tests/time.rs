@@ -22,7 +22,7 @@ impl Clock for HandClock {
     }
 }
 
-fn until(job: &JobHandle, what: &str, holds: impl Fn() -> bool) {
+pub fn until(job: &JobHandle, what: &str, holds: impl Fn() -> bool) {
     let begin = Instant::now();
     while !holds() {
         if begin.elapsed() > Duration::from_secs(30) {
@@ -74,22 +74,24 @@ fn without_an_idle_timeout_time_waits() {
 
 #[test]
 fn a_split_that_appears_late_is_read_and_does_not_pull_time_back() {
-    let folder = tempfile::tempdir().unwrap();
-    let splits = vec![vec![(1, 1000), (1, 2000)], vec![(1, 5), (1, 2500)], vec![(1, 2600)]];
-    let mut source = SplitsSource::new(splits);
-    source.boundedness = Boundedness::Unbounded;
-    source.visible = Some(1);
-    let source = Arc::new(source);
-    let pipeline = pipeline_with(source.clone(), ToyWindows::default(), None);
-    let job = start(pipeline.graph.clone(), options(folder.path())).unwrap();
-    until(&job, "the first split", || job.status().nodes[2].watermark == Some(EventTime(2000)));
-    source.mischief.released.store(true, Ordering::Relaxed);
-    until(&job, "the new splits", || job.status().nodes[0].rows_in == 5);
-    job.checkpoint().unwrap();
-    assert!(job.status().nodes[2].watermark >= Some(EventTime(2000)));
-    assert_eq!(pipeline.late.rows(), ["+I[1, 1970-01-01T00:00:00.005]"], "what is behind the told time is late");
-    job.stop();
-    job.wait().unwrap();
+    for parallelism in [1, 3] {
+        let folder = tempfile::tempdir().unwrap();
+        let splits = vec![vec![(1, 1000), (1, 2000)], vec![(1, 5), (1, 2500)], vec![(1, 2600)]];
+        let mut source = SplitsSource::new(splits);
+        source.boundedness = Boundedness::Unbounded;
+        source.visible = Some(1);
+        let source = Arc::new(source);
+        let pipeline = pipeline_with(source.clone(), ToyWindows::default(), None);
+        let job = start(pipeline.graph.clone(), JobOptions { parallelism, ..options(folder.path()) }).unwrap();
+        until(&job, "the first split", || job.status().nodes[2].watermark == Some(EventTime(2000)));
+        source.mischief.released.store(true, Ordering::Relaxed);
+        until(&job, "the new splits", || job.status().nodes[0].rows_in == 5);
+        job.checkpoint().unwrap();
+        assert!(job.status().nodes[2].watermark >= Some(EventTime(2000)));
+        assert_eq!(pipeline.late.rows(), ["+I[1, 1970-01-01T00:00:00.005]"], "what is behind the told time is late");
+        job.stop();
+        job.wait().unwrap();
+    }
 }
 
 #[test]
@@ -150,8 +152,8 @@ impl Operator for TickingOperator {
         out.emit(MAIN_PORT, Batch::new(record_batch(&[(0, ctx.now.0)])))
     }
 
-    fn wants_time(&self) -> bool {
-        true
+    fn next_time(&self) -> Option<ProcessingTime> {
+        Some(ProcessingTime::MIN)
     }
 }
 
