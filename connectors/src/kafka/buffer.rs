@@ -46,8 +46,12 @@ impl UpsertBuffer {
 
     /// It is time to send them.
     pub fn is_due(&self, now: ProcessingTime) -> bool {
-        let waited = |since: ProcessingTime| now.0.saturating_sub(since.0) >= self.flush.interval.as_millis() as i64;
-        self.waiting.len() >= self.flush.rows_max || self.since.is_some_and(waited)
+        self.waiting.len() >= self.flush.rows_max || self.due().is_some_and(|due| due <= now)
+    }
+
+    /// When they have waited long enough; `None`: nothing waits.
+    pub fn due(&self) -> Option<ProcessingTime> {
+        self.since.map(|since| ProcessingTime(since.0.saturating_add(self.flush.interval.as_millis() as i64)))
     }
 
     /// Gives all of them to `send`.
@@ -82,6 +86,7 @@ mod tests {
         add(&mut buffer, "a", Some("1"), 10);
         add(&mut buffer, "b", Some("2"), 20);
         add(&mut buffer, "a", None, 30);
+        assert_eq!(buffer.due(), Some(ProcessingTime(110)));
         assert!(!buffer.is_due(ProcessingTime(109)));
         assert!(buffer.is_due(ProcessingTime(110)));
         add(&mut buffer, "c", Some("3"), 40);

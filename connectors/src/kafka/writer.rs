@@ -68,6 +68,14 @@ impl Route {
         }
     }
 
+    /// Rows were given to it that the broker may not have.
+    fn holds_rows(&self) -> bool {
+        match self {
+            Self::Direct { producer, .. } => producer.in_flight_count() > 0,
+            Self::Transactions { producer, .. } => producer.is_some(),
+        }
+    }
+
     /// Why writing is of no further use, if that is so.
     fn broken(&self) -> Option<Trouble> {
         match self {
@@ -239,5 +247,13 @@ impl SinkWriter for RowWriter {
     fn on_time(&mut self, now: ProcessingTime) -> Result<()> {
         self.sender.check()?;
         if self.buffer.as_ref().is_some_and(|buffer| buffer.is_due(now)) { self.flush() } else { Ok(()) }
+    }
+
+    /// While rows may be refused, that is looked for now and then.
+    fn next_time(&self) -> Option<ProcessingTime> {
+        match self.sender.route.holds_rows() {
+            true => Some(ProcessingTime::MIN),
+            false => self.buffer.as_ref().and_then(UpsertBuffer::due),
+        }
     }
 }

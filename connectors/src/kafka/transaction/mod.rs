@@ -5,8 +5,8 @@
 //! the broker's log; then the transaction ends. After a crash, opening the producers again ends what was left open, the record says
 //! whether N became visible, and the checkpoint of just that epoch is restored.
 //!
-//! All sinks of a job share an [`outbox`]: two producers in turn, so that rows of N + 1 flow while those of N are stored and
-//! committed. No writer waits at a barrier. What to do after each answer of the broker is decided in [`protocol`], without I/O.
+//! All sinks of a job share an [`outbox`]: two producers in turn, so that rows of N + 1 flow while N is committed. They
+//! are sent once those of N are stored, which keeps the rows of a key in order. What to do after each answer of the broker is decided in [`protocol`], without I/O.
 
 #[cfg(test)]
 mod crash_tests;

@@ -181,9 +181,11 @@ impl Outbox {
         Ok(())
     }
 
-    /// The producer of a turn, with a transaction open.
+    /// The producer of a turn, with a transaction open, once the broker has all rows that the other one was given: rows of a key are read
+    /// in the order in which they are stored, whoever sends them.
     pub fn enter(&self, turn: Turn) -> Result<Arc<RowProducer>> {
         let opened = self.opened(&self.state.lock());
+        self.store(&opened.producers[turn.next().index()], "write the rows of the epoch before")?;
         self.begin(&opened.producers, turn, &mut self.turns[turn.index()].lock())
     }
 

@@ -6,7 +6,7 @@ use std::time::Duration;
 
 use rdkafka::error::KafkaError;
 use rdkafka::mocking::MockCluster;
-use rdkafka::producer::{BaseRecord, DefaultProducerContext};
+use rdkafka::producer::{BaseRecord, DefaultProducerContext, Producer};
 use rdkafka::types::{RDKafkaApiKey as Api, RDKafkaErrorCode, RDKafkaRespErr as Code};
 use tidemill_engine::{EngineError, Epoch, Result};
 
@@ -143,4 +143,16 @@ fn a_refused_row_keeps_its_epoch_from_being_committed_and_is_named_with_its_topi
     assert!(outbox.broken().is_some(), "whoever writes on is told so");
     let error = outbox.commit(Epoch(2), &[outbox.ticket(Turn::Second)]).expect_err("a row is missing");
     assert!(matches!(error, EngineError::Connector { .. }), "{error}");
+}
+
+#[test]
+fn rows_of_an_epoch_are_stored_before_those_of_the_next_are_sent() {
+    let mock = mock();
+    let outbox = outbox(&mock);
+    outbox.open().and_then(|_| outbox.claim()).expect("nobody else is there");
+    mock.broker_round_trip_time(-1, Duration::from_millis(200)).expect("a slow broker");
+    let first = outbox.enter(Turn::First).expect("a producer");
+    first.send(BaseRecord::to(ROWS).key("k").payload("v")).expect("there is room");
+    outbox.enter(Turn::Second).expect("the other producer");
+    assert_eq!(first.in_flight_count(), 0, "a later row of the key could come before this one");
 }
