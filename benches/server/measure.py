@@ -143,7 +143,7 @@ def streamed_rows(server):
             if event["event"] == "rows":
                 firsts.append(came - begun)
     for came, event in server.stream(TICKS.format(last=999)):
-        for _, made in event.get("rows", []):
+        for _, made in event["rows"] if event["event"] == "rows" else []:
             lags.append(came - seconds_since_1970(made))
     print(f"| from the submission of a query to its first row | {milliseconds(firsts)} |")
     print(f"| from the making of a row to its arrival at a client, 100 rows/s | {milliseconds(lags)} |", flush=True)

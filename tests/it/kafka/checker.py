@@ -199,7 +199,7 @@ def ledger(topic, order):
         if place in newest and fields[order] < newest[place]:
             inverted.append(value)
         newest[place] = fields[order]
-    lost, doubled = expected - found, Counter({one: n for one, n in found.items() if n > 1 and one in expected})
+    lost, doubled = expected - found, Counter({one: n - expected[one] for one, n in found.items() if n > expected[one] > 0})
     foreign = [one for one in found if one not in expected]
     written = len(messages(topic, "read_uncommitted"))
     return {
@@ -207,6 +207,13 @@ def ledger(topic, order):
         "foreign": len(foreign), "inverted": len(inverted),
         "examples": sorted(lost)[:3] + sorted(doubled)[:3] + sorted(foreign)[:3] + inverted[:3],
     }
+
+
+def numbers(topic):
+    """The numbers of the records in a topic of the input, as often as they are there: a broker that is killed may have stored what
+    its producer then sends again."""
+    found = (json.loads(message.value())["n"] for message in messages(topic, "read_uncommitted"))
+    return sorted(n for n in found if n >= 0)
 
 
 def canonical(line):
@@ -228,7 +235,7 @@ def commit_group(name, topic, *offsets):
     return len(offsets)
 
 
-COMMANDS = [topics, delete, grow, number, produce, commit_without_pause, read, wait_for, ledger, group, commit_group]
+COMMANDS = [topics, delete, grow, number, produce, commit_without_pause, read, wait_for, ledger, numbers, group, commit_group]
 BROKERS = sys.argv[1]
 ADMIN = AdminClient({"bootstrap.servers": BROKERS})
 print(json.dumps({command.__name__: command for command in COMMANDS}[sys.argv[2]](*sys.argv[3:])))
