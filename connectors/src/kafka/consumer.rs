@@ -29,6 +29,10 @@ pub const REQUEST_TIMEOUT: Duration = Duration::from_secs(30);
 /// new to the client, waits as long; librdkafka's half second would be most of the time that a small bounded job takes.
 const FETCH_WAIT_MS: &str = "100";
 
+/// How long the client fetches nothing from a partition of which it holds more than it may, in milliseconds; its own second would leave a job
+/// that reads faster waiting for most of it.
+const FETCH_PAUSE_MS: &str = "10";
+
 /// A consumer asks for a group even where it is told its partitions.
 const GROUP_UNUSED: &str = "tidemill";
 
@@ -83,7 +87,12 @@ impl SharedConsumer {
             .set("enable.auto.commit", "false")
             .set("enable.auto.offset.store", "false");
         config.set("enable.partition.eof", "true").set("allow.auto.create.topics", "false");
-        for (key, value) in [("isolation.level", "read_committed"), ("fetch.wait.max.ms", FETCH_WAIT_MS)] {
+        let ours = [
+            ("isolation.level", "read_committed"),
+            ("fetch.wait.max.ms", FETCH_WAIT_MS),
+            ("fetch.queue.backoff.ms", FETCH_PAUSE_MS),
+        ];
+        for (key, value) in ours {
             if settings.get(key).is_none() {
                 config.set(key, value);
             }
