@@ -12,7 +12,7 @@ use serde_json::Value;
 use crate::not_run::not_run;
 
 /// How long a broker may take to start, beside other tests.
-const START_TIMEOUT: Duration = Duration::from_secs(90);
+const START_TIMEOUT: Duration = Duration::from_secs(240);
 const LOOK: Duration = Duration::from_millis(50);
 /// Where the Python with the second client is; `make test` sets it.
 const PYTHON_VARIABLE: &str = "TIDEMILL_KAFKA_PYTHON";
