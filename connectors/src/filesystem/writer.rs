@@ -327,8 +327,7 @@ impl SinkWriter for PartWriter {
 
     /// Files that are open are looked at now and then.
     fn next_time(&self) -> Option<ProcessingTime> {
-        let interval_ms = i64::try_from(self.target.options.check_interval.as_millis()).unwrap_or(i64::MAX);
-        (!self.open.is_empty()).then(|| ProcessingTime(self.checked.0.saturating_add(interval_ms)))
+        (!self.open.is_empty()).then(|| self.checked.plus(self.target.options.check_interval))
     }
 }
 

@@ -51,7 +51,7 @@ impl UpsertBuffer {
 
     /// When they have waited long enough; `None`: nothing waits.
     pub fn due(&self) -> Option<ProcessingTime> {
-        self.since.map(|since| ProcessingTime(since.0.saturating_add(self.flush.interval.as_millis() as i64)))
+        self.since.map(|since| since.plus(self.flush.interval))
     }
 
     /// Gives all of them to `send`.

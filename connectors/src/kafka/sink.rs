@@ -61,7 +61,7 @@ impl Sink for KafkaSink {
 
     fn writer(&self, context: &WriterContext, _restored: Vec<serde_json::Value>) -> Result<Box<dyn SinkWriter>> {
         let route = match self.options.guarantee {
-            Guarantee::ExactlyOnce => Route::transactions(self.outbox(&context.job_id)?)?,
+            Guarantee::ExactlyOnce => Route::transactions(self.outbox(&context.job_id)?),
             guarantee => {
                 let (lifeline, interrupt) = (Arc::clone(&self.lifeline.lock()), Arc::clone(&self.interrupt));
                 Route::direct(&self.table.client, guarantee, Line { lifeline, interrupt })?

@@ -43,8 +43,8 @@ pub struct Line {
 }
 
 impl Route {
-    pub fn transactions(outbox: Arc<Outbox>) -> Result<Self> {
-        Ok(Self::Transactions { outbox, turn: Turn::First, producer: None })
+    pub fn transactions(outbox: Arc<Outbox>) -> Self {
+        Self::Transactions { outbox, turn: Turn::First, producer: None }
     }
 
     pub fn direct(client: &ClientSettings, guarantee: Guarantee, line: Line) -> Result<Self> {

@@ -75,14 +75,9 @@ impl Ticker {
 
     /// How long nothing is due if nothing comes.
     pub fn wait(&self, chain: &Chain, now: ProcessingTime) -> Duration {
-        let tick = behind(self.last.min(now), TICK);
+        let tick = self.last.min(now).plus(TICK);
         self.clock.wait_for(chain.next_time().map_or(ProcessingTime::MAX, |due| due.max(tick)))
     }
-}
-
-/// So much later.
-pub fn behind(time: ProcessingTime, span: Duration) -> ProcessingTime {
-    ProcessingTime(time.0.saturating_add(i64::try_from(span.as_millis()).unwrap_or(i64::MAX)))
 }
 
 /// A task whose head reads channels.

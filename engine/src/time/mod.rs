@@ -44,6 +44,11 @@ impl ProcessingTime {
     /// Long past: what is due then is due at once.
     pub const MIN: ProcessingTime = ProcessingTime(i64::MIN);
     pub const MAX: ProcessingTime = ProcessingTime(i64::MAX);
+
+    /// So much later, at most [`ProcessingTime::MAX`].
+    pub fn plus(self, span: Duration) -> Self {
+        Self(self.0.saturating_add(i64::try_from(span.as_millis()).unwrap_or(i64::MAX)))
+    }
 }
 
 /// How soon to look at a clock again of which nobody knows how it runs.

@@ -6,7 +6,8 @@
 //! whether N became visible, and the checkpoint of just that epoch is restored.
 //!
 //! All sinks of a job share an [`outbox`]: two producers in turn, so that rows of N + 1 flow while N is committed. They
-//! are sent once those of N are stored, which keeps the rows of a key in order. What to do after each answer of the broker is decided in [`protocol`], without I/O.
+//! are sent once those of N are stored, which keeps the rows of a key in order. What to do after each answer of the broker is decided
+//! in [`protocol`], without I/O.
 
 #[cfg(test)]
 mod crash_tests;

@@ -312,9 +312,10 @@ impl Outbox {
 
     /// Why nothing that is written now will be committed, if that is so.
     pub fn broken(&self) -> Option<Trouble> {
-        let opened = self.state.lock().opened.clone()?;
         let given_up = || self.lifeline.is_given_up(&self.interrupt).then(Trouble::given_up);
-        opened.producers.iter().find_map(|one| producer::broken(one)).or_else(given_up)
+        let state = self.state.lock();
+        let producers = &state.opened.as_ref()?.producers;
+        producers.iter().find_map(|one| producer::broken(one)).or_else(given_up)
     }
 
     /// Both at once: where an earlier attempt left transactions open, the broker takes a while to end each.

@@ -36,6 +36,13 @@ fn outbox(mock: &Mock) -> Arc<Outbox> {
     Outboxes::default().of("job", &settings, &Arc::default()).expect("settings that fit each other")
 }
 
+/// One that may write.
+fn claimed(mock: &Mock) -> Arc<Outbox> {
+    let outbox = outbox(mock);
+    outbox.open().and_then(|_| outbox.claim()).expect("whoever comes last is let in");
+    outbox
+}
+
 /// Writes a row in a transaction and commits it as `epoch`.
 fn commit(outbox: &Outbox, epoch: Epoch, turn: Turn) -> Result<()> {
     let producer = outbox.enter(turn)?;
@@ -119,12 +126,10 @@ fn a_timeout_that_the_broker_does_not_allow_is_refused_for_good_and_says_what_to
 fn rows_that_ran_out_of_time_while_another_copy_took_over_are_those_of_a_superseded_one() {
     let mock = mock();
     let timed_out = KafkaError::MessageProduction(RDKafkaErrorCode::MessageTimedOut);
-    let sleeper = outbox(&mock);
-    sleeper.open().and_then(|_| sleeper.claim()).expect("nobody else is there");
+    let sleeper = claimed(&mock);
     let alone = sleeper.explain("write", &timed_out);
     assert!(matches!(alone, EngineError::Unreachable { .. }), "{alone}");
-    let successor = outbox(&mock);
-    successor.open().and_then(|_| successor.claim()).expect("a successor is let in");
+    let _successor = claimed(&mock);
     let awake = sleeper.explain("write", &timed_out);
     assert!(matches!(awake, EngineError::Superseded { .. }), "{awake}");
 }
@@ -132,8 +137,7 @@ fn rows_that_ran_out_of_time_while_another_copy_took_over_are_those_of_a_superse
 #[test]
 fn a_refused_row_keeps_its_epoch_from_being_committed_and_is_named_with_its_topic() {
     let mock = mock();
-    let outbox = outbox(&mock);
-    outbox.open().and_then(|_| outbox.claim()).expect("nobody else is there");
+    let outbox = claimed(&mock);
     commit(&outbox, Epoch(1), Turn::First).expect("the first epoch is committed in peace");
     mock.request_errors(Api::Produce, &[Code::RD_KAFKA_RESP_ERR_MSG_SIZE_TOO_LARGE]);
     let producer = outbox.enter(Turn::Second).expect("the other producer writes");
@@ -148,8 +152,7 @@ fn a_refused_row_keeps_its_epoch_from_being_committed_and_is_named_with_its_topi
 #[test]
 fn rows_of_an_epoch_are_stored_before_those_of_the_next_are_sent() {
     let mock = mock();
-    let outbox = outbox(&mock);
-    outbox.open().and_then(|_| outbox.claim()).expect("nobody else is there");
+    let outbox = claimed(&mock);
     mock.broker_round_trip_time(-1, Duration::from_millis(200)).expect("a slow broker");
     let first = outbox.enter(Turn::First).expect("a producer");
     first.send(BaseRecord::to(ROWS).key("k").payload("v")).expect("there is room");

@@ -378,10 +378,12 @@ impl Operator for IntervalJoinOperator {
     }
 
     fn next_time(&self) -> Option<ProcessingTime> {
+        if self.domain != TimeDomain::Processing {
+            return None;
+        }
         let first = [LEFT, RIGHT].into_iter().filter_map(|side| Some(self.bounds.expiry(side, self.rows.first(side)?)));
         // More rows may still come within the current millisecond.
-        let expires = first.min().map(|expiry| ProcessingTime(expiry.saturating_add(1)));
-        expires.filter(|_| self.domain == TimeDomain::Processing)
+        first.min().map(|expiry| ProcessingTime(expiry.saturating_add(1)))
     }
 
     fn on_end(&mut self, ctx: &mut OperatorContext, out: &mut dyn Collector) -> Result<()> {

@@ -335,9 +335,9 @@ impl Operator for SessionOperator {
     }
 
     fn next_time(&self) -> Option<ProcessingTime> {
-        let timer = [self.cache.next_timer(), self.stored.next_timer()].into_iter().flatten().min();
+        let timer = || [self.cache.next_timer(), self.stored.next_timer()].into_iter().flatten().min();
         // Time has passed a session's end a millisecond behind it.
-        let fires = timer.filter(|_| self.domain == TimeDomain::Processing);
+        let fires = (self.domain == TimeDomain::Processing).then(timer).flatten();
         let fires = fires.map(|end| ProcessingTime(end.saturating_add(1)));
         let shows = self.cache.shown.as_ref().and_then(|shown| shown.next_time());
         fires.into_iter().chain(shows).min()

@@ -243,7 +243,7 @@ impl Operator for WindowOperator {
     }
 
     fn next_time(&self) -> Option<ProcessingTime> {
-        let closing = self.schedule.next_closing().filter(|_| self.domain == TimeDomain::Processing);
+        let closing = (self.domain == TimeDomain::Processing).then(|| self.schedule.next_closing()).flatten();
         // Within its last millisecond a window still takes rows.
         let fires = closing.map(|closing| ProcessingTime(closing.0.saturating_add(1)));
         fires.into_iter().chain(self.previews.next_time()).min()

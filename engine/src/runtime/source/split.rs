@@ -5,7 +5,6 @@ use std::time::{Duration, Instant};
 use super::pool::NumberedSplit;
 use super::rows::RowMaker;
 use crate::checkpoint::{SplitCounts, SplitState};
-use crate::runtime::task::behind;
 use crate::source::{Position, Read, Rejected, Source, Split, SplitReader, Waker};
 use crate::time::{EventTime, ProcessingTime};
 use crate::{Batch, Result};
@@ -187,7 +186,7 @@ impl SplitRun {
     /// When it is idle, if no row comes until then.
     pub fn idle_from(&self, timeout: Duration) -> Option<ProcessingTime> {
         let waits = self.waits_until.is_some() && !self.finished;
-        waits.then(|| behind(self.active_at, timeout))
+        waits.then(|| self.active_at.plus(timeout))
     }
 
     pub fn state(&self) -> SplitState {

@@ -14,7 +14,7 @@ use crate::operator::{MAIN_PORT, SIDE_PORT};
 use crate::runtime::chain::Chain;
 use crate::runtime::events::{SourceSnapshot, TaskSnapshot};
 use crate::runtime::monitor::{Monitor, SplitTimes};
-use crate::runtime::task::{TICK, TaskWorld, Ticker, behind};
+use crate::runtime::task::{TICK, TaskWorld, Ticker};
 use crate::task_time::Waiting;
 use crate::time::{EventTime, ProcessingTime};
 use crate::{Barrier, Batch, EngineError, Result};
@@ -114,7 +114,7 @@ impl Run {
         if !wait.is_zero()
             && let Some(due) = self.task.reading.next_time()
         {
-            wait = wait.min(self.task.world.clock.wait_for(due.max(behind(now, TICK))));
+            wait = wait.min(self.task.world.clock.wait_for(due.max(now.plus(TICK))));
         }
         self.show_times(wait);
         self.ask_for_checkpoint();

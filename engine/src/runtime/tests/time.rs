@@ -88,7 +88,14 @@ fn a_split_that_appears_late_is_read_and_does_not_pull_time_back() {
         until(&job, "the new splits", || job.status().nodes[0].rows_in == 5);
         job.checkpoint().unwrap();
         assert!(job.status().nodes[2].watermark >= Some(EventTime(2000)));
-        assert_eq!(pipeline.late.rows(), ["+I[1, 1970-01-01T00:00:00.005]"], "what is behind the told time is late");
+        let late = pipeline.late.rows();
+        assert_eq!(
+            late.first().map(String::as_str),
+            Some("+I[1, 1970-01-01T00:00:00.005]"),
+            "it is behind the told time"
+        );
+        // One of several readers may come to the end of a new split before another begins with its own: then that one's rows are late too.
+        assert!(parallelism > 1 || late.len() == 1, "{late:?}");
         job.stop();
         job.wait().unwrap();
     }
