@@ -93,9 +93,7 @@ impl WindowChangesOperator {
     /// Forgets the results of windows that are closed at `watermark`.
     fn forget(&mut self, watermark: EventTime, ctx: &mut OperatorContext) -> Result<()> {
         while let Some(closing) = self.live.first().copied().filter(|closing| *closing <= watermark) {
-            for group in ctx.key_groups.groups().map(KeyGroup) {
-                ctx.state.delete_prefix(group, &sortable(closing.0))?;
-            }
+            ctx.state.delete_prefixes(ctx.key_groups.groups(), &sortable(closing.0))?;
             self.live.pop_first();
         }
         Ok(())

@@ -150,6 +150,14 @@ impl Gate {
     }
 
     fn accept(&mut self, index: usize, element: Element) {
+        if self.take_in(index, element) {
+            self.hear_idle_inlets();
+            self.combine_time();
+        }
+    }
+
+    /// True where that says something about time.
+    fn take_in(&mut self, index: usize, element: Element) -> bool {
         let inlet = &mut self.inlets[index];
         match element {
             Element::Batch(batch) => {
@@ -162,11 +170,11 @@ impl Gate {
                     _ => inlet.watermark = inlet.watermark.max(watermark),
                 }
                 inlet.idle = false;
-                self.combine_time();
+                return true;
             }
             Element::Idle => {
                 inlet.idle = true;
-                self.combine_time();
+                return true;
             }
             Element::End => {
                 assert!(inlet.is_final, "the final watermark comes before the end");
@@ -174,6 +182,18 @@ impl Gate {
                 self.combine_end();
             }
             Element::Barrier(barrier) => self.align(index, barrier),
+        }
+        false
+    }
+
+    /// An input that is no longer idle may have said so before another one let time go on, and stand in its channel still.
+    fn hear_idle_inlets(&mut self) {
+        for index in 0..self.inlets.len() {
+            while self.inlets[index].idle && !self.inlets[index].aligned {
+                // That a sender is gone is noticed where its channel's turn comes.
+                let Ok(element) = self.inlets[index].receiver.try_recv() else { break };
+                self.take_in(index, element);
+            }
         }
     }
 

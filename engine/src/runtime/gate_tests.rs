@@ -74,6 +74,21 @@ fn idle_inputs_hold_nothing_back_until_they_tell_time_again() {
 }
 
 #[test]
+fn an_input_that_was_idle_is_heard_before_another_lets_time_go_on() {
+    let (senders, mut gate) = gate(2);
+    let mut shown = |script: Vec<(usize, Element)>| {
+        script.into_iter().for_each(|(channel, element)| senders[channel].send(element).unwrap());
+        let mut next = || Some(gate.next(Duration::ZERO).unwrap()).filter(|event| !matches!(event, GateEvent::Timeout));
+        std::iter::from_fn(|| next().map(show)).collect::<Vec<_>>().join(", ")
+    };
+    assert_eq!(shown(vec![(0, time(5)), (1, time(6)), (1, Element::Idle)]), "time 5");
+    let back = vec![(1, rows(1)), (1, time(7)), (0, time(20)), (1, rows(2)), (1, time(8))];
+    assert_eq!(shown(back), "rows 1 of 1, time 7, rows 2 of 1, time 8", "whichever channel is looked at first");
+    assert_eq!(shown(vec![(0, Element::Idle), (1, Element::Idle)]), "time 20, idle");
+    assert_eq!(shown(vec![(1, time(9)), (0, time(30))]), "time 20", "neither is idle any more, and 9 holds");
+}
+
+#[test]
 fn when_all_are_idle_the_furthest_tells_the_time() {
     let script = vec![(0, time(5)), (1, time(9)), (1, Element::Idle), (0, Element::Idle), (0, time(6)), (1, time(11))];
     check(2, script, expect!["- time 5 - - time 9 idle - time 9 - -"]);

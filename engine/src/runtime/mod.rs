@@ -39,5 +39,13 @@ pub use status::{
     Outcome, WatermarkHolder,
 };
 
+/// What an edge between tasks is made of, for benchmarks of it alone.
+#[doc(hidden)]
+pub mod exchange {
+    pub use super::edge::{Outlet, Routing};
+    pub use super::gate::{Gate, GateEvent};
+    pub use super::partition::HashPartitioner;
+}
+
 #[cfg(test)]
 mod tests;

@@ -31,6 +31,15 @@ const WRITE_BUFFER_BYTES: std::ops::RangeInclusive<usize> = 512 << 10..=32 << 20
 /// Size to which compaction cuts files: the unit in which a large state is uploaded again when it changes.
 const TARGET_FILE_BYTES: u64 = 16 << 20;
 
+/// Bytes of the first level below the flushed files: with less of them the same rows are merged more often.
+const LEVEL_BASE_BYTES: u64 = 256 << 20;
+
+/// Flushed files of one RocksDB, of which each barrier makes one, before they are merged; and how many slow down or stop its writes.
+/// A read asks the filter of each.
+const FLUSHED_FILES_MAX: i32 = 16;
+const FLUSHED_FILES_SLOWDOWN: i32 = 40;
+const FLUSHED_FILES_STOP: i32 = 60;
+
 /// Files that one RocksDB keeps open. A state of 2 GB has about 128 of [`TARGET_FILE_BYTES`].
 const OPEN_FILES_MAX: i32 = 256;
 
@@ -110,6 +119,12 @@ impl StateBackend {
         self.shared.budget_bytes / 2 / instances.max(1)
     }
 
+    /// A RocksDB with the options of an instance's and nothing around it, and how to write to it: benchmarks compare with that.
+    #[doc(hidden)]
+    pub fn bare(&self, folder: &Path) -> Result<(DB, &WriteOptions)> {
+        Ok((self.shared.open(folder, KeyShape::Plain)?, &self.shared.write_options))
+    }
+
     /// Memory that RocksDB uses now, in bytes: cached blocks and write buffers.
     pub fn memory_bytes(&self) -> usize {
         self.shared.cache.get_usage().max(self.shared.write_buffers.get_usage())
@@ -143,9 +158,13 @@ fn options(cache: &Cache, write_buffers: &WriteBufferManager, write_buffers_byte
     options.set_arena_block_size(64 << 10);
     options.set_max_write_buffer_number(3);
     options.set_target_file_size_base(TARGET_FILE_BYTES);
-    options.set_max_bytes_for_level_base(4 * TARGET_FILE_BYTES);
+    options.set_max_bytes_for_level_base(LEVEL_BASE_BYTES);
     options.set_level_compaction_dynamic_level_bytes(true);
-    options.set_compression_type(DBCompressionType::Lz4);
+    options.set_level_zero_file_num_compaction_trigger(FLUSHED_FILES_MAX);
+    options.set_level_zero_slowdown_writes_trigger(FLUSHED_FILES_SLOWDOWN);
+    options.set_level_zero_stop_writes_trigger(FLUSHED_FILES_STOP);
+    // What is flushed is merged soon and written again: only then is compression worth its time.
+    options.set_compression_per_level(&[DBCompressionType::None, DBCompressionType::Lz4]);
     options.set_block_based_table_factory(&table_options(cache));
     options.set_max_open_files(OPEN_FILES_MAX);
     // Every open would start this many threads, however few files there are.

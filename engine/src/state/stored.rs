@@ -2,6 +2,7 @@
 //! operator's key, so that a group, and a prefix within it, is one range.
 
 use std::cell::Cell;
+use std::ops::Range;
 use std::sync::Arc;
 
 use rocksdb::{DB, DBRawIterator, ReadOptions, WriteBatch};
@@ -83,20 +84,21 @@ impl StoredState {
         Ok(())
     }
 
-    fn delete_stored_prefix(&self, db: &DB, prefix: &[u8]) -> Result<()> {
-        let mut batch = WriteBatch::default();
+    /// Adds the deletion of a prefix to a batch.
+    fn delete_stored_prefix(&self, db: &DB, prefix: &[u8], batch: &mut WriteBatch) -> Result<()> {
+        let mut found = Vec::new();
         let mut entries = self.iterate(db, prefix, prefix);
         while let Some(key) = entries.key() {
-            if batch.len() == SINGLE_DELETES_MAX {
-                batch.clear();
+            if found.len() == SINGLE_DELETES_MAX {
                 batch.delete_range(prefix, after_prefix(prefix).as_slice());
-                break;
+                return Ok(());
             }
-            batch.delete(key);
+            found.push(key.to_vec());
             entries.next();
         }
         entries.status().map_err(|error| self.inner.error(error))?;
-        if batch.is_empty() { Ok(()) } else { self.write_batch(db, batch) }
+        found.iter().for_each(|key| batch.delete(key));
+        Ok(())
     }
 
     fn scan_stored(&self, db: &DB, prefix: &[u8], from: &[u8], visit: &mut Visit<'_>) -> Result<()> {
@@ -175,14 +177,25 @@ impl KeyedState for StoredState {
     }
 
     fn delete_prefix(&mut self, group: KeyGroup, prefix: &[u8]) -> Result<()> {
-        self.check_owned(group)?;
-        self.with_key(group, prefix, |stored| match self.inner.db() {
-            Some(db) => self.delete_stored_prefix(db, stored),
-            None => {
-                self.inner.resident_mut().delete_prefix(stored);
-                Ok(())
-            }
-        })
+        self.delete_prefixes(group.0..group.0 + 1, prefix)
+    }
+
+    fn delete_prefixes(&mut self, groups: Range<u16>, prefix: &[u8]) -> Result<()> {
+        let mut batch = WriteBatch::default();
+        for group in groups.map(KeyGroup) {
+            self.check_owned(group)?;
+            self.with_key(group, prefix, |stored| match self.inner.db() {
+                Some(db) => self.delete_stored_prefix(db, stored, &mut batch),
+                None => {
+                    self.inner.resident_mut().delete_prefix(stored);
+                    Ok(())
+                }
+            })?;
+        }
+        match self.inner.db() {
+            Some(db) if !batch.is_empty() => self.write_batch(db, batch),
+            _ => Ok(()),
+        }
     }
 
     fn scan_from(&self, group: KeyGroup, prefix: &[u8], from: &[u8], visit: &mut Visit<'_>) -> Result<()> {
@@ -238,4 +251,62 @@ fn after_prefix(prefix: &[u8]) -> Vec<u8> {
     after[kept] += 1;
     debug_assert!(after.as_slice() > prefix && !after.starts_with(prefix));
     after
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::keys::KeyGroupRange;
+    use crate::operator::Subtask;
+    use crate::state::{InstanceId, Restored, StateBackend};
+
+    const GROUPS: u16 = 4;
+
+    /// Entries of two prefixes in each group, more in each than in the one before.
+    fn filled(state: &mut dyn KeyedState, of_group: impl Fn(u16) -> u32) {
+        for group in 0..GROUPS {
+            for (prefix, number) in (0..of_group(group)).flat_map(|number| [(b'a', number), (b'b', number)]) {
+                let key = [&[prefix][..], &number.to_be_bytes()].concat();
+                state.put(KeyGroup(group), &key, b"value").unwrap();
+            }
+        }
+    }
+
+    fn count(state: &dyn KeyedState, group: u16, prefix: &[u8]) -> u32 {
+        let mut count = 0;
+        let mut visit = |_: &[u8], _: &[u8]| {
+            count += 1;
+            Ok(true)
+        };
+        state.scan(KeyGroup(group), prefix, &mut visit).unwrap();
+        count
+    }
+
+    #[test]
+    fn a_prefix_is_deleted_in_the_groups_that_are_named_whether_it_has_few_entries_or_many() {
+        let many = SINGLE_DELETES_MAX as u32;
+        for (in_memory, of_group) in [
+            (true, Box::new(|group| u32::from(group) + 1) as Box<dyn Fn(u16) -> u32>),
+            (false, Box::new(move |group| [7, many - 1, many, many + 1][usize::from(group)])),
+        ] {
+            let folder = tempfile::tempdir().unwrap();
+            let subtask = Subtask { index: 0, parallelism: 1 };
+            let id = InstanceId { uid: "tested".into(), subtask, key_groups: KeyGroupRange::all(GROUPS) };
+            let backend = StateBackend::new(8 << 20);
+            let instance = backend.instance(id, KeyShape::Plain, folder.path(), Restored::default()).unwrap();
+            let mut state = instance.view();
+            filled(state.as_mut(), &of_group);
+            let on_disk = std::fs::read_dir(folder.path()).unwrap().count() > 0;
+            assert_eq!(on_disk, !in_memory, "few entries stay in memory");
+            state.delete_prefixes(1..GROUPS, b"a").unwrap();
+            for group in 0..GROUPS {
+                let left = if group == 0 { of_group(group) } else { 0 };
+                assert_eq!(
+                    (count(state.as_ref(), group, b"a"), count(state.as_ref(), group, b"b")),
+                    (left, of_group(group))
+                );
+            }
+            assert!(state.delete_prefixes(GROUPS - 1..GROUPS + 1, b"b").is_err(), "not a group of this instance");
+        }
+    }
 }

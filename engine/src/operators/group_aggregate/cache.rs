@@ -283,12 +283,12 @@ impl GroupCache {
         self.aggregates.retain(&slots)
     }
 
-    /// Removes expired keys of one key group, now and then.
     /// When groups are to be searched next that have not been used for long.
     pub fn next_time(&self) -> Option<ProcessingTime> {
         self.expiry.next_time()
     }
 
+    /// Removes expired keys of one key group, now and then.
     pub fn forget_some_expired(&mut self, ctx: &mut OperatorContext) -> Result<()> {
         match self.expiry.next_group(ctx) {
             Some(group) => self.forget_expired_of(group, ctx),

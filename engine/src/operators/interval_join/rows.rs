@@ -168,9 +168,7 @@ impl RowStore {
             if end.saturating_sub(1) > until {
                 break;
             }
-            for group in ctx.key_groups.groups() {
-                ctx.state.delete_prefix(KeyGroup(group), &prefix(side, bucket))?;
-            }
+            ctx.state.delete_prefixes(ctx.key_groups.groups(), &prefix(side, bucket))?;
             self.live[side].pop_first();
         }
         Ok(())

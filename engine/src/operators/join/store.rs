@@ -160,12 +160,12 @@ impl JoinStore {
         bytes
     }
 
-    /// Removes expired rows of one key group, now and then.
     /// When rows are to be searched next that have not been used for long.
     pub fn next_time(&self) -> Option<ProcessingTime> {
         self.expiry.next_time()
     }
 
+    /// Removes expired rows of one key group, now and then.
     pub fn forget_some_expired(&mut self, ctx: &mut OperatorContext) -> Result<()> {
         self.expiry.next_group(ctx).map_or(Ok(()), |group| self.forget_expired_of(group, ctx))
     }

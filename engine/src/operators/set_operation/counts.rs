@@ -150,12 +150,12 @@ impl RowCounts {
         self.rows.size_bytes() + self.counts.capacity() * size_of::<Counts>() + self.recent_use.size_bytes()
     }
 
-    /// Removes expired rows of one key group, now and then.
     /// When entries are to be searched next that have not been used for long.
     pub fn next_time(&self) -> Option<ProcessingTime> {
         self.expiry.next_time()
     }
 
+    /// Removes expired rows of one key group, now and then.
     pub fn forget_some_expired(&mut self, ctx: &mut OperatorContext) -> Result<()> {
         let Some(group) = self.expiry.next_group(ctx) else { return Ok(()) };
         let mut expired = Vec::new();

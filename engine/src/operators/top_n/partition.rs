@@ -96,6 +96,8 @@ pub struct Partition {
     /// ... of so many different sort bytes.
     groups: u64,
     pub size_bytes: usize,
+    /// What the store has counted of that.
+    pub counted_bytes: usize,
 }
 
 impl Partition {

@@ -32,6 +32,8 @@ pub struct PartitionStore {
     expiry: ExpirySearch,
     keys: KeyTable,
     partitions: Vec<Partition>,
+    /// Bytes of their entries, as of the end of the last batch.
+    entry_bytes: usize,
     /// The last rank that is wanted of each partition.
     last_ranks: Vec<u64>,
     /// Slots with rows in the current batch.
@@ -64,6 +66,7 @@ impl PartitionStore {
             expiry: ExpirySearch::new(ttl_ms),
             keys: KeyTable::default(),
             partitions: Vec::new(),
+            entry_bytes: 0,
             last_ranks: Vec::new(),
             touched: Vec::new(),
             dirty: SlotSet::default(),
@@ -129,7 +132,7 @@ impl PartitionStore {
         if self.expiry.is_expired(used_at, ctx.now.0) && !partition.entries.is_empty() {
             write_key(&mut self.key_buffer, ROW_TAG, self.keys.key(slot), &[]);
             ctx.state.delete_prefix(group, &self.key_buffer)?;
-            *partition = Partition::with_entries(Vec::new(), true);
+            empty(partition, &mut self.entry_bytes);
         }
         if self.expiry.is_worth_noting(used_at, ctx.now.0) {
             partition.used_at_ms = ctx.now.0;
@@ -225,7 +228,7 @@ impl PartitionStore {
         }
         let limits = self.limits(slot);
         see(&self.partitions[slot as usize], limits);
-        self.partitions[slot as usize] = Partition::with_entries(Vec::new(), true);
+        empty(&mut self.partitions[slot as usize], &mut self.entry_bytes);
         write_key(&mut self.key_buffer, ROW_TAG, &[], &[]);
         ctx.state.delete_prefix(self.keys.group(slot, ctx.key_groups), &self.key_buffer)
     }
@@ -292,6 +295,7 @@ impl PartitionStore {
     /// Ends a batch: writes what changed, and shows `see` each partition with what it was and is.
     pub fn settle(&mut self, ctx: &mut OperatorContext, mut see: impl FnMut(&Partition, Limits)) -> Result<()> {
         let mut touched = std::mem::take(&mut self.touched);
+        touched.iter().for_each(|slot| count_bytes(&mut self.partitions[*slot as usize], &mut self.entry_bytes));
         touched.retain(|slot| self.partitions[*slot as usize].changed);
         for slot in &touched {
             match self.updated {
@@ -314,6 +318,7 @@ impl PartitionStore {
             let partition = &mut self.partitions[slot as usize];
             see(partition, limits);
             partition.end_batch(limits, self.updated);
+            count_bytes(partition, &mut self.entry_bytes);
         }
         Ok(())
     }
@@ -377,23 +382,23 @@ impl PartitionStore {
             self.partitions.push(std::mem::take(&mut old[*slot as usize]));
             self.last_ranks.push(last_ranks[*slot as usize]);
         }
+        self.entry_bytes = self.partitions.iter().map(|partition| partition.counted_bytes).sum();
         self.recent_use = self.recent_use.of_kept(&kept);
         ctx.metrics.cache_bytes.set(self.size_bytes() as i64);
         Ok(())
     }
 
     fn size_bytes(&self) -> usize {
-        let entries: usize = self.partitions.iter().map(|partition| partition.size_bytes).sum();
         let partitions = self.partitions.capacity() * (size_of::<Partition>() + size_of::<u64>());
-        entries + self.keys.size_bytes() + partitions + self.recent_use.size_bytes()
+        self.entry_bytes + self.keys.size_bytes() + partitions + self.recent_use.size_bytes()
     }
 
-    /// Removes expired partitions of one key group, now and then.
     /// When entries are to be searched next that have not been used for long.
     pub fn next_time(&self) -> Option<ProcessingTime> {
         self.expiry.next_time()
     }
 
+    /// Removes expired partitions of one key group, now and then.
     pub fn forget_some_expired(&mut self, ctx: &mut OperatorContext) -> Result<()> {
         let Some(group) = self.expiry.next_group(ctx) else { return Ok(()) };
         let mut expired = Vec::new();
@@ -405,7 +410,7 @@ impl PartitionStore {
         })?;
         for key in expired {
             if let Some(slot) = self.keys.find(hash_key(&key), &key) {
-                self.partitions[slot as usize] = Partition::with_entries(Vec::new(), true);
+                empty(&mut self.partitions[slot as usize], &mut self.entry_bytes);
             }
             for tag in [ROW_TAG, USED_TAG] {
                 write_key(&mut self.key_buffer, tag, &key, &[]);
@@ -414,6 +419,18 @@ impl PartitionStore {
         }
         Ok(())
     }
+}
+
+/// Has the sum of all partitions tell what this one takes now.
+fn count_bytes(partition: &mut Partition, sum: &mut usize) {
+    *sum = *sum + partition.size_bytes - partition.counted_bytes;
+    partition.counted_bytes = partition.size_bytes;
+}
+
+/// Forgets what a partition had.
+fn empty(partition: &mut Partition, sum: &mut usize) {
+    *sum -= partition.counted_bytes;
+    *partition = Partition::with_entries(Vec::new(), true);
 }
 
 /// A key of state, or what such keys begin with.

@@ -396,20 +396,16 @@ impl LiveSlice {
 
     /// Takes the slice's entries out of state: one by one where they are known and few, else by prefix.
     fn delete(&self, id: Slice, ctx: &mut OperatorContext) -> Result<()> {
-        let groups = ctx.key_groups.groups();
-        if self.stored_bytes.is_some() || self.written.len() > groups.len() {
-            return groups
-                .into_iter()
-                .try_for_each(|group| ctx.state.delete_prefix(KeyGroup(group), &slice_prefix(id)));
+        if self.stored_bytes.is_some() || self.written.len() > ctx.key_groups.groups().len() {
+            return ctx.state.delete_prefixes(ctx.key_groups.groups(), &slice_prefix(id));
         }
-        let mut key = state_prefix(id, self.generation);
-        let prefix = key.len();
+        let (prefix, mut deletions) = (state_prefix(id, self.generation), Writes::default());
         for slot in self.written.iter() {
-            key.truncate(prefix);
-            key.extend_from_slice(self.partial.keys.key(slot));
-            ctx.state.delete(self.partial.keys.group(slot, ctx.key_groups), &key)?;
+            let group = self.partial.keys.group(slot, ctx.key_groups);
+            deletions.delete(group, &[&prefix, self.partial.keys.key(slot)]);
+            deletions.flush_when_full(ctx.state.as_mut())?;
         }
-        Ok(())
+        deletions.flush(ctx.state.as_mut())
     }
 }
 

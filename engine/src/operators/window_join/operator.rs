@@ -14,6 +14,7 @@ use crate::operator::{Collector, MAIN_PORT, Operator, OperatorContext, SIDE_PORT
 use crate::operators::join_rows::{ByteRows, JoinedRows, LEFT, RIGHT, Side, gives_left_only, keeps_unmatched, pick};
 use crate::operators::note::{NoteReader, NoteWriter, sortable};
 use crate::operators::row_times::row_times;
+use crate::state::Writes;
 use crate::time::EventTime;
 use crate::time::assign::closing_watermark;
 use crate::{Batch, EngineError, Epoch, Result};
@@ -106,20 +107,20 @@ impl WindowJoinOperator {
         let keys = self.sides[side].encode_keys(rows)?;
         let null_keys = self.sides[side].null_keys(rows);
         let bytes = self.sides[side].codec.encode(rows)?;
-        let mut alone = Vec::new();
+        let (mut alone, mut writes) = (Vec::new(), Writes::default());
         for (row, closing) in closings.iter().enumerate() {
             if null_keys[row] {
                 alone.extend(keeps_unmatched(self.plan.kind, side).then_some(row as u32));
                 continue;
             }
             self.next_number += 1;
-            let mut entry = prefix(side, *closing);
-            entry.extend_from_slice(keys.key(row));
-            entry.extend_from_slice(&sortable(self.next_number));
             let group = KeyGroup::of(keys.hash(row), ctx.key_groups.max_parallelism);
-            ctx.state.put(group, &entry, bytes.row(row))?;
+            let entry = [&prefix(side, *closing), keys.key(row), &sortable(self.next_number)];
+            writes.put(group, &entry, bytes.row(row));
+            writes.flush_when_full(ctx.state.as_mut())?;
             self.open.insert(*closing);
         }
+        writes.flush(ctx.state.as_mut())?;
         self.emit_alone(side, rows, &alone, out)
     }
 
@@ -129,9 +130,9 @@ impl WindowJoinOperator {
             for group in ctx.key_groups.groups().map(KeyGroup) {
                 let sides = [self.read(LEFT, closing, group, ctx)?, self.read(RIGHT, closing, group, ctx)?];
                 self.join(sides, ctx.batch_rows.max(1), out)?;
-                for side in [LEFT, RIGHT] {
-                    ctx.state.delete_prefix(group, &prefix(side, closing))?;
-                }
+            }
+            for side in [LEFT, RIGHT] {
+                ctx.state.delete_prefixes(ctx.key_groups.groups(), &prefix(side, closing))?;
             }
             self.open.pop_first();
         }

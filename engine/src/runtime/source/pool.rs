@@ -1,9 +1,11 @@
 //! Deals the splits of one source to its subtasks: split number i goes to subtask i modulo the parallelism.
 //!
-//! Shared by the subtasks of one attempt, so that a split is dealt exactly once even while new ones appear.
+//! Shared by the subtasks of one attempt, so that a split is dealt exactly once even while new ones appear. One that appears later holds
+//! time from the moment in which it is dealt: until its subtask has begun with it, and so holds time itself, no other lets time go on.
 
 use std::collections::HashSet;
 use std::sync::Arc;
+use std::sync::atomic::{AtomicUsize, Ordering};
 use std::time::{Duration, Instant};
 
 use crossbeam_channel::Receiver;
@@ -28,6 +30,8 @@ pub struct SplitPool {
     /// By subtask: what ends its pause, and where it hears of that.
     wakers: Vec<(Waker, Receiver<()>)>,
     dealt: Mutex<Dealt>,
+    /// How many of [`Dealt::awaited`] there are, so that whoever asks for each batch needs no lock.
+    awaited: AtomicUsize,
 }
 
 struct Dealt {
@@ -36,6 +40,8 @@ struct Dealt {
     wholes: HashSet<String>,
     /// Splits that their subtask has not taken yet, one list per subtask.
     waiting: Vec<Vec<NumberedSplit>>,
+    /// By subtask: new splits were dealt to it, and it does not hold time for them yet.
+    awaited: Vec<bool>,
     discovered_at: Instant,
 }
 
@@ -51,9 +57,11 @@ impl SplitPool {
             known: HashSet::new(),
             wholes: HashSet::new(),
             waiting: vec![Vec::new(); parallelism],
+            awaited: vec![false; parallelism],
             discovered_at: Instant::now(),
         };
-        let pool = Self { source: Arc::clone(source), interval, wakers, dealt: Mutex::new(dealt) };
+        let (dealt, awaited) = (Mutex::new(dealt), AtomicUsize::new(0));
+        let pool = Self { source: Arc::clone(source), interval, wakers, dealt, awaited };
         match restored {
             // The first discovery was final: what has appeared since is not part of the input.
             Some(state) if interval.is_none() => pool.dealt.lock().deal(source.as_ref(), state.splits.clone()),
@@ -63,6 +71,9 @@ impl SplitPool {
             }
             None => pool.deal_unknown(source.discover()?),
         }
+        // No task runs yet, and none lets time go on before it has taken these.
+        pool.dealt.lock().awaited.fill(false);
+        pool.awaited.store(0, Ordering::SeqCst);
         Ok(pool)
     }
 
@@ -95,8 +106,42 @@ impl SplitPool {
         let new = found.into_iter().filter(|split| !dealt.wholes.contains(&source.whole(split)));
         let new = new.map(unread).collect();
         dealt.deal(source, new);
-        let dealt = dealt.waiting.iter().zip(&self.wakers).filter(|(splits, _)| !splits.is_empty());
-        dealt.for_each(|(_, (waker, _))| waker.wake());
+        let Dealt { waiting, awaited, .. } = &mut *dealt;
+        for ((splits, awaited), (waker, _)) in waiting.iter().zip(awaited).zip(&self.wakers) {
+            if !splits.is_empty() {
+                *awaited = true;
+                waker.wake();
+            }
+        }
+        self.count_awaited(&dealt);
+    }
+
+    fn count_awaited(&self, dealt: &Dealt) {
+        self.awaited.store(dealt.awaited.iter().filter(|awaited| **awaited).count(), Ordering::SeqCst);
+    }
+
+    /// A subtask may not let time go on: new splits were dealt that it has not taken, or that another one has not begun with.
+    pub fn holds_time(&self, subtask: usize) -> bool {
+        if self.awaited.load(Ordering::SeqCst) == 0 {
+            return false;
+        }
+        let dealt = self.dealt.lock();
+        let others = dealt.awaited.iter().enumerate().any(|(other, awaited)| *awaited && other != subtask);
+        others || !dealt.waiting[subtask].is_empty()
+    }
+
+    /// All splits that a subtask has taken hold time in its own channels from here on.
+    pub fn begun(&self, subtask: usize) {
+        if self.awaited.load(Ordering::SeqCst) == 0 {
+            return;
+        }
+        let mut dealt = self.dealt.lock();
+        if dealt.awaited[subtask] && dealt.waiting[subtask].is_empty() {
+            dealt.awaited[subtask] = false;
+            self.count_awaited(&dealt);
+            // Whoever has waited for this looks how far time may go now.
+            self.wake_all();
+        }
     }
 
     /// When to look for new splits; `None`: there will be no others.
@@ -212,5 +257,24 @@ mod tests {
         assert_eq!(woken(), [false, false, true], "b@2 is the third");
         pool.wake_all();
         assert_eq!(woken(), [true; 3]);
+    }
+
+    #[test]
+    fn a_new_split_holds_the_time_of_all_others_until_its_subtask_has_begun_with_it() {
+        let source: Arc<dyn Source> = Arc::new(GrowingFile { looks: AtomicU64::new(1) });
+        let pool = SplitPool::open(&source, None, 3).unwrap();
+        [0, 1, 2].iter().for_each(|subtask| drop(pool.take(*subtask)));
+        let held = || [0, 1, 2].map(|subtask| pool.holds_time(subtask));
+        assert_eq!(held(), [false; 3], "what there is at the start is taken before any task runs");
+        pool.discover_if_due().unwrap();
+        assert_eq!(held(), [true, true, true], "b@2 is of the third, which has not taken it");
+        pool.begun(2);
+        assert_eq!(held(), [true, true, true], "nobody begins with what it has not taken");
+        drop(pool.take(2));
+        assert_eq!(held(), [true, true, false], "it decides for itself now");
+        pool.begun(0);
+        assert_eq!(held(), [true, true, false], "that was another one");
+        pool.begun(2);
+        assert_eq!(held(), [false; 3]);
     }
 }

@@ -260,17 +260,28 @@ impl Reading {
         let Some(lowest) = live().filter(|split| !split.idle).map(SplitRun::hold).min() else {
             return self.news_of_idleness(now);
         };
-        if lowest <= self.told && !self.idle {
+        let reached = if self.pool.holds_time(self.subtask.index) { self.told } else { self.told.max(lowest) };
+        if reached == self.told && !self.idle {
             return None;
         }
         self.idle = false;
-        self.told = self.told.max(lowest);
-        Some(TimeNews::Watermark(self.told))
+        self.told = reached;
+        Some(TimeNews::Watermark(reached))
+    }
+
+    /// What [`Self::time_news`] gave was handed on: where all splits are known, each of them holds time downstream as far as it is to.
+    pub fn time_is_told(&mut self) {
+        if !self.timed || !self.splits.iter().any(SplitRun::needs_peek) {
+            self.pool.begun(self.subtask.index);
+        }
     }
 
     /// Nobody holds time back: it is what the furthest split says, as if that one had been read last.
     fn news_of_idleness(&mut self, now: ProcessingTime) -> Option<TimeNews> {
         if self.splits.iter().all(|split| split.finished) && !self.pool.is_open() {
+            return None;
+        }
+        if self.pool.holds_time(self.subtask.index) {
             return None;
         }
         let furthest = self.splits.iter().map(|split| split.watermark).max();

@@ -111,6 +111,7 @@ impl Run {
         while let Some(news) = self.task.reading.time_news(now) {
             self.tell_time(news, now)?;
         }
+        self.task.reading.time_is_told();
         if !wait.is_zero()
             && let Some(due) = self.task.reading.next_time()
         {

@@ -60,6 +60,8 @@ pub struct Mischief {
     pub rejected_key: Option<i64>,
     /// Pause before each read.
     pub slow: Option<Duration>,
+    /// Splits of this index take so long to open.
+    pub slow_open: Option<(usize, Duration)>,
 }
 
 /// Splits in memory.
@@ -110,6 +112,9 @@ impl Source for SplitsSource {
         let index = split.payload.as_u64().unwrap() as usize;
         let next = position.map_or(0, |position| position.as_u64().unwrap() as usize);
         let (rows, mischief) = (Arc::clone(&self.splits[index]), Arc::clone(&self.mischief));
+        if let Some((_, pause)) = mischief.slow_open.filter(|(slow, _)| *slow == index) {
+            std::thread::sleep(pause);
+        }
         Ok(Box::new(RowsReader { index, rows, next, mischief, given: 0 }))
     }
 }
