@@ -44,6 +44,10 @@ impl Connectors for RegistryConnectors {
         self.registry.source(&spec_of(table, time_zone), columns).map_err(problem_of)
     }
 
+    fn reads_fields(&self, table: &TableDefinition) -> bool {
+        self.registry.reads_fields(&spec_of(table, ""))
+    }
+
     fn looks_up(&self, table: &TableDefinition) -> bool {
         self.registry.looks_up(&spec_of(table, ""))
     }
@@ -122,6 +126,10 @@ where
         time_zone: &str,
     ) -> Result<Arc<dyn Source>, OptionProblem> {
         self.inner.source(table, columns, time_zone)
+    }
+
+    fn reads_fields(&self, table: &TableDefinition) -> bool {
+        self.inner.reads_fields(table)
     }
 
     fn looks_up(&self, table: &TableDefinition) -> bool {

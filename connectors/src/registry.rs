@@ -92,6 +92,11 @@ pub trait Connector: Send + Sync {
         ChangelogMode::Append
     }
 
+    /// True where its source may be asked for ROW columns with some of their fields only.
+    fn reads_fields(&self, _spec: &TableSpec) -> bool {
+        false
+    }
+
     /// Problems that the list of options alone cannot show.
     fn check(&self, _spec: &TableSpec, _usage: Usage) -> Vec<OptionProblem> {
         Vec::new()
@@ -237,6 +242,11 @@ impl Registry {
         self.connector(spec).map_or(ChangelogMode::Append, |connector| connector.gives(spec))
     }
 
+    /// True where the table's source may be asked for ROW columns with some of their fields only.
+    pub fn reads_fields(&self, spec: &TableSpec) -> bool {
+        self.connector(spec).is_ok_and(|connector| connector.reads_fields(spec))
+    }
+
     /// The metadata columns that the table's connector offers.
     pub fn metadata(&self, spec: &TableSpec) -> Vec<MetadataDef> {
         self.connector(spec).map_or_else(|_| Vec::new(), |connector| connector.metadata(Some(spec)))
@@ -258,6 +268,10 @@ impl Registry {
         let names = || self.connectors.iter().map(|connector| connector.name());
         let offer = format!("there are: '{}'", names().collect::<Vec<_>>().join("', '"));
         let Some(name) = spec.options.get("connector") else {
+            if let Some(misspelt) = spec.options.keys().find(|key| closest(key, ["connector"]).is_some()) {
+                let problem = OptionProblem::at(misspelt.as_str(), format!("unknown option '{misspelt}'"));
+                return Err(problem.hint("did you mean 'connector'?"));
+            }
             return Err(OptionProblem::new(format!("table '{}' does not name its connector", spec.name))
                 .hint(format!("add 'connector' = '...' to WITH; {offer}")));
         };

@@ -257,6 +257,11 @@ pub trait Connectors: Send + Sync {
         time_zone: &str,
     ) -> Result<Arc<dyn Source>, OptionProblem>;
 
+    /// True where a source of the table may be asked for ROW columns with some of their fields only.
+    fn reads_fields(&self, _table: &TableDefinition) -> bool {
+        false
+    }
+
     /// True where rows of the table are looked up by key, instead of being read as a whole.
     fn looks_up(&self, _table: &TableDefinition) -> bool {
         false

@@ -174,6 +174,10 @@ impl Connectors for ConfinedConnectors {
         }
     }
 
+    fn reads_fields(&self, table: &TableDefinition) -> bool {
+        self.inner.reads_fields(table)
+    }
+
     fn looks_up(&self, table: &TableDefinition) -> bool {
         self.inner.looks_up(table)
     }

@@ -77,6 +77,10 @@ impl Connector for Filesystem {
         options::changelog(spec)
     }
 
+    fn reads_fields(&self, spec: &TableSpec) -> bool {
+        FileTable::of(spec).is_ok_and(|table| table.format.reads_fields())
+    }
+
     fn check(&self, spec: &TableSpec, usage: Usage) -> Vec<OptionProblem> {
         let table = match FileTable::of(spec) {
             Ok(table) => table,

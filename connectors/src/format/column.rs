@@ -16,6 +16,8 @@ use arrow::datatypes::{DataType, Field, FieldRef, Fields, IntervalUnit, SchemaRe
 use arrow::error::ArrowError;
 use tidemill_engine::{EngineError, Result};
 
+use super::json::keys::Keys;
+
 /// One column under construction.
 #[derive(Debug)]
 pub(crate) struct Column {
@@ -76,10 +78,13 @@ pub(crate) struct Texts {
 /// The fields of a ROW column.
 #[derive(Debug)]
 pub(crate) struct Row {
+    /// Between [`Row::begin`] and [`Row::end`] those that have their value are one longer than the row.
     pub(crate) columns: Vec<Column>,
     pub(crate) length: usize,
-    /// The field that comes next if records have their fields in one order: a guess that saves a search.
-    pub(crate) guess: usize,
+    /// So many NULL rows at the end are not in `columns` yet: a row that is NULL again and again costs nothing per field.
+    behind: usize,
+    /// How JSON objects name the fields.
+    pub(crate) keys: Keys,
 }
 
 impl Texts {
@@ -108,6 +113,10 @@ impl Texts {
 
     fn len(&self) -> usize {
         self.offsets.len() - 1
+    }
+
+    fn push_empty(&mut self, count: usize) {
+        repeat_last(&mut self.offsets, count);
     }
 
     /// The first value from index `start` on that occurs again behind itself.
@@ -200,26 +209,31 @@ impl Column {
     }
 
     pub(crate) fn push_null(&mut self) {
+        self.push_nulls(1);
+    }
+
+    fn push_nulls(&mut self, count: usize) {
         let length = self.len();
+        let end = length + count;
         match &mut self.values {
-            Values::Boolean(values) => values.push(false),
-            Values::Int8(values) => values.push(0),
-            Values::Int16(values) => values.push(0),
-            Values::Int32(values) | Values::Date(values) | Values::Time(values) => values.push(0),
-            Values::Int64(values) | Values::Timestamp { values, .. } => values.push(0),
-            Values::Float32(values) => values.push(0.0),
-            Values::Float64(values) => values.push(0.0),
-            Values::Decimal { values, .. } => values.push(0),
-            Values::Text(texts) | Values::Binary(texts) => texts.end(),
-            Values::List { offsets, .. } | Values::Map { offsets, .. } => offsets.push(offsets[length]),
-            Values::Row(row) => row.push_null(),
+            Values::Boolean(values) => values.resize(end, false),
+            Values::Int8(values) => values.resize(end, 0),
+            Values::Int16(values) => values.resize(end, 0),
+            Values::Int32(values) | Values::Date(values) | Values::Time(values) => values.resize(end, 0),
+            Values::Int64(values) | Values::Timestamp { values, .. } => values.resize(end, 0),
+            Values::Float32(values) => values.resize(end, 0.0),
+            Values::Float64(values) => values.resize(end, 0.0),
+            Values::Decimal { values, .. } => values.resize(end, 0),
+            Values::Text(texts) | Values::Binary(texts) => texts.push_empty(count),
+            Values::List { offsets, .. } | Values::Map { offsets, .. } => repeat_last(offsets, count),
+            Values::Row(row) => row.push_nulls(count),
         }
         let valid = self.valid.get_or_insert_with(|| {
-            let mut valid = BooleanBufferBuilder::new(length + 1);
+            let mut valid = BooleanBufferBuilder::new(end);
             valid.append_n(length, true);
             valid
         });
-        valid.append(false);
+        valid.append_n(count, false);
     }
 
     /// Takes back everything behind the first `length` values, also values that were only partly read.
@@ -270,18 +284,45 @@ pub(crate) fn finish(schema: &SchemaRef, columns: &mut [Column], rows: usize) ->
 impl Row {
     fn new(fields: &Fields) -> Result<Self> {
         let columns = fields.iter().map(Column::new).collect::<Result<_>>()?;
-        Ok(Self { columns, length: 0, guess: 0 })
+        let keys = Keys::new(fields.iter().map(|field| field.name().as_str()));
+        Ok(Self { columns, length: 0, behind: 0, keys })
     }
 
-    fn push_null(&mut self) {
-        self.columns.iter_mut().for_each(Column::push_null);
+    /// Before the values of a row are pushed to its columns.
+    #[inline]
+    pub(crate) fn begin(&mut self) {
+        if self.behind > 0 {
+            self.catch_up();
+        }
+    }
+
+    /// All columns have their value.
+    #[inline]
+    pub(crate) fn end(&mut self) {
         self.length += 1;
     }
 
+    fn push_nulls(&mut self, count: usize) {
+        self.behind += count;
+        self.length += count;
+    }
+
+    fn catch_up(&mut self) {
+        let behind = std::mem::take(&mut self.behind);
+        self.columns.iter_mut().for_each(|column| column.push_nulls(behind));
+    }
+
     fn truncate(&mut self, length: usize) {
-        self.columns.iter_mut().for_each(|column| column.truncate(length));
+        let held = self.length - self.behind;
+        self.columns.iter_mut().for_each(|column| column.truncate(length.min(held)));
+        self.behind = length.saturating_sub(held);
         self.length = length;
     }
+}
+
+fn repeat_last(offsets: &mut Vec<i32>, count: usize) {
+    let last = offsets.last().copied().unwrap_or(0);
+    offsets.resize(offsets.len() + count, last);
 }
 
 /// Takes a full vector out and leaves an empty one of the same capacity.
@@ -334,6 +375,7 @@ impl Values {
                 Arc::new(MapArray::try_new(entries.clone(), take_offsets(offsets), pairs, nulls, false)?)
             }
             Self::Row(row) => {
+                row.begin();
                 let length = std::mem::take(&mut row.length);
                 let columns = row.columns.iter_mut().map(Column::finish).collect::<Result<Vec<_>, _>>()?;
                 Arc::new(StructArray::try_new_with_length(fields_of(field), columns, nulls, length)?)

@@ -148,6 +148,12 @@ impl Format {
         }
     }
 
+    /// A decoder may be asked for ROW columns with some of their fields only: fields are found by name, and what is not asked for
+    /// is passed over.
+    pub fn reads_fields(&self) -> bool {
+        matches!(self, Self::Json(_))
+    }
+
     /// A decoder for one file. `table`: all columns that are in the file, in the table's order; `projection`: indices
     /// of the columns to give, in this order; `path`: for messages.
     pub fn decoder(&self, table: &SchemaRef, projection: &[usize], path: &Path) -> Result<Box<dyn RowDecoder>> {

@@ -56,8 +56,9 @@ fn push_random(column: &mut Column, random: &mut ChaCha8Rng) {
             offsets.push(keys.len() as i32);
         }
         Values::Row(row) => {
+            row.begin();
             row.columns.iter_mut().for_each(|field| push_random(field, random));
-            row.length += 1;
+            row.end();
         }
     }
     column.mark_valid();

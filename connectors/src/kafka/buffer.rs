@@ -18,7 +18,8 @@ pub struct UpsertBuffer {
     since: Option<ProcessingTime>,
 }
 
-struct Waiting {
+/// A message that waits for a later one of its key.
+pub struct Waiting {
     key: Vec<u8>,
     value: Option<Vec<u8>>,
     timestamp: Option<i64>,
@@ -54,14 +55,19 @@ impl UpsertBuffer {
         self.since.map(|since| since.plus(self.flush.interval))
     }
 
-    /// Gives all of them to `send`.
-    pub fn flush<E>(&mut self, mut send: impl FnMut(Outgoing<'_>) -> Result<(), E>) -> Result<(), E> {
+    /// Takes all of them out.
+    pub fn flush(&mut self) -> Vec<Waiting> {
         self.since = None;
         self.by_key.clear();
-        self.waiting.drain(..).try_for_each(|waiting| {
-            let Waiting { key, value, timestamp, headers } = waiting;
-            send(Outgoing { key: Some(&key), value: value.as_deref(), timestamp, headers })
-        })
+        std::mem::take(&mut self.waiting)
+    }
+}
+
+impl Waiting {
+    /// Its headers go with the message.
+    pub fn message(&mut self) -> Outgoing<'_> {
+        let (key, value) = (Some(self.key.as_slice()), self.value.as_deref());
+        Outgoing { key, value, timestamp: self.timestamp, headers: self.headers.take() }
     }
 }
 
@@ -92,12 +98,11 @@ mod tests {
         add(&mut buffer, "c", Some("3"), 40);
         assert!(buffer.is_due(ProcessingTime(41)), "there are as many as may wait");
         let mut sent = Vec::new();
-        let outcome: Result<(), ()> = buffer.flush(|message| {
+        for mut waiting in buffer.flush() {
+            let message = waiting.message();
             let text = |bytes: &[u8]| String::from_utf8_lossy(bytes).into_owned();
             sent.push((message.key.map(text), message.value.map(text), message.timestamp));
-            Ok(())
-        });
-        assert_eq!(outcome, Ok(()));
+        }
         let some = |text: &str| Some(text.to_string());
         let expected =
             [(some("a"), None, Some(30)), (some("b"), some("2"), Some(20)), (some("c"), some("3"), Some(40))];

@@ -110,24 +110,23 @@ impl HalfEncoder {
 }
 
 impl Encoding {
-    /// Gives the messages of a batch to `send`, in the order of its rows. Of upserts, a deleted row is a message without a value.
-    pub fn each(&mut self, batch: &Batch, mut send: impl FnMut(Outgoing<'_>) -> Result<()>) -> Result<()> {
+    /// The messages of a batch, in the order of its rows. Of upserts, a deleted row is a message without a value.
+    pub fn messages(&mut self, batch: &Batch) -> Result<impl Iterator<Item = Outgoing<'_>>> {
         let rows = batch.rows();
         let deleted = self.encode(batch)?;
         let timestamps = self.timestamp.map(|index| cast(rows.column(index), &timestamp_type())).transpose()?;
         let headers = self.headers.map(|index| cast(rows.column(index), &headers_type())).transpose()?;
         let mut keys = self.key.as_ref().map(|key| key.messages.iter());
         let mut values = self.value.messages.iter();
-        for row in 0..rows.num_rows() {
+        Ok((0..rows.num_rows()).map(move |row| {
             let key = keys.as_mut().and_then(|keys| keys.next().flatten());
             let is_deleted = deleted.as_ref().is_some_and(|deleted| deleted.value(row));
             let value = if is_deleted { None } else { values.next().flatten() };
             let timestamp = timestamps.as_ref().map(|column| column.as_primitive::<TimestampMillisecondType>());
             let timestamp = timestamp.filter(|column| column.is_valid(row)).map(|column| column.value(row));
             let headers = headers.as_ref().and_then(|column| written_headers(column.as_map(), row));
-            send(Outgoing { key, value, timestamp, headers })?;
-        }
-        Ok(())
+            Outgoing { key, value, timestamp, headers }
+        }))
     }
 
     /// Which rows are deletes, where there are any among upserts.

@@ -10,6 +10,7 @@ use tidemill_engine::graph::ChangelogMode;
 use tidemill_engine::sink::{Guarantee, Sink};
 use tidemill_engine::source::Source;
 
+use crate::format::Format;
 use crate::options::{OptionDef, OptionProblem};
 use crate::registry::{Connector, MetadataDef, Usage};
 use crate::table::TableSpec;
@@ -97,6 +98,10 @@ impl Connector for Kafka {
 
     fn gives(&self, spec: &TableSpec) -> ChangelogMode {
         KafkaTable::of(spec).map_or(ChangelogMode::Append, |table| table.changelog())
+    }
+
+    fn reads_fields(&self, spec: &TableSpec) -> bool {
+        KafkaTable::of(spec).is_ok_and(|table| table.formats().all(Format::reads_fields))
     }
 
     fn check(&self, spec: &TableSpec, usage: Usage) -> Vec<OptionProblem> {

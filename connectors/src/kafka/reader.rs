@@ -5,7 +5,7 @@ use std::time::Duration;
 
 use rdkafka::error::{KafkaError, RDKafkaErrorCode};
 use serde_json::json;
-use tidemill_engine::source::{Position, Read, SplitReader};
+use tidemill_engine::source::{Position, Read, SplitReader, Waker};
 use tidemill_engine::{EngineError, Result};
 
 use super::client::{failed, is_outage};
@@ -14,8 +14,8 @@ use super::native::MessageQueue;
 use super::rows::MessageRows;
 use super::source::PartitionSplit;
 
-/// How soon to ask again where nothing has come.
-const PAUSE: Duration = Duration::from_millis(5);
+/// How soon to ask again where nothing has come: what comes wakes the reader. The client has other news, which nobody is woken for.
+const PAUSE: Duration = Duration::from_millis(500);
 
 /// How soon to ask again where the brokers cannot be reached.
 const OUTAGE_PAUSE: Duration = Duration::from_millis(200);
@@ -26,6 +26,7 @@ const BATCH_BYTES_MAX: usize = 8 << 20;
 pub struct PartitionReader {
     consumer: Arc<SharedConsumer>,
     queue: MessageQueue,
+    waker: Option<Waker>,
     progress: Arc<Progress>,
     split: PartitionSplit,
     rows: MessageRows,
@@ -64,7 +65,7 @@ impl PartitionReader {
         let (queue, progress) = consumer.queue(&split.topic, split.partition, offset)?;
         let reaches_end = split.end.is_some_and(|last| end >= last);
         let ended = split.end.is_some_and(|end| offset >= end);
-        Ok(Self { consumer, queue, progress, split, rows, offset, reaches_end, ended })
+        Ok(Self { consumer, queue, waker: None, progress, split, rows, offset, reaches_end, ended })
     }
 
     fn look(&mut self) -> Result<Look> {
@@ -98,6 +99,7 @@ impl PartitionReader {
             // The log may have grown since its end was met: that is to be met once more.
             self.consumer.release(topic, *partition);
             (self.queue, self.progress) = self.consumer.queue(topic, *partition, self.offset)?;
+            self.waker.iter().for_each(|waker| self.queue.wake_with(waker));
         }
         Ok(false)
     }
@@ -144,8 +146,15 @@ impl SplitReader for PartitionReader {
         match last {
             _ if self.ended => Ok(Read::End),
             Look::Outage => Ok(Read::Wait(OUTAGE_PAUSE)),
+            // What stands behind it in the queue wakes nobody.
+            Look::AtEnd => Ok(Read::Wait(Duration::ZERO)),
             _ => Ok(Read::Wait(PAUSE)),
         }
+    }
+
+    fn wake_with(&mut self, waker: &Waker) {
+        self.queue.wake_with(waker);
+        self.waker = Some(waker.clone());
     }
 
     /// The offset of the next message.

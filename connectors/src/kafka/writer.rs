@@ -11,11 +11,12 @@ use tidemill_engine::sink::{Committable, Guarantee, Prepared, SinkWriter};
 use tidemill_engine::time::ProcessingTime;
 use tidemill_engine::{Batch, EngineError, Epoch, Result, failpoint};
 
-use super::buffer::UpsertBuffer;
+use super::buffer::{UpsertBuffer, Waiting};
 use super::client::{ClientSettings, failed, unusable};
 use super::consumer::REQUEST_TIMEOUT;
 use super::encoding::{Encoding, Outgoing};
 use super::lifeline::{Interrupt, Lifeline};
+use super::native::{MessageList, ProducerTopic};
 use super::options::{Partitioning, SinkOptions};
 use super::reach::reach;
 use super::transaction::{self, Outbox, RowProducer, Trouble, Turn};
@@ -31,7 +32,7 @@ const CREATION_PAUSE: Duration = Duration::from_millis(50);
 /// The way to the broker.
 pub enum Route {
     /// Rows go into a transaction that the committer ends.
-    Transactions { outbox: Arc<Outbox>, turn: Turn, producer: Option<Arc<RowProducer>> },
+    Transactions { outbox: Arc<Outbox>, turn: Turn },
     /// Rows are visible as soon as they are stored; `waits`: a barrier waits for that.
     Direct { producer: Arc<RowProducer>, waits: bool, line: Line },
 }
@@ -44,7 +45,7 @@ pub struct Line {
 
 impl Route {
     pub fn transactions(outbox: Arc<Outbox>) -> Self {
-        Self::Transactions { outbox, turn: Turn::First, producer: None }
+        Self::Transactions { outbox, turn: Turn::First }
     }
 
     pub fn direct(client: &ClientSettings, guarantee: Guarantee, line: Line) -> Result<Self> {
@@ -60,19 +61,11 @@ impl Route {
         Ok(Self::Direct { producer: Arc::new(producer), waits, line })
     }
 
-    fn producer(&mut self) -> Result<Arc<RowProducer>> {
+    /// The producer that the next rows are for.
+    fn producer(&self) -> Result<Arc<RowProducer>> {
         match self {
             Self::Direct { producer, .. } => Ok(Arc::clone(producer)),
-            Self::Transactions { producer: Some(producer), .. } => Ok(Arc::clone(producer)),
-            Self::Transactions { outbox, turn, producer } => Ok(Arc::clone(producer.insert(outbox.enter(*turn)?))),
-        }
-    }
-
-    /// Rows were given to it that the broker may not have.
-    fn holds_rows(&self) -> bool {
-        match self {
-            Self::Direct { producer, .. } => producer.in_flight_count() > 0,
-            Self::Transactions { producer, .. } => producer.is_some(),
+            Self::Transactions { outbox, turn } => outbox.enter(*turn),
         }
     }
 
@@ -114,6 +107,8 @@ struct Sender {
     partitioning: Partitioning,
     subtask: Subtask,
     route: Route,
+    /// The topic as the producer knows it that rows are given to now; `None`: none was given yet, of a transaction to the one whose turn it is.
+    open: Option<Arc<ProducerTopic>>,
     /// Where it is asked for: how many partitions the topic has.
     partitions: Option<i32>,
     /// Messages sent, for turns among partitions.
@@ -126,18 +121,27 @@ impl RowWriter {
         let topic = options.topic.clone();
         let doing = transaction::write_to(&topic);
         let partitioning = options.partitioning;
-        let sender = Sender { topic, partitioning, subtask, route, partitions: None, sent: 0, doing };
+        let sender = Sender { topic, partitioning, subtask, route, open: None, partitions: None, sent: 0, doing };
         Self { encoding, buffer: options.flush.map(UpsertBuffer::new), sender }
     }
 
     fn flush(&mut self) -> Result<()> {
         let Some(buffer) = &mut self.buffer else { return Ok(()) };
-        let producer = self.sender.route.producer()?;
-        buffer.flush(|message| self.sender.send(&producer, message))
+        self.sender.send(buffer.flush().iter_mut().map(Waiting::message))
     }
 }
 
 impl Sender {
+    fn topic(&mut self) -> Result<Arc<ProducerTopic>> {
+        if let Some(open) = &self.open {
+            return Ok(Arc::clone(open));
+        }
+        let topic = ProducerTopic::of(self.route.producer()?, &self.topic);
+        let topic = topic.map_err(|error| self.route.explain(&self.doing, &error))?;
+        Ok(Arc::clone(self.open.insert(Arc::new(topic))))
+    }
+
+    /// `None`: the client chooses.
     fn partition(&mut self, producer: &RowProducer) -> Result<Option<i32>> {
         if self.partitioning == Partitioning::ByKey {
             return Ok(None);
@@ -158,7 +162,46 @@ impl Sender {
         Err(self.route.explain(&trouble.doing(&self.doing), &trouble.error))
     }
 
-    fn send(&mut self, producer: &RowProducer, message: Outgoing<'_>) -> Result<()> {
+    /// Rows were given to the client that the broker may not have.
+    fn holds_rows(&self) -> bool {
+        match &self.route {
+            Route::Direct { producer, .. } => producer.in_flight_count() > 0,
+            Route::Transactions { .. } => self.open.is_some(),
+        }
+    }
+
+    /// Gives the messages to the client in their order: many at a time, but for those that have to be told one by one.
+    fn send<'a>(&mut self, messages: impl Iterator<Item = Outgoing<'a>>) -> Result<()> {
+        let topic = self.topic()?;
+        let mut list = MessageList::default();
+        for message in messages {
+            let is_plain = message.headers.is_none() && message.timestamp.is_none();
+            if is_plain && self.partitioning != Partitioning::RoundRobin {
+                list.push(message.key, message.value);
+                if list.is_full() {
+                    self.send_list(&topic, &mut list)?;
+                }
+            } else {
+                self.send_list(&topic, &mut list)?;
+                self.send_one(topic.producer(), message)?;
+            }
+        }
+        self.send_list(&topic, &mut list)
+    }
+
+    fn send_list(&mut self, topic: &ProducerTopic, list: &mut MessageList<'_>) -> Result<()> {
+        while !list.is_empty() {
+            let partition = self.partition(topic.producer())?;
+            let taken = topic.send(partition, list);
+            self.sent += taken.map_err(|error| self.route.explain(&self.doing, &error))? as u64;
+            if !list.is_empty() {
+                self.wait_for_room()?;
+            }
+        }
+        Ok(())
+    }
+
+    fn send_one(&mut self, producer: &RowProducer, message: Outgoing<'_>) -> Result<()> {
         let partition = self.partition(producer)?;
         let mut record: BaseRecord<'_, [u8], [u8]> = BaseRecord::to(&self.topic);
         (record.key, record.payload, record.partition) = (message.key, message.value, partition);
@@ -166,10 +209,8 @@ impl Sender {
         loop {
             match producer.send(record) {
                 Ok(()) => break,
-                // The client's buffer is the limit: whoever fills it faster than the broker takes it waits.
                 Err((KafkaError::MessageProduction(RDKafkaErrorCode::QueueFull), back)) => {
-                    self.check()?;
-                    std::thread::sleep(ROOM_PAUSE);
+                    self.wait_for_room()?;
                     record = back;
                 }
                 Err((error, _)) => return Err(self.route.explain(&self.doing, &error)),
@@ -179,12 +220,19 @@ impl Sender {
         Ok(())
     }
 
+    /// The client's buffer is the limit: whoever fills it faster than the broker takes it waits.
+    fn wait_for_room(&self) -> Result<()> {
+        self.check()?;
+        std::thread::sleep(ROOM_PAUSE);
+        Ok(())
+    }
+
     /// Whoever commits waits until the broker has what was sent; where nobody does, that is waited for here.
     fn prepare(&mut self, last: bool) -> Result<Prepared> {
         match &mut self.route {
-            Route::Transactions { outbox, turn, producer } => {
+            Route::Transactions { outbox, turn } => {
                 let ticket = outbox.ticket(*turn);
-                (*turn, *producer) = (turn.next(), None);
+                (*turn, self.open) = (turn.next(), None);
                 Ok(Prepared { committables: vec![Committable(json!(ticket))], state: None })
             }
             Route::Direct { producer, waits, line } => {
@@ -227,12 +275,15 @@ impl SinkWriter for RowWriter {
     fn write(&mut self, batch: &Batch, now: ProcessingTime) -> Result<()> {
         let Self { encoding, buffer, sender } = self;
         sender.check()?;
-        let producer = sender.route.producer()?;
-        let Some(buffer) = buffer else { return encoding.each(batch, |message| sender.send(&producer, message)) };
-        encoding.each(batch, |message| {
+        let messages = encoding.messages(batch)?;
+        let Some(buffer) = buffer else { return sender.send(messages) };
+        for message in messages {
             buffer.add(message, now);
-            if buffer.is_due(now) { buffer.flush(|message| sender.send(&producer, message)) } else { Ok(()) }
-        })
+            if buffer.is_due(now) {
+                sender.send(buffer.flush().iter_mut().map(Waiting::message))?;
+            }
+        }
+        Ok(())
     }
 
     fn prepare(&mut self, _epoch: Epoch, last: bool) -> Result<Prepared> {
@@ -251,7 +302,7 @@ impl SinkWriter for RowWriter {
 
     /// While rows may be refused, that is looked for now and then.
     fn next_time(&self) -> Option<ProcessingTime> {
-        match self.sender.route.holds_rows() {
+        match self.sender.holds_rows() {
             true => Some(ProcessingTime::MIN),
             false => self.buffer.as_ref().and_then(UpsertBuffer::due),
         }

@@ -35,6 +35,11 @@ fn refused_tables_say_what_to_write() {
         ],
     );
     check(
+        &table(&[("conector", "kafka"), ("topic", "t")]),
+        Usage::Declared,
+        expect!["unknown option 'conector' (did you mean 'connector'?)"],
+    );
+    check(
         &table(&[("connector", "dategen")]),
         Usage::Declared,
         expect!["there is no connector 'dategen' (did you mean 'datagen'?)"],

@@ -27,6 +27,7 @@ mod display;
 mod errors;
 mod event_time;
 mod exact;
+mod fields;
 mod functions;
 mod graph_builder;
 mod insert;

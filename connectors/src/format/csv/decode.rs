@@ -172,10 +172,11 @@ impl Reading {
                     let expected = row.columns.len();
                     return Err(Flaw::new(format!("{} parts where the ROW has {expected} fields", parts.len())));
                 }
+                row.begin();
                 for (part, field) in parts.iter().zip(&mut row.columns) {
                     self.read_text(part, false, field)?;
                 }
-                row.length += 1;
+                row.end();
             }
             _ => unreachable!("called for ARRAY and ROW"),
         }

@@ -337,7 +337,7 @@ fn hex(digits: &[u8]) -> Option<u32> {
 
 /// How many bytes stand before the first quote, backslash or control character.
 #[inline]
-fn plain_length(bytes: &[u8]) -> usize {
+pub(super) fn plain_length(bytes: &[u8]) -> usize {
     const ONES: u64 = 0x0101_0101_0101_0101;
     const HIGH: u64 = 0x8080_8080_8080_8080;
     let mut length = 0;

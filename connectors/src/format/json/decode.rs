@@ -102,49 +102,26 @@ impl JsonDecoder {
         self.record += 1;
         let mut cursor = Cursor::new(record);
         cursor.space();
-        if !cursor.eat(b'{') {
+        if cursor.peek() != b'{' {
             return Err(cursor.unexpected("a JSON object"));
         }
-        let mut missing = self.columns.len();
-        let mut key = Keys::START;
-        cursor.space();
-        let mut more = !cursor.eat(b'}');
-        while more {
-            key = self.keys.next(key, &mut cursor)?;
-            // A known text may stand before more white space than it had when it was learnt.
-            cursor.space();
-            match self.keys.column(key) {
-                None => drop(cursor.skip(&mut self.reading.nesting)?),
-                Some(column) => missing -= usize::from(self.read_column(&mut cursor, column, row)?),
+        let Self { columns, seen, record: number, keys, reading, .. } = self;
+        let mut missing = columns.len();
+        keys.read_object(&mut cursor, reading, |index, cursor, reading| {
+            let column = &mut columns[index];
+            // Of a repeated key the last value counts.
+            match seen[index] == *number {
+                true => column.truncate(row),
+                false => missing -= 1,
             }
-            cursor.space();
-            more = match cursor.peek() {
-                b',' => true,
-                b'}' => false,
-                _ => return Err(cursor.unexpected("',' or '}'")),
-            };
-            cursor.at += 1;
-        }
+            seen[index] = *number;
+            read_value(cursor, column, reading).map_err(|flaw| flaw.within(column.field.name()))
+        })?;
         cursor.space();
         if cursor.at < record.len() {
             return Err(cursor.unexpected("the end of the line"));
         }
         if missing > 0 { self.fill_missing() } else { Ok(()) }
-    }
-
-    /// True for the first value of the column in this record; of several the last one stays.
-    #[inline]
-    fn read_column(&mut self, cursor: &mut Cursor<'_>, index: usize, row: usize) -> Parsed<bool> {
-        let column = &mut self.columns[index];
-        let first = self.seen[index] != self.record;
-        if !first {
-            column.truncate(row);
-        }
-        self.seen[index] = self.record;
-        match read_value(cursor, column, &mut self.reading) {
-            Ok(()) => Ok(first),
-            Err(flaw) => Err(flaw.within(column.field.name())),
-        }
     }
 
     fn fill_missing(&mut self) -> Parsed<()> {

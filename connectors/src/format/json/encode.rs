@@ -2,10 +2,11 @@
 
 use std::io::Write;
 
-use arrow::array::{Array, ArrayRef, AsArray, Int8Array, MapArray, RecordBatch, StructArray};
+use arrow::array::{Array, ArrayRef, AsArray, Int8Array, MapArray, RecordBatch, StringArray, StructArray};
 use arrow::datatypes::{DataType, Float32Type, Float64Type, SchemaRef};
 use tidemill_engine::{EngineError, Result};
 
+use super::cursor::plain_length;
 use super::{JsonOptions, MapNullKeyMode};
 use crate::format::scalar::{is_scalar, write_plain};
 use crate::format::{Ends, RowEncoder};
@@ -106,6 +107,7 @@ struct Writer<'a> {
 }
 
 enum Kind<'a> {
+    String(&'a StringArray),
     Scalar,
     List { offsets: &'a [i32], element: Box<Writer<'a>> },
     Map { array: &'a MapArray, value: Box<Writer<'a>> },
@@ -127,6 +129,7 @@ impl<'a> Writer<'a> {
                 Kind::Map { array: map, value: Box::new(Self::new(map.values(), options)?) }
             }
             DataType::Struct(_) => Kind::Row(row_writers(array.as_struct(), options)?),
+            DataType::Utf8 => Kind::String(array.as_string()),
             other if is_scalar(other) => Kind::Scalar,
             other => return Err(unsupported(other, "cast it to a type of SQL")),
         };
@@ -150,6 +153,7 @@ impl<'a> Writer<'a> {
             return Ok(());
         }
         match &self.kind {
+            Kind::String(array) => write_string(array.value(row).as_bytes(), out),
             Kind::Scalar => write_scalar(self.array, row, self.options, out),
             Kind::List { offsets, element } => {
                 out.push(b'[');
@@ -219,10 +223,9 @@ fn null_key(options: &JsonOptions) -> EngineError {
     }
 }
 
-/// A value that is not null: numbers and booleans bare, everything else as a string.
+/// A value that is neither null nor a STRING: numbers and booleans bare, everything else as a string.
 fn write_scalar(array: &ArrayRef, row: usize, options: &JsonOptions, out: &mut Vec<u8>) {
     let bare = match array.data_type() {
-        DataType::Utf8 => return write_string(array.as_string::<i32>().value(row).as_bytes(), out),
         DataType::Float32 => array.as_primitive::<Float32Type>().value(row).is_finite(),
         DataType::Float64 => array.as_primitive::<Float64Type>().value(row).is_finite(),
         other => {
@@ -241,9 +244,11 @@ fn write_scalar(array: &ArrayRef, row: usize, options: &JsonOptions, out: &mut V
 fn write_string(text: &[u8], out: &mut Vec<u8>) {
     out.push(b'"');
     let mut rest = text;
-    while let Some(at) = rest.iter().position(|byte| matches!(byte, b'"' | b'\\' | 0..0x20)) {
-        out.extend_from_slice(&rest[..at]);
-        match rest[at] {
+    loop {
+        let (plain, special) = rest.split_at(plain_length(rest));
+        out.extend_from_slice(plain);
+        let Some((byte, behind)) = special.split_first() else { break };
+        match byte {
             b'"' => out.extend_from_slice(b"\\\""),
             b'\\' => out.extend_from_slice(b"\\\\"),
             b'\n' => out.extend_from_slice(b"\\n"),
@@ -253,8 +258,26 @@ fn write_string(text: &[u8], out: &mut Vec<u8>) {
             0x0c => out.extend_from_slice(b"\\f"),
             control => write!(out, "\\u{control:04x}").expect("a Vec takes any bytes"),
         }
-        rest = &rest[at + 1..];
+        rest = behind;
     }
-    out.extend_from_slice(rest);
     out.push(b'"');
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn strings_are_escaped_as_serde_json_escapes_them() {
+        for special in (0..0x80).map(char::from).chain(['\u{80}', 'ü', '\u{2028}', '😀']) {
+            for before in 0..20 {
+                let plain = "x".repeat(before);
+                for text in [format!("{plain}{special}"), format!("{special}{plain}{special}{special}ÿ{plain}")] {
+                    let mut written = Vec::new();
+                    write_string(text.as_bytes(), &mut written);
+                    assert_eq!(String::from_utf8(written).unwrap(), serde_json::to_string(&text).unwrap());
+                }
+            }
+        }
+    }
 }

@@ -3,27 +3,59 @@
 use std::collections::HashMap;
 
 use super::cursor::Cursor;
+use super::value::Reading;
 use crate::format::flaw::Parsed;
 
 /// Keys seen so far, each with the key that followed it last time. Most records look like the one before, so the text
 /// from one value to the next is compared as a whole instead of being read.
-pub(super) struct Keys {
+#[derive(Debug)]
+pub(in crate::format) struct Keys {
     known: Vec<KnownKey>,
     by_text: HashMap<Box<[u8]>, usize>,
     columns: HashMap<Box<[u8]>, usize>,
 }
 
+#[derive(Debug)]
 struct KnownKey {
     /// From behind the comma or brace to the value: the key, its colon, and white space as written.
     text: Box<[u8]>,
+    /// Its first bytes, and which of these sixteen it has.
+    head: u128,
+    head_mask: u128,
     /// The column that the key names, if it is read.
     column: Option<usize>,
     /// What followed last, and before that.
     next: [usize; 2],
 }
 
+impl KnownKey {
+    fn new(text: &[u8], column: Option<usize>) -> Self {
+        let (mut head, mut head_mask) = ([0; HEAD_BYTES], [0; HEAD_BYTES]);
+        for (place, byte) in text.iter().take(HEAD_BYTES).enumerate() {
+            (head[place], head_mask[place]) = (*byte, 0xFF);
+        }
+        let (head, head_mask) = (u128::from_le_bytes(head), u128::from_le_bytes(head_mask));
+        Self { text: text.into(), head, head_mask, column, next: [Keys::START; 2] }
+    }
+
+    /// Takes the text if it comes next.
+    #[inline(always)]
+    fn eat(&self, cursor: &mut Cursor<'_>) -> bool {
+        // Most texts are short, and one comparison of two words is far cheaper than a call.
+        let Some(found) = cursor.bytes[cursor.at..].first_chunk() else { return cursor.eat_all(&self.text) };
+        let same = (u128::from_le_bytes(*found) ^ self.head) & self.head_mask == 0;
+        if !same || self.text.len() > HEAD_BYTES {
+            return same && cursor.eat_all(&self.text);
+        }
+        cursor.at += self.text.len();
+        true
+    }
+}
+
 /// Keys that are remembered; documents that use data as keys must not fill the memory.
 const KEYS_MAX: usize = 1024;
+/// Bytes of a key's text that are compared at once.
+const HEAD_BYTES: usize = size_of::<u128>();
 /// Longest key text that is remembered.
 const KEY_BYTES_MAX: usize = 128;
 /// Never occurs in UTF-8, so it matches nothing.
@@ -31,33 +63,58 @@ const NO_TEXT: &[u8] = b"\xFF";
 
 impl Keys {
     /// Stands for the beginning of a record.
-    pub(super) const START: usize = 0;
+    const START: usize = 0;
     /// Stands for every key that is not remembered and names no column; with a column: [`Keys::OTHER`] + 1 + column.
     const OTHER: usize = 1;
 
-    pub(super) fn new<'a>(names: impl Iterator<Item = &'a str>) -> Self {
+    pub(in crate::format) fn new<'a>(names: impl Iterator<Item = &'a str>) -> Self {
         let columns: HashMap<Box<[u8]>, usize> =
             names.enumerate().map(|(index, name)| (name.as_bytes().into(), index)).collect();
-        let unmatched = |column| KnownKey { text: NO_TEXT.into(), column, next: [Self::START; 2] };
+        let unmatched = |column| KnownKey::new(NO_TEXT, column);
         let mut known = vec![unmatched(None), unmatched(None)];
         known.extend((0..columns.len()).map(|column| unmatched(Some(column))));
         Self { known, by_text: HashMap::new(), columns }
     }
 
-    /// The column that a key names, if it is read.
+    /// Reads an object whose brace comes next: `read` reads the values of keys that name columns, the others are passed over.
     #[inline(always)]
-    pub(super) fn column(&self, key: usize) -> Option<usize> {
-        self.known[key].column
+    pub(super) fn read_object(
+        &mut self,
+        cursor: &mut Cursor<'_>,
+        reading: &mut Reading,
+        mut read: impl FnMut(usize, &mut Cursor<'_>, &mut Reading) -> Parsed<()>,
+    ) -> Parsed<()> {
+        cursor.at += 1;
+        cursor.space();
+        let mut key = Self::START;
+        let mut more = !cursor.eat(b'}');
+        while more {
+            key = self.next(key, cursor)?;
+            // A known text may stand before more white space than it had when it was learnt.
+            cursor.space();
+            match self.known[key].column {
+                None => drop(cursor.skip(&mut reading.nesting)?),
+                Some(column) => read(column, cursor, reading)?,
+            }
+            cursor.space();
+            more = match cursor.peek() {
+                b',' => true,
+                b'}' => false,
+                _ => return Err(cursor.unexpected("',' or '}'")),
+            };
+            cursor.at += 1;
+        }
+        Ok(())
     }
 
     /// Takes the next key up to its value.
     #[inline]
-    pub(super) fn next(&mut self, previous: usize, cursor: &mut Cursor<'_>) -> Parsed<usize> {
+    fn next(&mut self, previous: usize, cursor: &mut Cursor<'_>) -> Parsed<usize> {
         let [likely, other] = self.known[previous].next;
-        if cursor.eat_all(&self.known[likely].text) {
+        if self.known[likely].eat(cursor) {
             return Ok(likely);
         }
-        if cursor.eat_all(&self.known[other].text) {
+        if self.known[other].eat(cursor) {
             self.known[previous].next = [other, likely];
             return Ok(other);
         }
@@ -92,7 +149,7 @@ impl Keys {
 
     fn remember(&mut self, text: &[u8], name: &[u8]) -> usize {
         let column = self.columns.get(name).copied();
-        self.known.push(KnownKey { text: text.into(), column, next: [Self::START; 2] });
+        self.known.push(KnownKey::new(text, column));
         self.by_text.insert(text.into(), self.known.len() - 1);
         self.known.len() - 1
     }

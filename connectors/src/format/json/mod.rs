@@ -16,7 +16,7 @@ use super::{FormatOption, FormatProblem, RowDecoder, RowEncoder};
 mod cursor;
 pub(super) mod decode;
 pub(super) mod encode;
-mod keys;
+pub(super) mod keys;
 mod value;
 
 pub use encode::RowArrays;

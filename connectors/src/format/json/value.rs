@@ -185,47 +185,25 @@ fn read_map(cursor: &mut Cursor<'_>, column: &mut Column, reading: &mut Reading)
 }
 
 fn read_row(cursor: &mut Cursor<'_>, row: &mut Row, reading: &mut Reading) -> Parsed<()> {
-    cursor.at += 1;
-    cursor.space();
-    if !cursor.eat(b'}') {
-        loop {
-            cursor.space();
-            read_field(cursor, row, reading)?;
-            cursor.space();
-            match cursor.peek() {
-                b',' => cursor.at += 1,
-                b'}' => break cursor.at += 1,
-                _ => return Err(cursor.unexpected("',' or '}'")),
-            }
+    row.begin();
+    let Row { columns, length, keys, .. } = row;
+    let mut missing = columns.len();
+    keys.read_object(cursor, reading, |index, cursor, reading| {
+        let column = &mut columns[index];
+        // Of a repeated key the last value counts.
+        match column.len() > *length {
+            true => column.truncate(*length),
+            false => missing -= 1,
+        }
+        read_value(cursor, column, reading).map_err(|flaw| flaw.within(column.field.name()))
+    })?;
+    if missing > 0 {
+        for field in row.columns.iter_mut().filter(|field| field.len() == row.length) {
+            push_missing(field, reading.fail_on_missing_field)?;
         }
     }
-    for field in row.columns.iter_mut().filter(|field| field.len() == row.length) {
-        push_missing(field, reading.fail_on_missing_field)?;
-    }
-    row.length += 1;
+    row.end();
     Ok(())
-}
-
-fn read_field(cursor: &mut Cursor<'_>, row: &mut Row, reading: &mut Reading) -> Parsed<()> {
-    let key = cursor.key_and_colon()?;
-    let name = if key.escaped {
-        reading.scratch.clear();
-        key.append_to(&mut reading.scratch);
-        &reading.scratch
-    } else {
-        key.raw
-    };
-    let named = |column: &Column| column.field.name().as_bytes() == name;
-    let guessed = Some(row.guess).filter(|guess| row.columns.get(*guess).is_some_and(named));
-    let Some(index) = guessed.or_else(|| row.columns.iter().position(named)) else {
-        return cursor.skip(&mut reading.nesting).map(drop);
-    };
-    row.guess = if index + 1 < row.columns.len() { index + 1 } else { 0 };
-    let column = &mut row.columns[index];
-    if column.len() > row.length {
-        column.truncate(row.length);
-    }
-    read_value(cursor, column, reading).map_err(|flaw| flaw.within(column.field.name()))
 }
 
 /// The record has no such field.

@@ -1,6 +1,6 @@
 //! The messages of one partition, fetched from the client many at a time: asking for each one by itself costs more than reading it.
 
-use std::ffi::{CStr, CString};
+use std::ffi::{CStr, CString, c_void};
 use std::ptr;
 use std::slice;
 use std::sync::Arc;
@@ -9,7 +9,8 @@ use rdkafka::bindings::{self, rd_kafka_resp_err_t as Code};
 use rdkafka::consumer::{BaseConsumer, Consumer};
 use rdkafka::error::KafkaError;
 use rdkafka::message::Timestamp;
-use rdkafka::types::RDKafkaMessage;
+use rdkafka::types::{RDKafka, RDKafkaMessage};
+use tidemill_engine::source::Waker;
 
 use crate::kafka::context::Quiet;
 
@@ -22,6 +23,8 @@ pub struct MessageQueue {
     /// Fetched, and not yet destroyed; those before `next` were given out.
     fetched: Vec<*mut RDKafkaMessage>,
     next: usize,
+    /// The client is told where this is, and calls it. In a box, so that it stays there.
+    waker: Option<Box<Waker>>,
     /// The queue and its messages are parts of it.
     _consumer: Arc<BaseConsumer<Quiet>>,
 }
@@ -43,7 +46,24 @@ impl MessageQueue {
             bindings::rd_kafka_queue_forward(queue, ptr::null_mut());
             queue
         };
-        Some(Self { queue, fetched: Vec::with_capacity(FETCHED_MAX), next: 0, _consumer: Arc::clone(consumer) })
+        let fetched = Vec::with_capacity(FETCHED_MAX);
+        Some(Self { queue, fetched, next: 0, waker: None, _consumer: Arc::clone(consumer) })
+    }
+
+    /// From now on a message that comes while none is there calls the waker: after [`Self::next`] gave `None` no other look is needed.
+    pub fn wake_with(&mut self, waker: &Waker) {
+        self.sleep_on();
+        let waker = self.waker.insert(Box::new(waker.clone()));
+        let place = ptr::from_mut::<Waker>(waker.as_mut()).cast::<c_void>();
+        // SAFETY: the queue is alive, and so is the waker until `sleep_on` has returned.
+        unsafe { bindings::rd_kafka_queue_cb_event_enable(self.queue, Some(wake), place) }
+    }
+
+    /// Nobody is called any more.
+    fn sleep_on(&mut self) {
+        // SAFETY: the queue is alive. The client calls while it holds the queue's lock, which this takes: no call is under way behind it.
+        unsafe { bindings::rd_kafka_queue_cb_event_enable(self.queue, None, ptr::null_mut()) }
+        self.waker = None;
     }
 
     /// The next message, or what happened in its stead; `None`: nothing has come yet. Waits for nothing.
@@ -85,9 +105,19 @@ impl MessageQueue {
 impl Drop for MessageQueue {
     fn drop(&mut self) {
         self.clear();
+        self.sleep_on();
         // SAFETY: the queue was given to `of`, which alone holds it; the consumer is still alive.
         unsafe { bindings::rd_kafka_queue_destroy(self.queue) }
     }
+}
+
+/// Called by a thread of the client, which holds the queue's lock: it only says that something has come.
+///
+/// # Safety
+/// `waker` is what [`MessageQueue::wake_with`] gave, and its queue has it still.
+unsafe extern "C" fn wake(_client: *mut RDKafka, waker: *mut c_void) {
+    // SAFETY: as the client promises; wakers may be used by several threads, and a call waits for nobody and cannot panic.
+    unsafe { &*waker.cast::<Waker>() }.wake();
 }
 
 /// A message in the client's own memory.

@@ -10,8 +10,10 @@ use rdkafka::error::RDKafkaErrorCode;
 use rdkafka::types::RDKafka;
 
 mod messages;
+mod outgoing;
 
 pub use messages::{MessageQueue, PartitionMessage};
+pub use outgoing::{MessageList, ProducerTopic};
 
 /// Just behind the last message of a partition, as the last answer of its broker told; asks nobody.
 ///

@@ -68,6 +68,11 @@ pub struct KafkaTable {
 }
 
 impl KafkaTable {
+    /// Of the key and of the value.
+    pub fn formats(&self) -> impl Iterator<Item = &Format> {
+        self.key.iter().chain([&self.value])
+    }
+
     pub fn of(spec: &TableSpec) -> Checked<Self> {
         spec.required_text(&BOOTSTRAP_SERVERS)?;
         check_value_metadata(spec)?;

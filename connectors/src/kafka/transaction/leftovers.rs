@@ -9,7 +9,7 @@ use std::time::{Duration, Instant};
 use rdkafka::consumer::Consumer;
 use rdkafka::error::KafkaError;
 
-use super::record::reader;
+use super::record::asker;
 use crate::kafka::client::ClientSettings;
 
 /// Transactions of other jobs that are just being committed end by themselves within this time.
@@ -21,11 +21,11 @@ const REQUEST_TIMEOUT: Duration = Duration::from_secs(30);
 
 /// The partitions of a topic in which a transaction is open that was so when this was called, and for a while longer.
 pub fn undecided(settings: &ClientSettings, topic: &str, partitions: i32) -> Result<Vec<i32>, KafkaError> {
-    let all = reader(settings, "read_uncommitted")?;
+    let all = asker(settings, "read_uncommitted")?;
     let bounds = |partition: i32| all.fetch_watermarks(topic, partition, REQUEST_TIMEOUT);
     let ends = (0..partitions).map(|partition| Ok((partition, bounds(partition)?.1)));
     let mut open: Vec<(i32, i64)> = ends.collect::<Result<_, KafkaError>>()?;
-    let committed = reader(settings, "read_committed")?;
+    let committed = asker(settings, "read_committed")?;
     let begun = Instant::now();
     loop {
         let mut still_open = Vec::new();

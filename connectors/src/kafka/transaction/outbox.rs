@@ -118,13 +118,14 @@ impl Outbox {
         let mut state = self.state.lock();
         if state.opened.is_none() {
             self.record.ensure(&self.interrupt)?;
+            let reader = self.record.reader()?;
             // A copy that has taken over keeps its producers; to open these would end its transactions.
-            self.refuse_if_superseded(self.record.peek(&self.job, PEEK_TIMEOUT)?.as_ref())?;
+            self.refuse_if_superseded(self.record.peek(&reader, &self.job, PEEK_TIMEOUT)?.as_ref())?;
             failpoint::reach("kafka.open")?;
             let producers = self.producers()?;
             failpoint::reach("kafka.opened")?;
             self.end_leftovers(&producers, &self.record.topic)?;
-            let found = self.record.read(&self.job)?;
+            let found = self.record.read(&reader, &self.job)?;
             self.refuse_if_superseded(found.as_ref())?;
             self.succession.lock().open(&self.owner, found.as_ref());
             state.opened = Some(Opened { producers, found });
@@ -224,7 +225,8 @@ impl Outbox {
             // Rows also run out of time in a process that stood still, and then another may have taken over.
             true => GLANCE_TIMEOUT,
         };
-        let record = self.record.peek(&self.job, patience).ok().flatten();
+        let peek = |reader| self.record.peek(&reader, &self.job, patience);
+        let record = self.record.reader().and_then(peek).ok().flatten();
         self.refuse_if_superseded(record.as_ref()).err().unwrap_or_else(|| failed(doing, error))
     }
 

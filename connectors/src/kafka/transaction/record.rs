@@ -7,7 +7,7 @@ use futures_executor::block_on;
 use rdkafka::admin::{AdminClient, AdminOptions, NewTopic, TopicReplication};
 use rdkafka::consumer::{BaseConsumer, Consumer};
 use rdkafka::error::{KafkaError, RDKafkaErrorCode};
-use rdkafka::{Message, Offset, TopicPartitionList};
+use rdkafka::{ClientConfig, Message, Offset, TopicPartitionList};
 use serde::{Deserialize, Serialize};
 use tidemill_engine::{EngineError, Epoch, Result};
 
@@ -48,6 +48,7 @@ pub struct RecordTopic {
     pub patience: Duration,
 }
 
+/// A client that asks, and is told partitions to read.
 pub type Reader = BaseConsumer<Quiet>;
 
 impl CommitRecord {
@@ -83,21 +84,26 @@ impl RecordTopic {
     }
 
     fn exists(&self) -> Result<bool, KafkaError> {
-        let client = reader(&self.settings, "read_committed")?;
+        let client = asker(&self.settings, "read_committed")?;
         let metadata = client.fetch_metadata(Some(&self.topic), REQUEST_TIMEOUT)?;
         Ok(metadata.topics().first().is_some_and(|topic| topic.error().is_none() && !topic.partitions().is_empty()))
     }
 
+    /// Reads what was committed. To give it up takes a tenth of a second.
+    pub fn reader(&self) -> Result<Reader> {
+        let doing = || format!("open a reader of topic '{}'", self.topic);
+        reader(&self.settings, "read_committed").map_err(|error| failed(doing(), &error))
+    }
+
     /// The record of `job`. Everything that was committed before this call is seen.
-    pub fn read(&self, job: &str) -> Result<Option<CommitRecord>> {
+    pub fn read(&self, consumer: &Reader, job: &str) -> Result<Option<CommitRecord>> {
         let doing = format!("read the record of commits in topic '{}'", self.topic);
         let fail = |error: KafkaError| failed(&doing, &error);
         let bounds = |consumer: &Reader| consumer.fetch_watermarks(&self.topic, PARTITION, REQUEST_TIMEOUT);
         let (first, end) =
-            reader(&self.settings, "read_uncommitted").and_then(|consumer| bounds(&consumer)).map_err(fail)?;
-        let consumer = reader(&self.settings, "read_committed").map_err(fail)?;
+            asker(&self.settings, "read_uncommitted").and_then(|consumer| bounds(&consumer)).map_err(fail)?;
         let deadline = Instant::now() + self.patience;
-        while bounds(&consumer).map_err(fail)?.1 < end {
+        while bounds(consumer).map_err(fail)?.1 < end {
             if Instant::now() >= deadline {
                 let reason = format!(
                     "cannot {doing}: for {:?} a transaction of another job has kept it from being read\n  hint: start that job again, or, where it is no more, \
@@ -108,17 +114,15 @@ impl RecordTopic {
             }
             std::thread::sleep(LOOK);
         }
-        let newest = self.newest(&consumer, job, first..end, REQUEST_TIMEOUT).map_err(fail)?;
+        let newest = self.newest(consumer, job, first..end, REQUEST_TIMEOUT).map_err(fail)?;
         newest.map(|bytes| self.decode(job, &bytes)).transpose()
     }
 
     /// The record of `job` as far as it can be seen at once: an open transaction of another job may hide the newest. `patience`: for
     /// each answer of the broker.
-    pub fn peek(&self, job: &str, patience: Duration) -> Result<Option<CommitRecord>> {
-        let newest = reader(&self.settings, "read_committed").and_then(|consumer| {
-            let (first, end) = consumer.fetch_watermarks(&self.topic, PARTITION, patience)?;
-            self.newest(&consumer, job, first..end, patience)
-        });
+    pub fn peek(&self, consumer: &Reader, job: &str, patience: Duration) -> Result<Option<CommitRecord>> {
+        let bounds = consumer.fetch_watermarks(&self.topic, PARTITION, patience);
+        let newest = bounds.and_then(|(first, end)| self.newest(consumer, job, first..end, patience));
         let doing = || format!("look at the record of commits in topic '{}'", self.topic);
         let newest = newest.map_err(|error| failed(doing(), &error))?;
         newest.map(|bytes| self.decode(job, &bytes)).transpose()
@@ -144,6 +148,16 @@ impl RecordTopic {
         // As a number: librdkafka takes half a second to ask where the beginning is.
         partitions.add_partition_offset(&self.topic, PARTITION, Offset::Offset(first))?;
         consumer.assign(&partitions)?;
+        let newest = Self::newest_of_assigned(consumer, job, first..end, patience);
+        consumer.unassign().and(newest)
+    }
+
+    fn newest_of_assigned(
+        consumer: &Reader,
+        job: &str,
+        Range { start: first, end }: Range<i64>,
+        patience: Duration,
+    ) -> Result<Option<Vec<u8>>, KafkaError> {
         let (mut newest, mut next) = (None, first);
         while next < end {
             match consumer.poll(patience) {
@@ -162,11 +176,21 @@ impl RecordTopic {
     }
 }
 
-/// A client that is told its partitions.
-pub fn reader(settings: &ClientSettings, isolation: &str) -> Result<Reader, KafkaError> {
+fn reader(settings: &ClientSettings, isolation: &str) -> Result<Reader, KafkaError> {
     let mut config = settings.config();
     // A group is asked for even by a consumer that is told its partitions; nothing is committed to it.
     config.set("group.id", "tidemill-record").set("enable.auto.commit", "false");
+    open(settings, config, isolation)
+}
+
+/// A client that only asks what there is: without a group, there is nothing to wait for when it is given up.
+pub fn asker(settings: &ClientSettings, isolation: &str) -> Result<Reader, KafkaError> {
+    let mut config = settings.config();
+    config.remove("group.id");
+    open(settings, config, isolation)
+}
+
+fn open(settings: &ClientSettings, mut config: ClientConfig, isolation: &str) -> Result<Reader, KafkaError> {
     config.set("enable.partition.eof", "true").set("isolation.level", isolation);
     // Where only what no reader sees is left in front of the end, the broker tells so only after this time.
     config.set("auto.offset.reset", "earliest").set("fetch.wait.max.ms", FETCH_WAIT_MS);

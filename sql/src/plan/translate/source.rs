@@ -4,7 +4,7 @@ use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
 use std::time::Duration;
 
-use arrow::datatypes::{Field, Schema};
+use arrow::datatypes::{DataType, Field, Schema};
 use datafusion_common::tree_node::{TreeNode, TreeNodeRecursion};
 use datafusion_common::{Result, ScalarValue};
 use datafusion_expr::LogicalPlan;
@@ -22,12 +22,13 @@ use crate::catalog::{ColumnKind, TableDefinition, Usage};
 use crate::diagnostic::Diagnostic;
 use crate::plan::context::{CatalogTable, TableStream, external};
 use crate::plan::display::display;
+use crate::plan::fields::{self, ColumnUses, FieldUse};
 use crate::plan::graph_builder::{NodeDraft, detail};
 use crate::plan::insert::option_diagnostic;
 use crate::plan::nodes::temporal::TemporalNode;
 use crate::plan::nodes::window::{WindowNode, describe_ms};
 use crate::plan::over_window::{self, OverOrder};
-use crate::plan::physical::{Physical, column, columns_read, substitute};
+use crate::plan::physical::{Physical, column, column_index, columns_read, substitute};
 use crate::plan::stream::{Stream, WholeRow};
 use crate::plan::table::{self, BoundTable};
 use crate::plan::time_join;
@@ -44,6 +45,8 @@ pub(super) const WHOLE_ROW: &str = "__row";
 #[derive(Debug, Clone, Default)]
 pub(crate) struct TableUse {
     columns: BTreeSet<String>,
+    /// Of these columns.
+    fields: ColumnUses,
     /// Some statement goes by event time.
     needs_watermark: bool,
     /// Some statement reads `<table>$late`.
@@ -73,7 +76,16 @@ pub(crate) fn collect(plan: &LogicalPlan, sink_by_event_time: bool, uses: &mut T
         }
         Ok(TreeNodeRecursion::Continue)
     })?;
-    Ok(())
+    fields::of_plan(plan, &mut |scan, columns| {
+        if let Some(table) = scan.source.downcast_ref::<CatalogTable>()
+            && table.stream == TableStream::Rows
+        {
+            let entry = uses.entry(table.definition.name.clone()).or_default();
+            for (name, used) in columns {
+                entry.fields.entry(name).or_default().merge(used);
+            }
+        }
+    })
 }
 
 fn goes_by_event_time(plan: &LogicalPlan) -> Result<bool> {
@@ -201,10 +213,59 @@ impl Translator<'_> {
         }
         let output: Vec<usize> = output.into_iter().collect();
         let read = connector_columns(&bound, &output, usage.late || usage.errors);
+        let narrow = changelog.given == ChangelogMode::Append
+            && !(usage.late || usage.errors)
+            && self.resolver.context.connectors.reads_fields(definition);
+        let narrowed = if narrow { narrowed(definition, &bound, &usage, &output, watermark.as_ref())? } else { None };
+        let (definition, bound) = match &narrowed {
+            None => (definition, bound),
+            Some(narrowed) => (narrowed, BoundTable { schema: narrowed.schema(), ..bound }),
+        };
         let source = self.open_source(definition, &read)?;
-        let plan = SourcePlan { definition, bound: &bound, usage: &usage, changelog, output, read };
+        let plan = SourcePlan {
+            definition,
+            bound: &bound,
+            usage: &usage,
+            changelog,
+            output,
+            read,
+            narrowed: narrowed.is_some(),
+        };
         plan.add(self, source, watermark)
     }
+}
+
+/// The table with only those fields in its ROW columns that the job reads; `None` where it reads them all.
+fn narrowed(
+    definition: &TableDefinition,
+    bound: &BoundTable,
+    usage: &TableUse,
+    output: &[usize],
+    watermark: Option<&table::BoundWatermark>,
+) -> Result<Option<TableDefinition>> {
+    let mut uses: BTreeMap<usize, FieldUse> = BTreeMap::new();
+    let by_watermark = watermark.map(|watermark| columns_read(&watermark.expression)).unwrap_or_default();
+    for index in output {
+        let column = &bound.columns[*index];
+        let name = bound.schema.field(*index).name();
+        let is_read = usage.columns.contains(name);
+        if column_index(column) != Some(*index) {
+            fields::of_physical(column, &mut |read, path| uses.entry(read).or_default().add(path))?;
+        } else if let (true, Some(used)) = (is_read, usage.fields.get(name)) {
+            uses.entry(*index).or_default().merge(used.clone());
+        } else if is_read || !by_watermark.contains(index) {
+            uses.insert(*index, FieldUse::Whole);
+        }
+    }
+    if let Some(watermark) = watermark {
+        fields::of_physical(&watermark.expression, &mut |read, path| uses.entry(read).or_default().add(path))?;
+    }
+    let mut narrowed = definition.clone();
+    for (index, used) in uses {
+        let column = &mut narrowed.columns[index];
+        column.data_type = used.narrowed(&column.data_type);
+    }
+    Ok(Some(narrowed).filter(|narrowed| narrowed.schema() != definition.schema()))
 }
 
 /// The table's columns that leave the source node: what is read, at least one.
@@ -240,6 +301,8 @@ struct SourcePlan<'p> {
     output: Vec<usize>,
     /// Columns of the table that the connector gives.
     read: Vec<usize>,
+    /// Not all fields of its ROW columns are decoded.
+    narrowed: bool,
 }
 
 impl SourcePlan<'_> {
@@ -300,6 +363,16 @@ impl SourcePlan<'_> {
         Ok(TableStreams { rows, columns, errors })
     }
 
+    /// The ROW columns that the connector gives, with the fields that it decodes.
+    fn fields_read(&self) -> String {
+        let rows = self.read.iter().map(|index| self.bound.schema.field(*index)).filter_map(|field| {
+            let DataType::Struct(fields) = field.data_type() else { return None };
+            let names: Vec<&str> = fields.iter().map(|field| field.name().as_str()).collect();
+            Some(format!("{}({})", field.name(), names.join(", ")))
+        });
+        rows.collect::<Vec<_>>().join(", ")
+    }
+
     /// For each column of the table, where the connector gives it.
     fn to_source(&self) -> Vec<Physical> {
         let place = |index: usize| self.read.iter().position(|read| *read == index).unwrap_or(index);
@@ -341,6 +414,7 @@ impl SourcePlan<'_> {
     ) -> Vec<(String, String)> {
         let visible = &columns[..self.output.len()];
         let mut details = vec![detail("columns", super::calc::describe_columns(visible, schema))];
+        details.extend(self.narrowed.then(|| detail("fields", self.fields_read())));
         if let Some(watermark) = watermark {
             let time = schema.field(watermark.time_column).name();
             details.push(detail("watermark", format!("{time} AS {}", display(&watermark.expression))));
@@ -353,7 +427,7 @@ impl SourcePlan<'_> {
     }
 }
 
-fn physical_type(row: &Physical, source: &Arc<dyn Source>) -> Result<arrow::datatypes::DataType> {
+fn physical_type(row: &Physical, source: &Arc<dyn Source>) -> Result<DataType> {
     row.data_type(&source.schema())
 }
 
@@ -367,7 +441,7 @@ fn whole_row(translator: &Translator<'_>, bound: &BoundTable, to_source: &[Physi
         arguments.push(substitute(expr, to_source)?);
         types.push(Arc::clone(field));
     }
-    let row = arrow::datatypes::DataType::Struct(types.into_iter().collect());
+    let row = DataType::Struct(types.into_iter().collect());
     let field = Arc::new(Field::new(WHOLE_ROW, row, true));
     let options = Arc::clone(&translator.resolver.options);
     Ok(Arc::new(ScalarFunctionExpr::new(WHOLE_ROW, function, arguments, field, options)))
