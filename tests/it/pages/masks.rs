@@ -17,13 +17,14 @@ const MASKS: &[(&str, &str)] = &[
     (" {2,}", " "),
 ];
 
-/// Of pictures that are drawn again and again: figures of any unit, bars, the width of columns.
+/// Of pictures that are drawn again and again: bars of any length, also of none, and figures of any unit.
 const FIGURES: &[(&str, &str)] = &[
-    (r"\|[^|%\n]*\d+% ?", "BAR "),
-    (r"(^|[\s(/])(-|\d[\d,.]*(%|k|M|ms|s|m|h|B|kB|MB|GB)?)([\s,;)/]|$)", "${1}N$4"),
+    (r"\|+", " "),
+    (r"(^|[\s(/])(-|\d[\d,.]*(%|us|ms|[kMG]?B|[kMGsmhd])?(\d+[smh])?)([\s,;)/]|$)", "${1}N$5"),
     ("EPOCH", "N"),
     (r"\bN (ms|s|min|h)\b", "N s"),
     (r"-{2,}", "-"),
+    (" {2,}", " "),
 ];
 
 pub fn masked(text: &str) -> String {
