@@ -45,11 +45,16 @@ def geometric_mean(values):
 
 
 def cell(results, query, engine):
-    found, measured = results["queries"][query].get(engine, {}), figures(results, query, engine)
-    status = found.get("status", "-")
-    if status == "equal" and measured:
+    measured = figures(results, query, engine)
+    if measured and measured["equal"]:
         return f"{measured['events_per_processor_second'] / 1000:.0f} k, {measured['seconds']:.1f} s, {measured['peak_megabytes']:.0f} MB"
-    return {"equal": "equal, not measured"}.get(status, status.upper() if status == "differs" else status)
+    return why_not(results, query, engine)
+
+
+def why_not(results, query, engine):
+    """In words, why an engine has no figures of a query."""
+    status = results["queries"][query].get(engine, {}).get("status", "not run")
+    return {"equal": "not measured", "differs": "DIFFERS"}.get(status, status)
 
 
 def table(results):
@@ -132,7 +137,7 @@ def plot(results, measure):
         parts.append(f'<text x="8" y="{top + group / 2}">{query}</text>')
         for index, name in enumerate(names):
             value, y = values.get((query, name)), top + index * BAR_HEIGHT
-            text = f"{value:,.0f}" if value is not None else "no right answer"
+            text = f"{value:,.0f}" if value is not None else why_not(results, query, name)
             length = BARS_WIDTH * (value or 0) / most
             parts.append(f'<rect x="{LABEL_WIDTH}" y="{y}" width="{length:.1f}" height="{BAR_HEIGHT - 2}" fill="{COLOURS[name]}"/>'
                          f'<text x="{LABEL_WIDTH + length + 4:.1f}" y="{y + 8}" font-size="8" fill="#555">{text}</text>')

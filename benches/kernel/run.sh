@@ -9,12 +9,7 @@ runs=${2:-3}
 tidemill=${TIDEMILL_BIN:-${CARGO_TARGET_DIR:-$root/target}/release/tidemill}
 python=${TIDEMILL_DUCKDB_PYTHON:-python3}
 [ -x "$tidemill" ] || (cd "$root" && cargo build --release --bin tidemill)
-mkdir -p "$data" && cd "$data"
-
-if [ ! -f bids.json ]; then
-  echo "generating 10 million events in $data" >&2
-  rm -rf bids && "$tidemill" run "$here/generate.sql" --quiet && cat bids/part-* > bids.json && rm -rf bids
-fi
+. "$here/events.sh"
 
 median() { sort -n | awk '{v[NR]=$1} END {print v[int((NR+1)/2)]}'; }
 now() { date +%s.%N; }
