@@ -18,7 +18,8 @@ have_rust=$(rustc --version | awk '{print $2}')
 have_libclang() {
   [ -n "${LIBCLANG_PATH:-}" ] && return 0
   ldconfig -p 2>/dev/null | grep -q 'libclang\(-[0-9.]*\)\?\.so' && return 0
-  compgen -G '/usr/lib/llvm-*/lib/libclang*.so*' >/dev/null
+  # Not libclang-cpp, which comes without it and does not serve.
+  compgen -G '/usr/lib/llvm-*/lib/libclang.so*' >/dev/null || compgen -G '/usr/lib/llvm-*/lib/libclang-[0-9]*.so*' >/dev/null
 }
 
 has_header() {
