@@ -76,7 +76,7 @@ fn change(
 
 fn checkpoint(store: &CheckpointStore, instance: &StateInstance, epoch: Epoch, name: &str, writing: f64) -> Result<()> {
     let begin = Instant::now();
-    let snapshot = instance.snapshot(&store.staging(epoch))?;
+    let snapshot = instance.snapshot(&store.staging(epoch))?.finish()?;
     let freezing = begin.elapsed().as_secs_f64();
     let written = store.write(draft(store, epoch), &[snapshot])?;
     let total = begin.elapsed().as_secs_f64();

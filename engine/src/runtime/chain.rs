@@ -15,7 +15,7 @@ use crate::lookup::{Answered, Question};
 use crate::metrics::{Counts, NodeMetrics};
 use crate::operator::{Collector, MAIN_PORT, Operator, OperatorContext, Stage};
 use crate::sink::{Prepared, SinkWriter};
-use crate::state::{InstanceSnapshot, StateInstance};
+use crate::state::{PendingSnapshot, StateInstance};
 use crate::time::{EventTime, ProcessingTime};
 use crate::{Barrier, Batch, Element, EngineError, Result};
 
@@ -87,7 +87,7 @@ pub enum Destination {
 /// What the slots of a chain leave behind at a barrier.
 #[derive(Default)]
 pub struct ChainSnapshot {
-    pub operators: Vec<InstanceSnapshot>,
+    pub operators: Vec<PendingSnapshot>,
     /// Sinks: uid, subtask, what was prepared.
     pub sinks: Vec<(String, usize, Prepared)>,
     /// What each instance has counted in this attempt; by the node's position in the graph.
@@ -239,6 +239,9 @@ impl Chain {
     /// Sends the barrier on behind all that belongs to its epoch, then takes snapshots into `staging`.
     pub fn on_barrier(&mut self, barrier: Barrier, staging: &Path, now: ProcessingTime) -> Result<ChainSnapshot> {
         for index in 0..self.slots.len() {
+            if let Some(state) = &self.slots[index].state {
+                state.begin_barrier();
+            }
             self.call(index, now, |operator, ctx, out| operator.on_barrier(barrier.epoch, ctx, out))?;
             self.slots[index].broadcast(&Element::Barrier(barrier))?;
         }

@@ -19,6 +19,7 @@ use super::publish::Publishers;
 use crate::checkpoint::{Checkpoint, Manifest};
 use crate::element::BarrierKind;
 use crate::graph::NodeKind;
+use crate::state::PendingSnapshot;
 use crate::{Barrier, EngineError, Epoch, Result, failpoint};
 
 /// What the job's owner asks for.
@@ -279,8 +280,9 @@ impl<'a> Coordinator<'a> {
     fn complete(&mut self, running: Running) -> Result<()> {
         let epoch = running.barrier.epoch;
         let now = self.plan.options.clock.now();
+        let (manifest, pending) = draft(&self.plan, epoch, running.finished, running.snapshots, now);
+        let snapshots = pending.into_iter().map(PendingSnapshot::finish).collect::<Result<Vec<_>>>()?;
         failpoint::reach("checkpoint.taken")?;
-        let (manifest, snapshots) = draft(&self.plan, epoch, running.finished, running.snapshots, now);
         let written = self.plan.store.write(manifest, &snapshots)?;
         failpoint::reach("checkpoint.durable")?;
         let durable_at = Instant::now();

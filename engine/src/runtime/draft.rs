@@ -10,7 +10,7 @@ use crate::checkpoint::manifest::FORMAT;
 use crate::checkpoint::{Manifest, NodeCounts, NodeFingerprint, SinkEntry, SourceState, SplitCounts};
 use crate::graph::{JobGraph, Node};
 use crate::metrics::Counts;
-use crate::state::InstanceSnapshot;
+use crate::state::PendingSnapshot;
 use crate::time::{EventTime, ProcessingTime};
 
 /// The manifest of `epoch` but for its operators, and the snapshots from which the store makes those.
@@ -20,7 +20,7 @@ pub fn draft(
     finished: bool,
     snapshots: Vec<TaskSnapshot>,
     now: ProcessingTime,
-) -> (Manifest, Vec<InstanceSnapshot>) {
+) -> (Manifest, Vec<PendingSnapshot>) {
     let mut operators = Vec::new();
     let mut sinks = Vec::new();
     let mut counts: Vec<Counts> = plan.monitor.nodes.iter().map(|node| node.restored()).collect();

@@ -25,6 +25,10 @@ const ROCKSDB_BYTES_MIN: usize = 4 << 20;
 /// Part of the budget that one instance may use before it needs a RocksDB.
 const RESIDENT_SHARE: usize = 512;
 
+/// Writes that wait for the thread which writes at a barrier: bytes per instance, and the part of the budget.
+const BEHIND_BYTES: std::ops::RangeInclusive<usize> = 256 << 10..=16 << 20;
+const BEHIND_SHARE: usize = 64;
+
 /// Bounds of one RocksDB's write buffer: smaller ones make many tiny files, larger ones a long pause at a barrier.
 const WRITE_BUFFER_BYTES: std::ops::RangeInclusive<usize> = 512 << 10..=32 << 20;
 
@@ -75,6 +79,8 @@ pub(super) struct Shared {
     pub(super) write_options: WriteOptions,
     /// A state larger than this is kept in a RocksDB.
     pub(super) resident_bytes_max: usize,
+    /// Bytes of writes that one instance may keep for the thread beside it, and as many again behind a barrier.
+    pub(super) behind_bytes_max: usize,
     budget_bytes: usize,
     cache: Cache,
     write_buffers: WriteBufferManager,
@@ -95,8 +101,17 @@ impl StateBackend {
         let options = options(&cache, &write_buffers, rocksdb_bytes / 2);
         let framed_options = framed(&options);
         let resident_bytes_max = RESIDENT_BYTES_MAX.min(budget_bytes / RESIDENT_SHARE);
-        let shared =
-            Shared { options, framed_options, write_options, resident_bytes_max, budget_bytes, cache, write_buffers };
+        let behind_bytes_max = (budget_bytes / BEHIND_SHARE).clamp(*BEHIND_BYTES.start(), *BEHIND_BYTES.end());
+        let shared = Shared {
+            options,
+            framed_options,
+            write_options,
+            resident_bytes_max,
+            behind_bytes_max,
+            budget_bytes,
+            cache,
+            write_buffers,
+        };
         Self { shared: Arc::new(shared) }
     }
 

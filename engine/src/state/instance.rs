@@ -5,21 +5,27 @@ use std::collections::HashMap;
 use std::path::{Path, PathBuf};
 use std::sync::{Arc, OnceLock};
 
+use crossbeam_channel::Receiver;
 use parking_lot::{Mutex, RwLock, RwLockReadGuard, RwLockWriteGuard};
 use rocksdb::checkpoint::Checkpoint;
 use rocksdb::{DB, WriteBatch};
 
 use super::backend::Shared;
+use super::behind::{Behind, Way};
 use super::fault::state_error;
 use super::resident::Resident;
 use super::restore::{self, Restored};
 use super::stored::StoredState;
+use super::writes::Write;
 use super::{KeyShape, KeyedState};
-use crate::Result;
 use crate::checkpoint::ContentHash;
 use crate::checkpoint::files;
 use crate::keys::KeyGroupRange;
 use crate::operator::Subtask;
+use crate::{EngineError, Result};
+
+/// Bytes that go to RocksDB at a time: they are copied once more on the way, so that it should not be much.
+const WRITE_BATCH_BYTES: usize = 256 << 10;
 
 /// Whose state it is.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -46,10 +52,22 @@ pub(super) struct Inner {
     /// Set once the state has outgrown memory; `resident` is empty from then on.
     db: OnceLock<DB>,
     resident: RwLock<Resident>,
+    pub(super) behind: Behind,
     note: Mutex<Option<Vec<u8>>>,
     pub(super) restored_notes: Vec<Vec<u8>>,
     known_files: Arc<KnownFiles>,
 }
+
+/// A snapshot whose files are being frozen. Dropped, it waits until nothing is written into its folder any more.
+#[derive(Debug)]
+pub struct PendingSnapshot {
+    /// Without files.
+    snapshot: InstanceSnapshot,
+    freezing: Option<Freezing>,
+}
+
+#[derive(Debug)]
+struct Freezing(Receiver<Result<Vec<SnapshotFile>>>);
 
 /// What an instance was at a barrier. Its files stay until the staging folder is removed.
 #[derive(Debug, Clone)]
@@ -71,6 +89,27 @@ pub struct SnapshotFile {
     /// As RocksDB names it.
     pub name: String,
     pub length: u64,
+}
+
+impl PendingSnapshot {
+    /// Waits for the files. Errors: what keeps them from being written.
+    pub fn finish(self) -> Result<InstanceSnapshot> {
+        let Self { mut snapshot, freezing } = self;
+        if let Some(Freezing(answer)) = &freezing {
+            let gone = |_| EngineError::Internal {
+                place: snapshot.id.uid.clone(),
+                reason: "nobody freezes its state any more".into(),
+            };
+            snapshot.files = answer.recv().map_err(gone)??;
+        }
+        Ok(snapshot)
+    }
+}
+
+impl Drop for Freezing {
+    fn drop(&mut self) {
+        let _ = self.0.recv();
+    }
 }
 
 impl InstanceSnapshot {
@@ -136,6 +175,7 @@ impl StateInstance {
             folder,
             db,
             resident: RwLock::default(),
+            behind: Behind::default(),
             note: Mutex::new(None),
             restored_notes: notes,
             known_files,
@@ -155,25 +195,36 @@ impl StateInstance {
         Box::new(StoredState::new(self.inner.clone()))
     }
 
-    /// Freezes what was written so far. A state in memory is encoded; else RocksDB flushes its memory to a file and
-    /// hard-links its files into a new folder below `staging`, which costs what changed, whatever the size of the
-    /// state. The instance stays usable.
+    #[cfg(test)]
+    pub fn delay_freezes(&self, ms: u64) {
+        self.inner.behind.freeze_delay_ms.store(ms, std::sync::atomic::Ordering::Relaxed);
+    }
+
+    /// To be called before what the operator does at a barrier: of that, long lists of writes go on beside it.
+    pub fn begin_barrier(&self) {
+        self.inner.behind.begin_barrier();
+    }
+
+    /// Freezes what was written so far. A state in memory is encoded; else a thread beside the operator's lets RocksDB
+    /// flush its memory to a file and hard-links its files into a new folder below `staging`, which costs what changed,
+    /// whatever the size of the state. The instance stays usable meanwhile.
     ///
-    /// To be called from the thread that writes, between two writes.
-    pub fn snapshot(&self, staging: &Path) -> Result<InstanceSnapshot> {
+    /// To be called from the thread that writes, between two writes, and not before the snapshot of the barrier before
+    /// is finished or dropped.
+    pub fn snapshot(&self, staging: &Path) -> Result<PendingSnapshot> {
         let inner = &self.inner;
         let folder = staging.join(folder_name(&inner.id));
-        let (files, resident) = match inner.db.get() {
-            Some(db) => (freeze(db, &inner.folder, &folder)?, None),
+        let (freezing, resident) = match inner.db.get() {
+            Some(db) => (Some(Freezing(inner.freeze_behind(db, folder.clone())?)), None),
             None => {
                 let resident = inner.resident.read();
-                (Vec::new(), Some(resident.encode()).filter(|bytes| !bytes.is_empty()))
+                (None, Some(resident.encode()).filter(|bytes| !bytes.is_empty()))
             }
         };
-        assert!(files.is_empty() || resident.is_none(), "entries are in memory or in a RocksDB, never in both");
         let notes = inner.note.lock().clone().map_or_else(|| inner.restored_notes.clone(), |note| vec![note]);
         let (id, known_files) = (inner.id.clone(), inner.known_files.clone());
-        Ok(InstanceSnapshot { id, notes, folder, files, resident, known_files })
+        let snapshot = InstanceSnapshot { id, notes, folder, files: Vec::new(), resident, known_files };
+        Ok(PendingSnapshot { snapshot, freezing })
     }
 
     /// Bytes of this state: in memory, or of its files as of their last flush.
@@ -202,9 +253,8 @@ impl Inner {
     }
 
     pub(super) fn put(&self, stored: &[u8], value: &[u8]) -> Result<()> {
-        if let Some(db) = self.db.get() {
-            let options = &self.backend.write_options;
-            return db.put_opt(stored, value, options).map_err(|error| self.error(error));
+        if let Some(db) = self.db() {
+            return self.write_one(db, &Write { key: stored, value: Some(value) });
         }
         let mut resident = self.resident.write();
         resident.put(stored, value);
@@ -221,23 +271,61 @@ impl Inner {
         let db = self.backend.open(&self.folder, self.shape)?;
         let mut batch = WriteBatch::default();
         resident.iter().for_each(|(key, value)| batch.put(key, value));
-        db.write_opt(batch, &self.backend.write_options).map_err(|error| self.error(error))?;
+        self.write_batch(&db, batch)?;
         *resident = Resident::default();
         assert!(self.db.set(db).is_ok(), "a state moves to disk once");
         Ok(())
+    }
+
+    /// Through to RocksDB, or beside it where files are frozen.
+    pub(super) fn write_one(&self, db: &DB, write: &Write<'_>) -> Result<()> {
+        let options = &self.backend.write_options;
+        let written = match (self.way(db)?, write.value) {
+            (Way::Through, Some(value)) => db.put_opt(write.key, value, options),
+            (Way::Through, None) => db.delete_opt(write.key, options),
+            (Way::Beside(mut newer), value) => {
+                newer.set(write.key, value);
+                Ok(())
+            }
+        };
+        written.map_err(|error| self.error(error))
+    }
+
+    /// Writes that are sorted, so that each finds its place next to the one before.
+    pub(super) fn write_sorted<'a>(&self, db: &DB, writes: impl Iterator<Item = Write<'a>>) -> Result<()> {
+        let mut batch = WriteBatch::default();
+        for write in writes {
+            match write.value {
+                Some(value) => batch.put(write.key, value),
+                None => batch.delete(write.key),
+            }
+            if batch.size_in_bytes() >= WRITE_BATCH_BYTES {
+                self.write_batch(db, std::mem::take(&mut batch))?;
+            }
+        }
+        if batch.is_empty() { Ok(()) } else { self.write_batch(db, batch) }
+    }
+
+    pub(super) fn write_batch(&self, db: &DB, batch: WriteBatch) -> Result<()> {
+        db.write_opt(batch, &self.backend.write_options).map_err(|error| self.error(error))
+    }
+
+    /// The RocksDB's.
+    pub(super) fn folder(&self) -> &Path {
+        &self.folder
     }
 
     pub(super) fn set_note(&self, note: Vec<u8>) {
         *self.note.lock() = Some(note);
     }
 
-    pub(super) fn error(&self, error: rocksdb::Error) -> crate::EngineError {
+    pub(super) fn error(&self, error: rocksdb::Error) -> EngineError {
         state_error(&self.folder, error)
     }
 }
 
 /// Flushes `db` and links its files into the new `folder`; gives those that a later open needs.
-fn freeze(db: &DB, db_folder: &Path, folder: &Path) -> Result<Vec<SnapshotFile>> {
+pub(super) fn freeze(db: &DB, db_folder: &Path, folder: &Path) -> Result<Vec<SnapshotFile>> {
     if let Some(parent) = folder.parent() {
         files::create_scratch_folder(parent)?;
     }

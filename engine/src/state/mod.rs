@@ -2,7 +2,7 @@
 //!
 //! Operators see [`KeyedState`] only. The runtime makes one [`StateInstance`] per operator instance from the
 //! process's one [`StateBackend`], gives the operator its [`StateInstance::view`], and calls
-//! [`StateInstance::snapshot`] at each barrier. A small state is a map in memory; it moves into a RocksDB of its own
+//! [`StateInstance::begin_barrier`] and [`StateInstance::snapshot`] around what each does at a barrier. A small state is a map in memory; it moves into a RocksDB of its own
 //! when it outgrows a bound. [`MemoryState`](memory::MemoryState) is the twin for tests.
 
 use std::ops::Range;
@@ -11,6 +11,7 @@ use crate::Result;
 use crate::keys::KeyGroup;
 
 pub mod backend;
+mod behind;
 mod fault;
 mod frames;
 pub mod instance;
@@ -22,7 +23,7 @@ mod writes;
 
 pub use backend::StateBackend;
 pub use frames::{FramedKey, FramedReads, KeyShape, frame, push_frame, unframe};
-pub use instance::{InstanceId, InstanceSnapshot, SnapshotFile, StateInstance};
+pub use instance::{InstanceId, InstanceSnapshot, PendingSnapshot, SnapshotFile, StateInstance};
 pub(crate) use resident::RESIDENT_NAME;
 pub use restore::{FormerInstance, Restored, RestoredFile};
 pub use writes::Writes;
@@ -46,8 +47,8 @@ pub trait KeyedState: Send {
 
     fn delete(&mut self, group: KeyGroup, key: &[u8]) -> Result<()>;
 
-    /// Puts and deletes many keys at once, which costs less than one by one.
-    fn write(&mut self, writes: &Writes) -> Result<()> {
+    /// Puts and deletes many keys at once, which costs less than one by one. The list is empty afterwards.
+    fn write(&mut self, writes: &mut Writes) -> Result<()> {
         for write in writes.iter() {
             let (group, key) = write.split_key();
             match write.value {
@@ -55,6 +56,7 @@ pub trait KeyedState: Send {
                 None => self.delete(group, key)?,
             }
         }
+        writes.clear();
         Ok(())
     }
 

@@ -7,7 +7,9 @@ use std::sync::Arc;
 
 use rocksdb::{DB, DBRawIterator, ReadOptions, WriteBatch};
 
+use super::behind::Way;
 use super::instance::Inner;
+use super::writes::Write;
 use super::{FramedReads, KeyShape, KeyedState, Visit, VisitFrame, Writes};
 use crate::keys::KeyGroup;
 use crate::{EngineError, Result};
@@ -17,9 +19,6 @@ const GROUP_BYTES: usize = 2;
 /// A prefix with more entries than this is deleted as a range. A range deletion is one write, but every later read
 /// in its group looks at it until compaction; single deletions cost their number and are gone sooner.
 const SINGLE_DELETES_MAX: usize = 256;
-
-/// Bytes that go to RocksDB at a time: they are copied once more on the way, so that it should not be much.
-const WRITE_BATCH_BYTES: usize = 256 << 10;
 
 pub(super) struct StoredState {
     inner: Arc<Inner>,
@@ -67,77 +66,133 @@ impl StoredState {
 
     /// One iterator serves all frames, and leaves out the files whose filter has not the frame.
     fn scan_stored_frames(&self, db: &DB, reads: &FramedReads, visit: &mut VisitFrame<'_>) -> Result<()> {
+        let newer = self.inner.behind.newer()?;
         let mut options = ReadOptions::default();
         options.set_prefix_same_as_start(true);
         let mut entries = db.raw_iterator_opt(options);
         for (number, stored) in reads.stored() {
             entries.seek(stored);
-            while let Some((key, value)) = entries.item() {
+            let mut visit = |key: &[u8], value: &[u8]| {
                 debug_assert!(key.starts_with(stored), "a scan stays below its frame");
-                if !visit(number, &key[GROUP_BYTES..], value)? {
-                    break;
-                }
-                entries.next();
+                visit(number, &key[GROUP_BYTES..], value)
+            };
+            match &newer {
+                None => visit_all(&mut entries, &mut visit)?,
+                Some(newer) => visit_both(&mut entries, newer.range(stored, stored), &mut visit)?,
             }
             entries.status().map_err(|error| self.inner.error(error))?;
         }
         Ok(())
     }
 
-    /// Adds the deletion of a prefix to a batch.
-    fn delete_stored_prefix(&self, db: &DB, prefix: &[u8], batch: &mut WriteBatch) -> Result<()> {
+    /// The stored keys that start with a stored prefix; `None` where they are many.
+    fn few_keys(&self, db: &DB, prefix: &[u8]) -> Result<Option<Vec<Vec<u8>>>> {
         let mut found = Vec::new();
-        let mut entries = self.iterate(db, prefix, prefix);
-        while let Some(key) = entries.key() {
-            if found.len() == SINGLE_DELETES_MAX {
-                batch.delete_range(prefix, after_prefix(prefix).as_slice());
-                return Ok(());
-            }
+        let mut visit = |key: &[u8], _: &[u8]| {
             found.push(key.to_vec());
-            entries.next();
+            Ok(found.len() <= SINGLE_DELETES_MAX)
+        };
+        self.visit_stored(db, prefix, prefix, &mut visit)?;
+        Ok(Some(found).filter(|found| found.len() <= SINGLE_DELETES_MAX))
+    }
+
+    /// Deletes a stored prefix: in the batch, or beside RocksDB where files are frozen and the keys are few.
+    fn delete_stored_prefix(&self, db: &DB, prefix: &[u8], batch: &mut WriteBatch) -> Result<()> {
+        let keys = self.few_keys(db, prefix)?;
+        match (self.inner.way(db)?, keys) {
+            (Way::Through, Some(keys)) => keys.iter().for_each(|key| batch.delete(key)),
+            (Way::Beside(mut newer), Some(keys)) => keys.iter().for_each(|key| newer.set(key, None)),
+            (way, None) => {
+                drop(way);
+                self.inner.wait_until_frozen(db)?;
+                batch.delete_range(prefix, after_prefix(prefix).as_slice());
+            }
         }
-        entries.status().map_err(|error| self.inner.error(error))?;
-        found.iter().for_each(|key| batch.delete(key));
         Ok(())
     }
 
     fn scan_stored(&self, db: &DB, prefix: &[u8], from: &[u8], visit: &mut Visit<'_>) -> Result<()> {
-        let mut entries = self.iterate(db, prefix, from);
-        while let Some((key, value)) = entries.item() {
+        let mut visit = |key: &[u8], value: &[u8]| {
             debug_assert_eq!(key[..GROUP_BYTES], prefix[..GROUP_BYTES], "a scan stays in its group");
-            if !visit(&key[GROUP_BYTES..], value)? {
-                return Ok(());
-            }
-            entries.next();
+            visit(&key[GROUP_BYTES..], value)
+        };
+        self.visit_stored(db, prefix, from, &mut visit)
+    }
+
+    /// With stored keys.
+    fn visit_stored(&self, db: &DB, prefix: &[u8], from: &[u8], visit: &mut Visit<'_>) -> Result<()> {
+        let newer = self.inner.behind.newer()?;
+        let mut entries = self.iterate(db, prefix, from);
+        match &newer {
+            None => visit_all(&mut entries, visit)?,
+            Some(newer) => visit_both(&mut entries, newer.range(prefix, from), visit)?,
         }
         entries.status().map_err(|error| self.inner.error(error))
     }
 
-    /// Sorted, so that each finds its place next to the one before.
-    fn write_sorted(&self, db: &DB, writes: &Writes) -> Result<()> {
-        let mut batch = WriteBatch::default();
-        for write in writes.sorted() {
-            self.check_owned(write.split_key().0)?;
-            match write.value {
-                Some(value) => batch.put(write.key, value),
-                None => batch.delete(write.key),
-            }
-            if batch.size_in_bytes() >= WRITE_BATCH_BYTES {
-                self.write_batch(db, std::mem::take(&mut batch))?;
-            }
+    fn write_on_disk(&self, db: &DB, writes: &mut Writes) -> Result<()> {
+        writes.iter().try_for_each(|write| self.check_owned(write.split_key().0))?;
+        if self.inner.behind.wants(writes) {
+            return self.inner.hand_over(db, std::mem::take(writes));
         }
-        if batch.is_empty() { Ok(()) } else { self.write_batch(db, batch) }
+        match self.inner.way(db)? {
+            Way::Through => self.inner.write_sorted(db, writes.sorted())?,
+            Way::Beside(mut newer) => writes.iter().for_each(|write| newer.set(write.key, write.value)),
+        }
+        writes.clear();
+        Ok(())
     }
+}
 
-    fn write_batch(&self, db: &DB, batch: WriteBatch) -> Result<()> {
-        db.write_opt(batch, &self.inner.backend.write_options).map_err(|error| self.inner.error(error))
+/// Entries from where the iterator stands to its end, until `visit` returns false.
+fn visit_all(entries: &mut DBRawIterator<'_>, visit: &mut Visit<'_>) -> Result<()> {
+    while let Some((key, value)) = entries.item() {
+        if !visit(key, value)? {
+            break;
+        }
+        entries.next();
+    }
+    Ok(())
+}
+
+/// The same with what was written since: of entries with the same key those count, and one without a value is none.
+fn visit_both<'a>(
+    entries: &mut DBRawIterator<'_>,
+    newer: impl Iterator<Item = (&'a [u8], Option<&'a [u8]>)>,
+    visit: &mut Visit<'_>,
+) -> Result<()> {
+    for (key, value) in newer {
+        while let Some((older, value)) = entries.item().filter(|(older, _)| *older < key) {
+            if !visit(older, value)? {
+                return Ok(());
+            }
+            entries.next();
+        }
+        if entries.key() == Some(key) {
+            entries.next();
+        }
+        if let Some(value) = value
+            && !visit(key, value)?
+        {
+            return Ok(());
+        }
+    }
+    visit_all(entries, visit)
+}
+
+impl Drop for StoredState {
+    fn drop(&mut self) {
+        self.inner.behind.end();
     }
 }
 
 impl KeyedState for StoredState {
     fn get(&self, group: KeyGroup, key: &[u8]) -> Result<Option<Vec<u8>>> {
         self.with_key(group, key, |stored| match self.inner.db() {
-            Some(db) => db.get(stored).map_err(|error| self.inner.error(error)),
+            Some(db) => match self.inner.behind.get(stored) {
+                Some(known) => Ok(known),
+                None => db.get(stored).map_err(|error| self.inner.error(error)),
+            },
             None => Ok(self.inner.resident().get(stored).cloned()),
         })
     }
@@ -150,10 +205,7 @@ impl KeyedState for StoredState {
     fn delete(&mut self, group: KeyGroup, key: &[u8]) -> Result<()> {
         self.check_owned(group)?;
         self.with_key(group, key, |stored| match self.inner.db() {
-            Some(db) => {
-                let options = &self.inner.backend.write_options;
-                db.delete_opt(stored, options).map_err(|error| self.inner.error(error))
-            }
+            Some(db) => self.inner.write_one(db, &Write { key: stored, value: None }),
             None => {
                 self.inner.resident_mut().delete(stored);
                 Ok(())
@@ -161,11 +213,11 @@ impl KeyedState for StoredState {
         })
     }
 
-    fn write(&mut self, writes: &Writes) -> Result<()> {
+    fn write(&mut self, writes: &mut Writes) -> Result<()> {
         for write in writes.iter() {
             // A state may outgrow memory at any of the writes. To repeat those before changes nothing.
-            if let Some(db) = self.inner.db() {
-                return self.write_sorted(db, writes);
+            if self.inner.db().is_some() {
+                break;
             }
             let (group, key) = write.split_key();
             match write.value {
@@ -173,7 +225,13 @@ impl KeyedState for StoredState {
                 None => self.delete(group, key)?,
             }
         }
-        Ok(())
+        match self.inner.db() {
+            Some(db) => self.write_on_disk(db, writes),
+            None => {
+                writes.clear();
+                Ok(())
+            }
+        }
     }
 
     fn delete_prefix(&mut self, group: KeyGroup, prefix: &[u8]) -> Result<()> {
@@ -193,7 +251,7 @@ impl KeyedState for StoredState {
             })?;
         }
         match self.inner.db() {
-            Some(db) if !batch.is_empty() => self.write_batch(db, batch),
+            Some(db) if !batch.is_empty() => self.inner.write_batch(db, batch),
             _ => Ok(()),
         }
     }

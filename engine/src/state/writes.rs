@@ -14,7 +14,7 @@ const GROUP_BYTES: usize = 2;
 const FULL_BYTES: usize = 4 << 20;
 
 /// Puts and deletions in the order in which they were asked for.
-#[derive(Default)]
+#[derive(Clone, Default)]
 pub struct Writes {
     /// Stored key (group and key) and value of each write, one after the other.
     bytes: Vec<u8>,
@@ -22,11 +22,18 @@ pub struct Writes {
 }
 
 /// Where a write stands in the bytes.
+#[derive(Clone)]
 struct Place {
     start: usize,
     key_bytes: u32,
     /// `None` for a deletion.
     value_bytes: Option<u32>,
+}
+
+/// Writes by key; those to one key as they were asked for.
+pub(super) struct SortedWrites {
+    writes: Writes,
+    order: Vec<u32>,
 }
 
 /// A put of a value to a stored key, or its deletion.
@@ -74,10 +81,18 @@ impl Writes {
         if self.places.is_empty() {
             return Ok(());
         }
-        state.write(self)?;
+        state.write(self)
+    }
+
+    /// Begins anew, with the memory that it has.
+    pub fn clear(&mut self) {
         self.bytes.clear();
         self.places.clear();
-        Ok(())
+    }
+
+    /// Of keys and values, in bytes.
+    pub(super) fn bytes(&self) -> usize {
+        self.bytes.len()
     }
 
     /// Memory held, in bytes.
@@ -92,6 +107,17 @@ impl Writes {
 
     /// All writes by key; those to one key as they were asked for.
     pub(super) fn sorted(&self) -> impl Iterator<Item = Write<'_>> {
+        self.order().map(|index| self.write(&self.places[index]))
+    }
+
+    pub(super) fn into_sorted(self) -> SortedWrites {
+        let number = |index| u32::try_from(index).expect("a list of writes is far below 4 GB");
+        let order = self.order().map(number).collect();
+        SortedWrites { writes: self, order }
+    }
+
+    /// Places in the order of their keys.
+    fn order(&self) -> impl Iterator<Item = usize> + use<> {
         let skip = self.common_bytes();
         let keyed = |(index, place): (usize, &Place)| (self.sort_prefix(place, skip), index);
         let mut order: Vec<(u128, usize)> = self.places.iter().enumerate().map(keyed).collect();
@@ -99,7 +125,7 @@ impl Writes {
             let by_key = || self.key(&self.places[*one]).cmp(self.key(&self.places[*other]));
             one_prefix.cmp(other_prefix).then_with(by_key).then(one.cmp(other))
         });
-        order.into_iter().map(|(_, index)| self.write(&self.places[index]))
+        order.into_iter().map(|(_, index)| index)
     }
 
     fn write(&self, place: &Place) -> Write<'_> {
@@ -135,6 +161,28 @@ impl Writes {
     }
 }
 
+impl SortedWrites {
+    pub fn iter(&self) -> impl Iterator<Item = Write<'_>> {
+        self.order.iter().map(|index| self.at(*index))
+    }
+
+    /// The last write to a stored key.
+    pub fn get(&self, stored: &[u8]) -> Option<Write<'_>> {
+        let behind = self.order.partition_point(|index| self.at(*index).key <= stored);
+        let last = self.at(self.order[behind.checked_sub(1)?]);
+        (last.key == stored).then_some(last)
+    }
+
+    /// Memory held, in bytes.
+    pub fn size_bytes(&self) -> usize {
+        self.writes.size_bytes() + self.order.capacity() * size_of::<u32>()
+    }
+
+    fn at(&self, index: u32) -> Write<'_> {
+        self.writes.write(&self.writes.places[index as usize])
+    }
+}
+
 #[cfg(test)]
 mod tests {
     use rand::{Rng, SeedableRng};
@@ -160,6 +208,14 @@ mod tests {
             let mut expected: Vec<_> = writes.iter().map(list).collect();
             expected.sort_by(|one, other| one.0.cmp(&other.0));
             assert_eq!(writes.sorted().map(list).collect::<Vec<_>>(), expected, "seed {seed}");
+            let sorted = writes.into_sorted();
+            assert_eq!(sorted.iter().map(list).collect::<Vec<_>>(), expected, "seed {seed}");
+            for (key, _) in &expected {
+                let last = expected.iter().rev().find(|(other, _)| other == key);
+                assert_eq!(sorted.get(key).map(list).as_ref(), last, "seed {seed}");
+                let absent = [key.as_slice(), &[9]].concat();
+                assert!(sorted.get(&absent).is_none(), "no key has a 9");
+            }
         }
     }
 }

@@ -12,7 +12,9 @@ use crate::checkpoint::manifest::tests::manifest;
 use crate::keys::{KeyGroup, KeyGroupRange};
 use crate::operator::Subtask;
 use crate::state::memory::MemoryState;
-use crate::state::{FramedReads, InstanceId, KeyShape, KeyedState, StateBackend, StateInstance, Writes, frame};
+use crate::state::{
+    FramedReads, InstanceId, KeyShape, KeyedState, PendingSnapshot, StateBackend, StateInstance, Writes, frame,
+};
 
 mod damage;
 mod power_cut;
@@ -118,8 +120,15 @@ impl Job {
     }
 
     fn checkpoint(&mut self) -> Result<Written> {
+        self.checkpoint_amid(|_| ())
+    }
+
+    /// `meanwhile` is done while files are frozen.
+    fn checkpoint_amid(&mut self, meanwhile: impl FnOnce(&mut Self)) -> Result<Written> {
         let staging = self.store().staging(self.epoch);
-        let snapshots: Vec<_> = self.instances.iter().map(|one| one.snapshot(&staging)).collect::<Result<_>>()?;
+        let pending: Vec<_> = self.instances.iter().map(|one| one.snapshot(&staging)).collect::<Result<_>>()?;
+        meanwhile(self);
+        let snapshots: Vec<_> = pending.into_iter().map(PendingSnapshot::finish).collect::<Result<_>>()?;
         let draft = Manifest { epoch: self.epoch, max_parallelism: MAX_PARALLELISM, ..manifest(1) };
         let written = self.store().write(draft, &snapshots);
         assert!(!staging.exists());
@@ -144,8 +153,8 @@ impl Job {
                         false => writes.delete(group, &[&random_key(random)]),
                     }
                 }
-                self.view(group).write(&writes).unwrap();
-                self.twin.write(&writes).unwrap();
+                self.twin.write(&mut writes.clone()).unwrap();
+                self.view(group).write(&mut writes).unwrap();
             }
             60..75 => {
                 self.view(group).delete(group, &key).unwrap();
@@ -270,9 +279,13 @@ fn random_changes_equal_the_twin_through_restarts_and_rescaling() {
         for round in 0..12 {
             (0..random.random_range(1..400)).for_each(|_| job.step(&mut random));
             if random.random_bool(0.8) {
-                job.checkpoint().unwrap();
-                job.store().retain(2).unwrap();
+                job.instances.iter().for_each(StateInstance::begin_barrier);
+                (0..random.random_range(0..20)).for_each(|_| job.step(&mut random));
                 durable = job.twin.clone();
+                job.instances.iter().for_each(|one| one.delay_freezes(random.random_range(0..4)));
+                let steps = random.random_range(0..300);
+                job.checkpoint_amid(|job| (0..steps).for_each(|_| job.step(&mut random))).unwrap();
+                job.store().retain(2).unwrap();
                 (0..random.random_range(0..50)).for_each(|_| job.step(&mut random));
             }
             job.backend = StateBackend::new([ON_DISK, MIXED, IN_MEMORY][random.random_range(0..3)]);
