@@ -17,9 +17,9 @@ const MASKS: &[(&str, &str)] = &[
     (" {2,}", " "),
 ];
 
-/// Of pictures that are drawn again and again: bars of any length, also of none, and figures of any unit.
+/// Of pictures that are drawn again and again: bars of any length, also of none, in front of their shares; figures of any unit.
 const FIGURES: &[(&str, &str)] = &[
-    (r"\|+", " "),
+    (r"\|* +(\d+%)", " $1"),
     (r"(^|[\s(/])(-|\d[\d,.]*(%|us|ms|[kMG]?B|[kMGsmhd])?(\d+[smh])?)([\s,;)/]|$)", "${1}N$5"),
     ("EPOCH", "N"),
     (r"\bN (ms|s|min|h)\b", "N s"),

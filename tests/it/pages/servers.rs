@@ -61,7 +61,7 @@ fn what_differs_from_run_to_run_is_masked_and_nothing_else() {
     let picture = "flood    running       20k  18.5k       -   24ms  1.3MB   0  10%";
     assert_eq!(super::masks::without_figures(picture), "flood running N N N N N N N");
     for bars in [
-        "Source(g)   1    20k |||       1% |          1% |    1ms",
+        "Source(g)   1    20k |||       1% |          1%    1ms",
         "Source(g)   1   1.5M |||||    55%            0%    1m5s",
         "Source(g)   1      0            0% |||||||| 100%   900us",
     ] {
