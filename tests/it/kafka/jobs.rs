@@ -166,7 +166,14 @@ impl<'a> Ledger<'a> {
         let in_order = held.len() as i64 == numbers;
         let expected: Vec<Vec<Value>> = self.job.outputs.iter().map(|output| (output.rows)(&held)).collect();
         for (output, rows) in self.job.outputs.iter().zip(&expected) {
-            self.wait_for(output.name, rows.len(), patience_seconds);
+            let seen = self.wait_for(output.name, rows.len(), patience_seconds);
+            if seen < rows.len() as u64 {
+                let (prefix, name, said) = (&self.prefix, output.name, self.said());
+                println!(
+                    "{prefix}-{name}: {seen} of {} rows are visible after {patience_seconds} s: {said}",
+                    rows.len()
+                );
+            }
         }
         running.signal("TERM");
         let status = wait(&mut running.0);
