@@ -2,6 +2,7 @@
 
 use std::sync::LazyLock;
 
+use arrow::datatypes::DataType;
 use datafusion_common::{Column, DataFusionError, SchemaError};
 use regex::Regex;
 use sqlparser::ast::{Expr, Query, Spanned};
@@ -153,6 +154,7 @@ static COERCION: LazyLock<Regex> = LazyLock::new(|| {
 static ARITY: LazyLock<Regex> =
     LazyLock::new(|| pattern(r"Function '(\w+)' expects (?:at least )?(\d+) arguments? but received (\d+)"));
 static NOT_GROUPED: LazyLock<Regex> = LazyLock::new(|| pattern(r#"(?s)column "([^"]+)" must appear in the GROUP BY"#));
+static MISSING_FIELD: LazyLock<Regex> = LazyLock::new(|| pattern(r"Field (\S+) not found in struct"));
 static MISSING_COLUMN: LazyLock<Regex> = LazyLock::new(|| pattern(r"No field named ([^.\s]+(?:\.[^.\s]+)*)"));
 
 /// Messages of DataFusion, what is said instead, and the hint.
@@ -229,7 +231,6 @@ static REWRITES: LazyLock<Vec<(Regex, &str, &str)>> = LazyLock::new(|| {
             "write the length as an INTERVAL: n * INTERVAL '1' DAY",
         ),
         (r"(?s)Unsupported CAST from (.+) to (.+)$", "$1 cannot be cast to $2", "convert it with a function"),
-        (r"(?s)Field (\S+) not found in struct.*", "the ROW has no field `$1`", "DESCRIBE the table to see its fields"),
         (r"(?s)Cannot cast string '(.*)' to value of (.+) type", "the text '$1' is no $2", "write values of one type"),
         (
             r"(?s)Cannot access field at argument 1: type (\S+) is not .*",
@@ -320,6 +321,9 @@ fn describe_text(message: &str, resolver: &NameResolver<'_>) -> Finding {
         let name = found[1].trim_matches(['"', '\'']).to_owned();
         return Finding { diagnostic: Diagnostic::new(format!("column `{name}` does not exist")), subject: Some(name) };
     }
+    if let Some(found) = MISSING_FIELD.captures(message) {
+        return missing_field(&found[1], resolver).into();
+    }
     let message = wording::plain(message);
     let rewrite = REWRITES.iter().find(|(regex, ..)| regex.is_match(&message));
     match rewrite {
@@ -331,6 +335,29 @@ fn describe_text(message: &str, resolver: &NameResolver<'_>) -> Finding {
                 None => Diagnostic::new(message).into(),
             }
         }
+    }
+}
+
+/// It is not said of which ROW, so the fields of all tables are looked at.
+fn missing_field(name: &str, resolver: &NameResolver<'_>) -> Diagnostic {
+    let mut fields = Vec::new();
+    let columns = resolver.context.catalog.tables().flat_map(|table| &table.columns);
+    columns.for_each(|column| add_fields(&column.data_type, &mut fields));
+    let diagnostic = Diagnostic::new(format!("the ROW has no field `{name}`"));
+    let diagnostic = diagnostic.with_hint("DESCRIBE the table to see its fields");
+    diagnostic.with_suggestion(name, fields)
+}
+
+fn add_fields<'a>(data_type: &'a DataType, names: &mut Vec<&'a str>) {
+    match data_type {
+        DataType::Struct(fields) => {
+            for field in fields {
+                names.push(field.name());
+                add_fields(field.data_type(), names);
+            }
+        }
+        DataType::List(inner) | DataType::Map(inner, _) => add_fields(inner.data_type(), names),
+        _ => {}
     }
 }
 
