@@ -2,7 +2,7 @@
 //! of aborted transactions to everybody, so that nothing is said here of what readers see: Apache Kafka itself judges that.
 
 use std::sync::Arc;
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use rdkafka::error::KafkaError;
 use rdkafka::mocking::MockCluster;
@@ -158,4 +158,18 @@ fn rows_of_an_epoch_are_stored_before_those_of_the_next_are_sent() {
     first.send(BaseRecord::to(ROWS).key("k").payload("v")).expect("there is room");
     outbox.enter(Turn::Second).expect("the other producer");
     assert_eq!(first.in_flight_count(), 0, "a later row of the key could come before this one");
+}
+
+#[test]
+fn a_producer_that_gets_no_answer_on_an_open_connection_is_given_up() {
+    let mock = mock();
+    let outbox = claimed(&mock);
+    let producer = outbox.enter(Turn::First).expect("a producer");
+    mock.broker_round_trip_time(-1, Duration::from_secs(600)).expect("a broker that takes its time");
+    producer.send(BaseRecord::to(ROWS).key("k").payload("v")).expect("there is room");
+    let begun = Instant::now();
+    let error = outbox.enter(Turn::Second).err().expect("the row of the epoch before was not stored");
+    assert!(matches!(error, EngineError::Unreachable { .. }), "{error}");
+    assert!(error.to_string().contains("1 messages were not acknowledged within 2s"), "{error}");
+    assert!(begun.elapsed() < Duration::from_secs(30), "{:?}", begun.elapsed());
 }

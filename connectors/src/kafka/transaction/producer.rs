@@ -18,6 +18,10 @@ use crate::kafka::native;
 /// How long the broker may take to acknowledge rows: librdkafka itself gives a message up after five minutes.
 const STORE_TIMEOUT: Duration = Duration::from_secs(330);
 
+/// How long a broker may be spoken with and nothing be acknowledged. librdkafka can lose its way when brokers come back: then it sends
+/// some messages only once it has given them up, minutes later, and a new producer sends them at once.
+const STALL_MAX: Duration = Duration::from_secs(if cfg!(test) { 2 } else { 60 });
+
 /// How often to look meanwhile whether answers can still come.
 const LOOK: Duration = Duration::from_millis(50);
 
@@ -102,18 +106,17 @@ pub fn broken(producer: &RowProducer) -> Option<Trouble> {
 #[derive(Debug)]
 pub enum Undelivered {
     Broken(Trouble),
-    TimedOut { outstanding: i32 },
+    /// Nothing was acknowledged for so long.
+    TimedOut { outstanding: i32, after: Duration },
 }
 
 impl Undelivered {
     pub fn explain(&self, doing: &str) -> EngineError {
         match self {
             Self::Broken(trouble) => failed(trouble.doing(doing), &trouble.error),
-            Self::TimedOut { outstanding } => EngineError::Unreachable {
+            Self::TimedOut { outstanding, after } => EngineError::Unreachable {
                 connector: "kafka".into(),
-                reason: format!(
-                    "cannot {doing}: {outstanding} messages were not acknowledged within {STORE_TIMEOUT:?}"
-                ),
+                reason: format!("cannot {doing}: {outstanding} messages were not acknowledged within {after:?}"),
             },
         }
     }
@@ -122,7 +125,8 @@ impl Undelivered {
 /// Waits until the broker has all rows that were handed to the producer, or until none will come there any more: a producer that the
 /// broker has fenced answers nothing for the rows that it still holds.
 pub fn store(producer: &RowProducer, is_given_up: impl Fn() -> bool) -> Result<(), Undelivered> {
-    let deadline = Instant::now() + STORE_TIMEOUT;
+    let begun = Instant::now();
+    let (mut outstanding, mut stalled_since) = (producer.in_flight_count(), begun);
     loop {
         let all_answered = native::flush(producer.client().native_ptr(), LOOK);
         if let Some(trouble) = broken(producer) {
@@ -134,8 +138,14 @@ pub fn store(producer: &RowProducer, is_given_up: impl Fn() -> bool) -> Result<(
         if is_given_up() {
             return Err(Undelivered::Broken(Trouble::given_up()));
         }
-        if Instant::now() >= deadline {
-            return Err(Undelivered::TimedOut { outstanding: producer.in_flight_count() });
+        let before = std::mem::replace(&mut outstanding, producer.in_flight_count());
+        if outstanding != before || producer.context().0.connection.is_down() {
+            stalled_since = Instant::now();
+        }
+        for (since, longest) in [(begun, STORE_TIMEOUT), (stalled_since, STALL_MAX)] {
+            if since.elapsed() >= longest {
+                return Err(Undelivered::TimedOut { outstanding, after: longest });
+            }
         }
     }
 }
