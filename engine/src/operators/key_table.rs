@@ -1,6 +1,8 @@
 //! Keys of an operator: from columns to bytes, and from bytes to dense slots.
 
+use std::collections::BTreeMap;
 use std::iter;
+use std::ops::Range;
 
 use arrow::array::{ArrayRef, RecordBatch};
 use arrow::datatypes::Schema;
@@ -56,7 +58,7 @@ impl BatchKeys {
     }
 }
 
-/// Gives each distinct key the next free slot: 0, 1, 2, ... Keys are never removed; the table is dropped as a whole.
+/// Gives each distinct key a slot: the next of 0, 1, 2, ... or that of a key of the same length which was removed.
 #[derive(Default)]
 pub struct KeyTable {
     index: HashTable<u32>,
@@ -64,11 +66,41 @@ pub struct KeyTable {
     /// Where each key ends in `bytes`; it starts where the one before ends.
     ends: Vec<usize>,
     bytes: Vec<u8>,
+    free: FreeSlots,
+}
+
+/// Slots whose keys were removed, by the length of those.
+#[derive(Default)]
+struct FreeSlots {
+    by_length: BTreeMap<usize, Vec<u32>>,
+    count: usize,
+}
+
+impl FreeSlots {
+    fn add(&mut self, slot: u32, length: usize) {
+        self.by_length.entry(length).or_default().push(slot);
+        self.count += 1;
+    }
+
+    fn take(&mut self, length: usize) -> Option<u32> {
+        if self.count == 0 {
+            return None;
+        }
+        let slot = self.by_length.get_mut(&length)?.pop()?;
+        self.count -= 1;
+        Some(slot)
+    }
 }
 
 impl KeyTable {
+    /// Slots, also those whose keys were removed.
     pub fn len(&self) -> usize {
         self.hashes.len()
+    }
+
+    /// Keys.
+    pub fn count(&self) -> usize {
+        self.hashes.len() - self.free.count
     }
 
     pub fn is_empty(&self) -> bool {
@@ -87,7 +119,9 @@ impl KeyTable {
         KeyGroup::of(self.hash(slot), range.max_parallelism)
     }
 
+    /// Of all slots, so none may have been removed.
     pub fn keys(&self) -> impl Iterator<Item = &[u8]> {
+        debug_assert_eq!(self.free.count, 0, "removed keys are none of the table's");
         (0..self.len() as u32).map(|slot| self.key(slot))
     }
 
@@ -97,7 +131,7 @@ impl KeyTable {
 
     /// The slot of a key, which is added if it is new.
     pub fn intern(&mut self, hash: u64, key: &[u8]) -> u32 {
-        let Self { index, hashes, ends, bytes } = self;
+        let Self { index, hashes, ends, bytes, free } = self;
         let entry = index.entry(
             hash,
             |slot| hashes[*slot as usize] == hash && key_at(ends, bytes, *slot) == key,
@@ -105,9 +139,15 @@ impl KeyTable {
         );
         match entry {
             hashbrown::hash_table::Entry::Occupied(found) => *found.get(),
-            hashbrown::hash_table::Entry::Vacant(free) => {
+            hashbrown::hash_table::Entry::Vacant(vacant) => {
+                if let Some(slot) = free.take(key.len()) {
+                    vacant.insert(slot);
+                    hashes[slot as usize] = hash;
+                    bytes[span(ends, slot)].copy_from_slice(key);
+                    return slot;
+                }
                 let slot = u32::try_from(hashes.len()).expect("memory ends before four billion keys");
-                free.insert(slot);
+                vacant.insert(slot);
                 hashes.push(hash);
                 bytes.extend_from_slice(key);
                 ends.push(bytes.len());
@@ -116,19 +156,31 @@ impl KeyTable {
         }
     }
 
+    /// Removes the key of a slot, which another key may get.
+    pub fn remove(&mut self, slot: u32) {
+        let entry = self.index.find_entry(self.hash(slot), |other| *other == slot);
+        entry.expect("a slot loses its key once").remove();
+        self.free.add(slot, span(&self.ends, slot).len());
+    }
+
     /// Memory held, in bytes.
     pub fn size_bytes(&self) -> usize {
         self.index.allocation_size()
             + self.hashes.capacity() * size_of::<u64>()
             + self.ends.capacity() * size_of::<usize>()
             + self.bytes.capacity()
+            + self.free.count * size_of::<u32>()
     }
 }
 
 fn key_at<'a>(ends: &[usize], bytes: &'a [u8], slot: u32) -> &'a [u8] {
+    &bytes[span(ends, slot)]
+}
+
+fn span(ends: &[usize], slot: u32) -> Range<usize> {
     let slot = slot as usize;
     let start = if slot == 0 { 0 } else { ends[slot - 1] };
-    &bytes[start..ends[slot]]
+    start..ends[slot]
 }
 
 /// A set of slots as bits.
@@ -147,6 +199,13 @@ impl SlotSet {
         }
         self.count += usize::from(self.words[word] & bit == 0);
         self.words[word] |= bit;
+    }
+
+    pub fn remove(&mut self, slot: u32) {
+        if self.contains(slot) {
+            self.words[slot as usize / 64] &= !(1 << (slot % 64));
+            self.count -= 1;
+        }
     }
 
     pub fn contains(&self, slot: u32) -> bool {
@@ -213,11 +272,27 @@ mod tests {
     }
 
     #[test]
+    fn a_slot_goes_to_a_key_of_the_same_length_once_its_own_is_removed() {
+        let mut table = KeyTable::default();
+        let mut slot_of = |key: &[u8]| table.intern(hash_key(key), key);
+        assert_eq!([slot_of(b"aa"), slot_of(b"bb"), slot_of(b"c")], [0, 1, 2]);
+        table.remove(1);
+        assert_eq!((table.len(), table.count(), table.find(hash_key(b"bb"), b"bb")), (3, 2, None));
+        let mut slot_of = |key: &[u8]| table.intern(hash_key(key), key);
+        assert_eq!([slot_of(b"longer"), slot_of(b"dd"), slot_of(b"bb")], [3, 1, 4]);
+        assert_eq!([slot_of(b"aa"), slot_of(b"dd"), slot_of(b"c")], [0, 1, 2]);
+        let keys: [&[u8]; 5] = [b"aa", b"dd", b"c", b"longer", b"bb"];
+        assert!(table.keys().eq(keys) && table.count() == 5);
+    }
+
+    #[test]
     fn a_slot_set_lists_its_slots() {
         let mut set = SlotSet::default();
         [5, 64, 63, 5, 200].iter().for_each(|slot| set.insert(*slot));
         assert_eq!(set.iter().collect::<Vec<_>>(), [5, 63, 64, 200]);
         assert!(set.contains(64) && !set.contains(65) && !set.contains(10_000));
         assert_eq!(set.len(), 4);
+        [63, 1, 10_000].iter().for_each(|slot| set.remove(*slot));
+        assert_eq!((set.iter().collect(), set.len()), (vec![5, 64, 200], 3));
     }
 }

@@ -107,7 +107,10 @@ pub fn broken(producer: &RowProducer) -> Option<Trouble> {
 pub enum Undelivered {
     Broken(Trouble),
     /// Nothing was acknowledged for so long.
-    TimedOut { outstanding: i32, after: Duration },
+    TimedOut {
+        outstanding: i32,
+        after: Duration,
+    },
 }
 
 impl Undelivered {

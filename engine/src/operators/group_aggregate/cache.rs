@@ -1,8 +1,10 @@
 //! The groups in memory: a write-back cache over durable state, one entry per key.
 //!
-//! A key that is not here is read from state when a row asks for it. Changes are written at barriers. When memory
-//! passes the budget, everything is written and the keys that were not used lately are dropped. Of groups that keep their
-//! values apart, only the heads stay then; a value is read again when a row asks for it.
+//! A key that is not here is read from state when a row asks for it. Changes are written at barriers. Where memory has
+//! passed the budget, some keys that were not used lately leave it after each batch, as many as have come, and new ones get
+//! their slots: no row waits until all of a large cache has been written and built again. That happens only where half of the
+//! slots are of no use any more, since memory is given back by no other way. Of groups that keep their values apart, only
+//! the heads stay then; a value is read again when a row asks for it.
 
 use arrow::array::AsArray;
 use arrow::datatypes::Int64Type;
@@ -46,6 +48,9 @@ fn partial_rows(batch: &Batch, keys: usize) -> &[i64] {
     batch.column(keys).as_primitive::<Int64Type>().values()
 }
 
+/// At least one of so many slots is given up at once: fewer would cost more than they give.
+const GIVEN_UP_SHARE: usize = 64;
+
 /// What is known of a group beside its aggregates.
 #[derive(Clone, Copy, Default)]
 struct Group {
@@ -53,8 +58,18 @@ struct Group {
     rows: i64,
     /// Wall time of the last row.
     used_at_ms: i64,
-    /// Number of the last batch with a row.
+    /// Number of the last batch with a row; 0 where the slot has none, since its key is new or has left.
     used_in_batch: u64,
+}
+
+/// Goes round all slots to find some that were not used lately. A round spares those that were used since the one before
+/// began.
+#[derive(Default)]
+struct Sweep {
+    next: usize,
+    /// The batch in which this round began.
+    begun: u64,
+    spared_since: u64,
 }
 
 /// The groups of a batch's rows.
@@ -73,6 +88,9 @@ pub struct GroupCache {
     /// Slots that differ from state.
     dirty: SlotSet,
     batches: u64,
+    /// How many groups the last batch was of.
+    touched: usize,
+    sweep: Sweep,
 }
 
 impl GroupCache {
@@ -84,6 +102,8 @@ impl GroupCache {
             groups: Vec::new(),
             dirty: SlotSet::default(),
             batches: 0,
+            touched: 0,
+            sweep: Sweep::default(),
         })
     }
 
@@ -94,37 +114,41 @@ impl GroupCache {
     /// The slots of a batch's keys, read from state where memory does not have them.
     pub fn slots_of(&mut self, keys: &BatchKeys, rows: usize, ctx: &mut OperatorContext) -> Result<Touched> {
         self.batches += 1;
-        let known = self.groups.len();
         let of_row = self.aggregates.slots_of(keys, 0..rows);
         self.groups.resize(self.aggregates.len(), Group::default());
-        self.read_from(known, ctx)?;
-        let mut distinct = Vec::new();
+        let (mut distinct, mut new) = (Vec::new(), Vec::new());
         for slot in &of_row {
-            if self.groups[*slot as usize].used_in_batch != self.batches {
-                self.groups[*slot as usize].used_in_batch = self.batches;
+            let used_in_batch = &mut self.groups[*slot as usize].used_in_batch;
+            if *used_in_batch == 0 {
+                new.push(*slot);
+            }
+            if *used_in_batch != self.batches {
+                *used_in_batch = self.batches;
                 distinct.push(*slot);
             }
         }
+        self.touched = distinct.len();
+        self.read(&new, ctx)?;
         self.reset_expired(&distinct, ctx)?;
         self.load_results(&distinct, ctx)?;
         distinct.iter().for_each(|slot| self.groups[*slot as usize].used_at_ms = ctx.now.0);
         Ok(Touched { of_row, distinct })
     }
 
-    /// Reads the entries of all slots from `known` on.
-    fn read_from(&mut self, known: usize, ctx: &OperatorContext) -> Result<()> {
+    /// Reads the entries of slots that have none yet.
+    fn read(&mut self, new: &[u32], ctx: &OperatorContext) -> Result<()> {
         let (mut slots, mut entries) = (Vec::new(), Vec::new());
-        for slot in known as u32..self.groups.len() as u32 {
-            let group = self.aggregates.keys.group(slot, ctx.key_groups);
-            let Some(entry) = ctx.state.get(group, &group_key(self.key(slot)).concat())? else { continue };
-            slots.push(slot);
+        for slot in new {
+            let group = self.aggregates.keys.group(*slot, ctx.key_groups);
+            let Some(entry) = ctx.state.get(group, &group_key(self.key(*slot)).concat())? else { continue };
+            slots.push(*slot);
             entries.push(entry);
         }
         let mut aggregates = Vec::with_capacity(entries.len());
         for (slot, entry) in slots.iter().zip(&entries) {
             let (head, rest) = GroupHead::split(entry)?;
-            let group = Group { rows: head.rows, used_at_ms: head.used_at_ms, used_in_batch: 0 };
-            self.groups[*slot as usize] = group;
+            let group = &mut self.groups[*slot as usize];
+            (group.rows, group.used_at_ms) = (head.rows, head.used_at_ms);
             aggregates.push(rest);
         }
         self.aggregates.values.merge_encoded(&slots, aggregates)
@@ -219,8 +243,14 @@ impl GroupCache {
 
     /// Writes what changed since the last barrier.
     pub fn write_back(&mut self, ctx: &mut OperatorContext) -> Result<()> {
+        self.write(self.dirty.iter().collect(), ctx)?;
+        self.dirty.clear();
+        Ok(())
+    }
+
+    fn write(&mut self, dirty: Vec<u32>, ctx: &mut OperatorContext) -> Result<()> {
         let (live, gone): (Vec<u32>, Vec<u32>) =
-            self.dirty.iter().partition(|slot| self.groups[*slot as usize].rows > 0);
+            dirty.into_iter().partition(|slot| self.groups[*slot as usize].rows > 0);
         let (mut writes, state) = (Writes::default(), ctx.state.as_mut());
         let KeyedAggregates { keys, values } = &mut self.aggregates;
         let mut apart = vec![false; live.len()];
@@ -242,45 +272,93 @@ impl GroupCache {
         for slot in gone {
             writes.delete(keys.group(slot, ctx.key_groups), &group_key(keys.key(slot)));
         }
-        writes.flush(state)?;
-        self.dirty.clear();
-        Ok(())
+        writes.flush(state)
     }
 
     /// True where keys have to leave memory.
     pub fn is_over_budget(&self, ctx: &OperatorContext) -> bool {
-        self.size_bytes() > ctx.cache_budget_bytes
+        self.excess(ctx) > 0
     }
 
-    /// Drops keys from memory where it holds more than the budget; those used last stay.
-    pub fn keep_to_budget(&mut self, ctx: &mut OperatorContext) -> Result<()> {
-        let size_bytes = self.size_bytes();
-        ctx.metrics.cache_bytes.set(size_bytes as i64);
-        if size_bytes <= ctx.cache_budget_bytes || self.groups.is_empty() {
-            return Ok(());
+    /// How many keys have to leave memory. What it takes is spread over all slots: those without a key are as large, but free.
+    fn excess(&self, ctx: &OperatorContext) -> usize {
+        let (size_bytes, slots) = (self.size_bytes(), self.groups.len());
+        if size_bytes <= ctx.cache_budget_bytes || slots == 0 {
+            return 0;
         }
-        self.write_back(ctx)?;
-        let bytes_per_key = size_bytes / self.groups.len() + 1;
-        let keep = ctx.cache_budget_bytes / 2 / bytes_per_key;
-        let mut by_use: Vec<(u64, u32)> =
-            self.groups.iter().zip(0u32..).map(|(group, slot)| (group.used_in_batch, slot)).collect();
-        by_use.sort_unstable_by(|one, other| other.cmp(one));
-        by_use.truncate(keep);
-        ctx.metrics.spilled.add(self.groups.len() - by_use.len());
-        self.retain(by_use.into_iter().map(|(_, slot)| slot).collect())?;
+        let keys_max = ctx.cache_budget_bytes / (size_bytes / slots + 1);
+        self.aggregates.keys.count().saturating_sub(keys_max)
+    }
+
+    /// Drops keys from memory where it holds more than the budget, some at a time; those used last stay.
+    pub fn keep_to_budget(&mut self, ctx: &mut OperatorContext) -> Result<()> {
+        let excess = self.excess(ctx);
+        if excess > 0 {
+            let (share, keys) = (self.groups.len() / GIVEN_UP_SHARE, self.aggregates.keys.count());
+            // More than have come, so that there is an end to it.
+            let most = (2 * share).max(2 * self.touched);
+            self.give_up((excess + share).min(most).min(keys), ctx)?;
+            if 2 * self.aggregates.keys.count() < self.groups.len() {
+                self.rebuild(ctx)?;
+            }
+        }
         ctx.metrics.cache_bytes.set(self.size_bytes() as i64);
         Ok(())
     }
 
-    fn size_bytes(&self) -> usize {
-        self.aggregates.size_bytes() + self.groups.capacity() * size_of::<Group>()
+    /// So many keys leave memory.
+    fn give_up(&mut self, count: usize, ctx: &mut OperatorContext) -> Result<()> {
+        let leaving = self.unused_lately(count);
+        let dirty = leaving.iter().copied().filter(|slot| self.dirty.contains(*slot)).collect();
+        self.write(dirty, ctx)?;
+        for slot in &leaving {
+            self.dirty.remove(*slot);
+            self.aggregates.keys.remove(*slot);
+            self.groups[*slot as usize] = Group::default();
+        }
+        self.aggregates.values.reset(&leaving);
+        ctx.metrics.spilled.add(leaving.len());
+        Ok(())
     }
 
-    /// Keeps only some groups; none of them may be dirty.
-    fn retain(&mut self, slots: Vec<u32>) -> Result<()> {
-        assert!(self.dirty.is_empty(), "write_back comes first");
+    /// The slots of so many keys, which must be there; they count as without a key from here on.
+    fn unused_lately(&mut self, count: usize) -> Vec<u32> {
+        let (slots, sweep) = (self.groups.len(), &mut self.sweep);
+        if sweep.begun == 0 {
+            *sweep = Sweep { next: 0, begun: self.batches, spared_since: self.batches / 2 + 1 };
+        }
+        let mut found = Vec::with_capacity(count);
+        let mut looks = 0;
+        while found.len() < count {
+            if sweep.next >= slots {
+                *sweep = Sweep { next: 0, begun: self.batches, spared_since: sweep.begun };
+            }
+            let used_in_batch = &mut self.groups[sweep.next].used_in_batch;
+            // Behind a whole round nothing is spared.
+            let is_spared = *used_in_batch >= sweep.spared_since && looks < slots;
+            if *used_in_batch > 0 && !is_spared {
+                *used_in_batch = 0;
+                found.push(sweep.next as u32);
+            }
+            sweep.next += 1;
+            looks += 1;
+        }
+        found
+    }
+
+    /// Gives back the memory of slots that have no key.
+    fn rebuild(&mut self, ctx: &mut OperatorContext) -> Result<()> {
+        // What is apart must be written before it leaves memory.
+        self.write_back(ctx)?;
+        let has_key = |slot: &u32| self.groups[*slot as usize].used_in_batch > 0;
+        let slots: Vec<u32> = (0..self.groups.len() as u32).filter(has_key).collect();
         self.groups = slots.iter().map(|slot| self.groups[*slot as usize]).collect();
+        self.sweep.next = 0;
         self.aggregates.retain(&slots)
+    }
+
+    fn size_bytes(&self) -> usize {
+        self.aggregates.size_bytes() + self.groups.capacity() * size_of::<Group>()
     }
 
     /// When groups are to be searched next that have not been used for long.

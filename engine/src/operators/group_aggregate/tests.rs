@@ -208,3 +208,41 @@ fn twin(rows: &[Row], plan: &GroupAggregate) -> BTreeSet<String> {
     };
     groups.into_iter().map(line).collect()
 }
+
+#[test]
+fn keys_leave_memory_some_at_a_time_and_those_in_use_stay() {
+    const NEW: i64 = 100;
+    const HOT: i64 = 50;
+    let plan = plan(vec![1], &["count"], None);
+    // For some 2,000 keys.
+    let budget = 200_000;
+    let mut world = world(&plan, budget, 1);
+    let (mut spilled_once, mut fullest) = (0, 0);
+    for batch in 0..200 {
+        let (reads, spilled) = (world.state_reads(), world.spilled_total());
+        let keys = (0..HOT).chain(HOT + batch * NEW..HOT + (batch + 1) * NEW);
+        let rows: Vec<Row> = keys.map(|key| (RowKind::Insert, None, key)).collect();
+        world.batch(&batch_of(&rows, &plan));
+        let read = world.state_reads() - reads;
+        assert_eq!(
+            read as i64,
+            if batch == 0 { NEW + HOT } else { NEW },
+            "only keys that are new are read, batch {batch}"
+        );
+        spilled_once = spilled_once.max(world.spilled_total() - spilled);
+        fullest = fullest.max(world.cache_bytes());
+        if batch % 10 == 0 {
+            world.barrier();
+        }
+    }
+    world.barrier();
+    assert!(world.spilled_total() > 15_000 && spilled_once as i64 <= 2 * (NEW + HOT), "{spilled_once} at once");
+    assert!(fullest < 2 * budget, "{fullest} bytes");
+    assert_eq!(world.state_entries() as i64, HOT + 200 * NEW);
+    world.take_output();
+    let again: Vec<Row> = (HOT..HOT + 200 * NEW).map(|key| (RowKind::Insert, None, key)).collect();
+    world.batch(&batch_of(&again, &plan));
+    let counts: BTreeSet<String> =
+        changelog(&mut world).iter().map(|line| line.rsplit('|').next().unwrap().to_string()).collect();
+    assert_eq!(counts, BTreeSet::from(["1".to_string(), "2".to_string()]), "each is updated from 1 to 2");
+}

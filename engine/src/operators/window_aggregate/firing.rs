@@ -29,7 +29,7 @@ enum Carried {
     /// The merge of all slices so far of the windows that grow until `last_end`.
     Growing {
         last_end: i64,
-        running: KeyedAggregates,
+        running: Box<KeyedAggregates>,
     },
 }
 
@@ -174,7 +174,7 @@ impl WindowFirer {
         let grows_until = active.first().map_or(firing.window.end, |slice| slice.last_end);
         let mut entering = firing.entering.clone();
         if !matches!(self.carried, Carried::Growing { last_end, .. } if last_end == grows_until) {
-            self.carried = Carried::Growing { last_end: grows_until, running: store.calls().keyed()? };
+            self.carried = Carried::Growing { last_end: grows_until, running: Box::new(store.calls().keyed()?) };
             entering = members(firing.window, active);
         }
         let Carried::Growing { running, .. } = &mut self.carried else { unreachable!("set above") };
