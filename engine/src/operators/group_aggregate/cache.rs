@@ -49,7 +49,7 @@ fn partial_rows(batch: &Batch, keys: usize) -> &[i64] {
 }
 
 /// At least one of so many slots is given up at once: fewer would cost more than they give.
-const GIVEN_UP_SHARE: usize = 64;
+const GIVEN_UP_SHARE: usize = 512;
 
 /// What is known of a group beside its aggregates.
 #[derive(Clone, Copy, Default)]
