@@ -292,6 +292,8 @@ impl GroupCache {
 
     /// Drops keys from memory where it holds more than the budget, some at a time; those used last stay.
     pub fn keep_to_budget(&mut self, ctx: &mut OperatorContext) -> Result<()> {
+        // The peak counts: a group that takes more than there is leaves memory like any other.
+        ctx.metrics.cache_bytes.set(self.size_bytes() as i64);
         let excess = self.excess(ctx);
         if excess > 0 {
             let (share, keys) = (self.groups.len() / GIVEN_UP_SHARE, self.aggregates.keys.count());
@@ -301,8 +303,8 @@ impl GroupCache {
             if 2 * self.aggregates.keys.count() < self.groups.len() {
                 self.rebuild(ctx)?;
             }
+            ctx.metrics.cache_bytes.set(self.size_bytes() as i64);
         }
-        ctx.metrics.cache_bytes.set(self.size_bytes() as i64);
         Ok(())
     }
 
