@@ -8,8 +8,20 @@ use crate::operator::OperatorContext;
 /// The last batch that used each slot of a cache.
 #[derive(Default)]
 pub struct RecentUse {
+    /// 0 where there was none, or what the slot was used for has left.
     by_slot: Vec<u64>,
     batch: u64,
+    sweep: Sweep,
+}
+
+/// Goes round all slots to find some that were not used lately. A round spares those that were used since the one before
+/// began.
+#[derive(Default)]
+struct Sweep {
+    next: usize,
+    /// The batch in which this round began; 0 before the first.
+    begun: u64,
+    spared_since: u64,
 }
 
 impl RecentUse {
@@ -43,6 +55,32 @@ impl RecentUse {
         self.by_slot[slot as usize] > 0
     }
 
+    /// So many slots that were used, but not lately, in no particular order; they count as not used from here on. At least so many
+    /// must have been used.
+    pub fn take_unused_lately(&mut self, count: usize) -> Vec<u32> {
+        let Self { by_slot, batch, sweep } = self;
+        if sweep.begun == 0 {
+            *sweep = Sweep { next: 0, begun: *batch, spared_since: *batch / 2 + 1 };
+        }
+        let mut found = Vec::with_capacity(count);
+        let (slots, mut looks) = (by_slot.len(), 0);
+        while found.len() < count {
+            if sweep.next >= slots {
+                *sweep = Sweep { next: 0, begun: *batch, spared_since: sweep.begun };
+            }
+            let used = &mut by_slot[sweep.next];
+            // Behind a whole round nothing is spared.
+            let is_spared = *used >= sweep.spared_since && looks < slots;
+            if *used > 0 && !is_spared {
+                *used = 0;
+                found.push(sweep.next as u32);
+            }
+            sweep.next += 1;
+            looks += 1;
+        }
+        found
+    }
+
     /// The slots to keep so that half of the budget is free: those used last, the last one first.
     pub fn to_keep(&self, size_bytes: usize, ctx: &OperatorContext) -> Vec<u32> {
         self.last_used(size_bytes, ctx.cache_budget_bytes / 2, ctx)
@@ -61,7 +99,7 @@ impl RecentUse {
     /// Of a cache that keeps only these slots, and gives them new numbers in this order.
     pub fn of_kept(&self, slots: &[u32]) -> Self {
         let by_slot = slots.iter().map(|slot| self.by_slot[*slot as usize]).collect();
-        Self { by_slot, batch: self.batch }
+        Self { by_slot, batch: self.batch, sweep: Sweep::default() }
     }
 
     /// Memory held, in bytes.

@@ -18,6 +18,7 @@ use crate::operator::OperatorContext;
 use crate::operators::expiry::ExpirySearch;
 use crate::operators::key_table::{BatchKeys, SlotSet};
 use crate::operators::keyed_aggregates::{KeyedAggregates, NarrowCalls};
+use crate::operators::recent_use::RecentUse;
 use crate::state::Writes;
 use crate::time::ProcessingTime;
 use crate::{Batch, Result};
@@ -58,18 +59,6 @@ struct Group {
     rows: i64,
     /// Wall time of the last row.
     used_at_ms: i64,
-    /// Number of the last batch with a row; 0 where the slot has none, since its key is new or has left.
-    used_in_batch: u64,
-}
-
-/// Goes round all slots to find some that were not used lately. A round spares those that were used since the one before
-/// began.
-#[derive(Default)]
-struct Sweep {
-    next: usize,
-    /// The batch in which this round began.
-    begun: u64,
-    spared_since: u64,
 }
 
 /// The groups of a batch's rows.
@@ -87,10 +76,8 @@ pub struct GroupCache {
     groups: Vec<Group>,
     /// Slots that differ from state.
     dirty: SlotSet,
-    batches: u64,
-    /// How many groups the last batch was of.
-    touched: usize,
-    sweep: Sweep,
+    /// Slots that were not used have no group: their key is new, or has left.
+    recent_use: RecentUse,
 }
 
 impl GroupCache {
@@ -101,9 +88,7 @@ impl GroupCache {
             expiry: ExpirySearch::new(ttl_ms),
             groups: Vec::new(),
             dirty: SlotSet::default(),
-            batches: 0,
-            touched: 0,
-            sweep: Sweep::default(),
+            recent_use: RecentUse::default(),
         })
     }
 
@@ -113,21 +98,19 @@ impl GroupCache {
 
     /// The slots of a batch's keys, read from state where memory does not have them.
     pub fn slots_of(&mut self, keys: &BatchKeys, rows: usize, ctx: &mut OperatorContext) -> Result<Touched> {
-        self.batches += 1;
+        self.recent_use.next_batch();
         let of_row = self.aggregates.slots_of(keys, 0..rows);
         self.groups.resize(self.aggregates.len(), Group::default());
+        self.recent_use.resize(self.aggregates.len());
         let (mut distinct, mut new) = (Vec::new(), Vec::new());
         for slot in &of_row {
-            let used_in_batch = &mut self.groups[*slot as usize].used_in_batch;
-            if *used_in_batch == 0 {
+            if !self.recent_use.is_used(*slot) {
                 new.push(*slot);
             }
-            if *used_in_batch != self.batches {
-                *used_in_batch = self.batches;
+            if self.recent_use.touch(*slot) {
                 distinct.push(*slot);
             }
         }
-        self.touched = distinct.len();
         self.read(&new, ctx)?;
         self.reset_expired(&distinct, ctx)?;
         self.load_results(&distinct, ctx)?;
@@ -275,42 +258,27 @@ impl GroupCache {
         writes.flush(state)
     }
 
-    /// True where keys have to leave memory.
-    pub fn is_over_budget(&self, ctx: &OperatorContext) -> bool {
-        self.excess(ctx) > 0
-    }
-
-    /// How many keys have to leave memory. What it takes is spread over all slots: those without a key are as large, but free.
-    fn excess(&self, ctx: &OperatorContext) -> usize {
-        let (size_bytes, slots) = (self.size_bytes(), self.groups.len());
-        if size_bytes <= ctx.cache_budget_bytes || slots == 0 {
+    /// How many keys have to leave memory; tells how much it holds. That is spread over all slots: those without a key are as
+    /// large, but free.
+    pub fn excess(&self, ctx: &OperatorContext) -> usize {
+        let size_bytes = self.size_bytes();
+        // That of a single group counts too, though it leaves memory like any other.
+        if !self.recent_use.is_beyond_budget(size_bytes, ctx) {
             return 0;
         }
-        let keys_max = ctx.cache_budget_bytes / (size_bytes / slots + 1);
+        let keys_max = ctx.cache_budget_bytes / (size_bytes / self.groups.len() + 1);
         self.aggregates.keys.count().saturating_sub(keys_max)
     }
 
-    /// Drops keys from memory where it holds more than the budget, some at a time; those used last stay.
-    pub fn keep_to_budget(&mut self, ctx: &mut OperatorContext) -> Result<()> {
-        // The peak counts: a group that takes more than there is leaves memory like any other.
-        ctx.metrics.cache_bytes.set(self.size_bytes() as i64);
-        let excess = self.excess(ctx);
-        if excess > 0 {
-            let (share, keys) = (self.groups.len() / GIVEN_UP_SHARE, self.aggregates.keys.count());
-            // More than have come, so that there is an end to it.
-            let most = (2 * share).max(2 * self.touched);
-            self.give_up((excess + share).min(most).min(keys), ctx)?;
-            if 2 * self.aggregates.keys.count() < self.groups.len() {
-                self.rebuild(ctx)?;
-            }
-            ctx.metrics.cache_bytes.set(self.size_bytes() as i64);
+    /// Some of so many keys that are too many leave memory, where so many groups were touched by the last batch: more than have
+    /// come, so that there is an end to it. Those used last stay.
+    pub fn give_up(&mut self, excess: usize, touched: usize, ctx: &mut OperatorContext) -> Result<()> {
+        if excess == 0 {
+            return Ok(());
         }
-        Ok(())
-    }
-
-    /// So many keys leave memory.
-    fn give_up(&mut self, count: usize, ctx: &mut OperatorContext) -> Result<()> {
-        let leaving = self.unused_lately(count);
+        let share = self.groups.len() / GIVEN_UP_SHARE;
+        let count = (excess + share).min(2 * share.max(touched)).min(self.aggregates.keys.count());
+        let leaving = self.recent_use.take_unused_lately(count);
         let dirty = leaving.iter().copied().filter(|slot| self.dirty.contains(*slot)).collect();
         self.write(dirty, ctx)?;
         for slot in &leaving {
@@ -320,47 +288,25 @@ impl GroupCache {
         }
         self.aggregates.values.reset(&leaving);
         ctx.metrics.spilled.add(leaving.len());
+        if 2 * self.aggregates.keys.count() < self.groups.len() {
+            self.rebuild(ctx)?;
+        }
+        ctx.metrics.cache_bytes.set(self.size_bytes() as i64);
         Ok(())
-    }
-
-    /// The slots of so many keys, which must be there; they count as without a key from here on.
-    fn unused_lately(&mut self, count: usize) -> Vec<u32> {
-        let (slots, sweep) = (self.groups.len(), &mut self.sweep);
-        if sweep.begun == 0 {
-            *sweep = Sweep { next: 0, begun: self.batches, spared_since: self.batches / 2 + 1 };
-        }
-        let mut found = Vec::with_capacity(count);
-        let mut looks = 0;
-        while found.len() < count {
-            if sweep.next >= slots {
-                *sweep = Sweep { next: 0, begun: self.batches, spared_since: sweep.begun };
-            }
-            let used_in_batch = &mut self.groups[sweep.next].used_in_batch;
-            // Behind a whole round nothing is spared.
-            let is_spared = *used_in_batch >= sweep.spared_since && looks < slots;
-            if *used_in_batch > 0 && !is_spared {
-                *used_in_batch = 0;
-                found.push(sweep.next as u32);
-            }
-            sweep.next += 1;
-            looks += 1;
-        }
-        found
     }
 
     /// Gives back the memory of slots that have no key.
     fn rebuild(&mut self, ctx: &mut OperatorContext) -> Result<()> {
         // What is apart must be written before it leaves memory.
         self.write_back(ctx)?;
-        let has_key = |slot: &u32| self.groups[*slot as usize].used_in_batch > 0;
-        let slots: Vec<u32> = (0..self.groups.len() as u32).filter(has_key).collect();
+        let slots: Vec<u32> = (0..self.groups.len() as u32).filter(|slot| self.recent_use.is_used(*slot)).collect();
         self.groups = slots.iter().map(|slot| self.groups[*slot as usize]).collect();
-        self.sweep.next = 0;
+        self.recent_use = self.recent_use.of_kept(&slots);
         self.aggregates.retain(&slots)
     }
 
     fn size_bytes(&self) -> usize {
-        self.aggregates.size_bytes() + self.groups.capacity() * size_of::<Group>()
+        self.aggregates.size_bytes() + self.groups.capacity() * size_of::<Group>() + self.recent_use.size_bytes()
     }
 
     /// When groups are to be searched next that have not been used for long.

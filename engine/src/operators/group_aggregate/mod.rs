@@ -177,10 +177,11 @@ impl Operator for GroupOperator {
             InputRows::Partials { keys } => self.cache.apply_partials(&batch, keys, &touched, ctx)?,
         }
         // Slots change when keys leave memory: what they stand for is told before.
-        if self.is_due(ctx.now.0) || self.cache.is_over_budget(ctx) {
+        let excess = self.cache.excess(ctx);
+        if self.is_due(ctx.now.0) || excess > 0 {
             self.flush(out)?;
         }
-        self.cache.keep_to_budget(ctx)
+        self.cache.give_up(excess, touched.distinct.len(), ctx)
     }
 
     fn on_barrier(&mut self, _epoch: Epoch, ctx: &mut OperatorContext, out: &mut dyn Collector) -> Result<()> {
