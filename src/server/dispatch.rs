@@ -38,6 +38,8 @@ const UNKNOWN: &str = "unknown";
 /// A body of this type is SQL, for `curl --data-binary @job.sql`.
 const SQL_TYPE: &str = "application/sql";
 const JSON_TYPE: &str = "application/json";
+/// So much is read of a body that nobody wants, so that its connection can go on.
+const UNWANTED_BYTES_MAX: usize = 64 << 10;
 /// By it a request that comes again is known.
 pub const IDEMPOTENCY_KEY: &str = "idempotency-key";
 
@@ -65,7 +67,8 @@ async fn no_such_method(app: Arc<App>, request: Request) -> Response<Body> {
         return preflight;
     }
     let detail = format!("{} is not there for {}", request.method(), request.uri().path());
-    finish(&app, request.headers(), Problem::new(Kind::MethodNotAllowed, detail).response())
+    let response = finish(&app, request.headers(), Problem::new(Kind::MethodNotAllowed, detail).response());
+    end_request(&app, Some(request.into_body()), response).await
 }
 
 /// `route`: `None` where no path of the table fits.
@@ -78,8 +81,9 @@ async fn answer(app: Arc<App>, route: Option<&'static Route>, mut request: Reque
     if let Some(context) = span.context() {
         request.extensions_mut().insert(context);
     }
+    let mut body = Some(std::mem::take(request.body_mut()));
     let answered = match route {
-        Some(route) => carry_out(&app, route, request).await,
+        Some(route) => carry_out(&app, route, request.into_parts().0, &mut body).await,
         None => Err(no_such_route(&path)),
     };
     let response = answered.unwrap_or_else(|problem| problem.response());
@@ -95,7 +99,25 @@ async fn answer(app: Arc<App>, route: Option<&'static Route>, mut request: Reque
         false => tracing::info!(%method, path, status, took_ms = took, trace_id, "request"),
     }
     app.counts.count(status);
-    finish(&app, &headers, response)
+    end_request(&app, body, finish(&app, &headers, response)).await
+}
+
+/// The answer, once nothing of the request is left on its connection: one that was kept open all the same would be ended
+/// while the client sends its next request. `unwanted`: a body that nobody has begun to read. One of which too much is
+/// left ends the connection, and the client is told so.
+async fn end_request(app: &App, unwanted: Option<Body>, mut response: Response<Body>) -> Response<Body> {
+    let is_read = match unwanted {
+        Some(body) => {
+            let read = tokio::time::timeout(app.read_timeout, to_bytes(body, UNWANTED_BYTES_MAX)).await;
+            matches!(read, Ok(Ok(_)))
+        }
+        // These two are what reading it came to.
+        None => !matches!(response.status(), StatusCode::REQUEST_TIMEOUT | StatusCode::PAYLOAD_TOO_LARGE),
+    };
+    if !is_read {
+        response.headers_mut().insert(header::CONNECTION, HeaderValue::from_static("close"));
+    }
+    response
 }
 
 fn no_such_route(path: &str) -> Problem {
@@ -125,8 +147,13 @@ fn traced(app: &App, route: Option<&Route>, request: &Request) -> Span {
     span
 }
 
-async fn carry_out(app: &Arc<App>, route: &'static Route, request: Request) -> Result<Response<Body>, Problem> {
-    let (mut parts, body) = request.into_parts();
+/// Takes the body where it begins to read it.
+async fn carry_out(
+    app: &Arc<App>,
+    route: &'static Route,
+    mut parts: Parts,
+    body: &mut Option<Body>,
+) -> Result<Response<Body>, Problem> {
     let peer = parts.extensions.get::<Peer>().map(|peer| peer.0);
     let is_probe = route.role.is_none();
     let allowed = check_site(app, &parts).and_then(|()| authorize(app, route, &parts.headers));
@@ -147,7 +174,7 @@ async fn carry_out(app: &Arc<App>, route: &'static Route, request: Request) -> R
             .with_hint("try again soon")
     })?;
     let bytes_max = if route.raw.is_empty() { app.body_bytes_max } else { app.rows_bytes_max };
-    let bytes = read_body(app, body, bytes_max).await?;
+    let bytes = read_body(app, body.take().unwrap_or_default(), bytes_max).await?;
     let (params, query) = parameters(&mut parts).await?;
     check_query(route.query, &query)?;
     let raw = raw_body(route, &parts.headers, &bytes)?;

@@ -139,6 +139,38 @@ fn bodies_and_heads_have_limits() {
     assert_eq!(server.get("/livez").status, 200);
 }
 
+/// A head that is refused before its body has come: the connection goes on behind the body, or is said to end.
+#[test]
+fn a_refused_request_leaves_nothing_of_its_body_to_the_next_one() {
+    let (server, _) = server_with_tokens(&["--read-timeout", "20 s"]);
+    let address = server.url.strip_prefix("http://").unwrap();
+    for (method, path, expected) in
+        [("POST", "/api/v1/jobs", "401"), ("POST", "/api/v1/jbos", "404"), ("PUT", "/api/v1/jobs", "405")]
+    {
+        let mut stream = TcpStream::connect(address).unwrap();
+        stream.set_read_timeout(Some(Duration::from_secs(30))).unwrap();
+        let head =
+            |length: usize| format!("{method} {path} HTTP/1.1\r\nhost: localhost\r\ncontent-length: {length}\r\n\r\n");
+        stream.write_all(head(2).as_bytes()).unwrap();
+        std::thread::sleep(Duration::from_millis(300));
+        stream.write_all(b"{}").unwrap();
+        stream.write_all(b"GET /livez HTTP/1.1\r\nhost: localhost\r\nconnection: close\r\n\r\n").unwrap();
+        let mut answers = String::new();
+        stream.read_to_string(&mut answers).unwrap();
+        let statuses: Vec<&str> = answers.split("HTTP/1.1 ").skip(1).filter_map(|answer| answer.get(..3)).collect();
+        assert_eq!(statuses, [expected, "200"], "{method} {path}: {answers}");
+
+        let mut stream = TcpStream::connect(address).unwrap();
+        stream.set_read_timeout(Some(Duration::from_secs(30))).unwrap();
+        stream.write_all(head(1 << 20).as_bytes()).unwrap();
+        stream.write_all(&[b'x'; 70_000]).unwrap();
+        let mut answer = vec![0; 4096];
+        let read = stream.read(&mut answer).unwrap();
+        let answer = String::from_utf8_lossy(&answer[..read]).to_lowercase();
+        assert!(answer.contains(expected) && answer.contains("connection: close"), "{method} {path}: {answer}");
+    }
+}
+
 #[test]
 fn one_address_may_not_ask_without_end() {
     let server = Server::start(&["--requests-per-second", "5"]);
