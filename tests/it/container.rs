@@ -3,6 +3,7 @@
 use std::process::{Command, Output, Stdio};
 use std::time::{Duration, Instant};
 
+use crate::ports;
 use crate::process::{Workspace, wait};
 
 const ENDLESS: &str = "
@@ -89,9 +90,7 @@ fn a_job_is_well_while_it_runs_and_goes_on_from_its_volume() {
 #[test]
 fn a_server_is_well_when_it_is_ready() {
     let workspace = Workspace::new("");
-    // Nobody else is given a port that has just been had.
-    let port = std::net::TcpListener::bind("127.0.0.1:0").and_then(|free| free.local_addr()).expect("a port").port();
-    let listen = format!("127.0.0.1:{port}");
+    let listen = format!("127.0.0.1:{}", ports::free());
     let environment = [("TIDEMILL_LISTEN", listen.as_str()), ("HTTP_PROXY", "http://127.0.0.1:1")];
     let health = |args: &[&str]| command(&workspace, args, &environment).output().expect("the program starts");
     let nobody = health(&["health"]);

@@ -16,6 +16,7 @@ mod lookups;
 mod nexmark;
 mod not_run;
 mod pages;
+mod ports;
 mod process;
 mod random_queries;
 mod repl;

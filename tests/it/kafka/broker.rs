@@ -1,7 +1,7 @@
 //! A real Apache Kafka broker on loopback, and the second client that writes to it and checks what is there.
 
 use std::io::{BufRead, BufReader, Write};
-use std::net::{TcpListener, TcpStream};
+use std::net::TcpStream;
 use std::path::{Path, PathBuf};
 use std::process::{Child, ChildStdin, Command, Stdio};
 use std::sync::{Mutex, MutexGuard, OnceLock, PoisonError};
@@ -10,6 +10,7 @@ use std::time::{Duration, Instant};
 use serde_json::Value;
 
 use crate::not_run::not_run;
+use crate::ports;
 
 /// How long a broker may take to start, beside other tests.
 const START_TIMEOUT: Duration = Duration::from_secs(240);
@@ -84,7 +85,7 @@ impl Broker {
         if !is_possible(test) {
             return None;
         }
-        let port = free_ports();
+        let port = ports::free_neighbours(3);
         let (controller, second) = (port + 1, port + 2);
         let listeners = format!(
             "listeners=PLAINTEXT://127.0.0.1:{port},CONTROLLER://127.0.0.1:{controller},SECOND://127.0.0.1:{second}"
@@ -97,7 +98,7 @@ impl Broker {
     }
 
     fn start(settings: &[&str]) -> Self {
-        Self::started(free_ports(), settings.iter().map(ToString::to_string).collect())
+        Self::started(ports::free_neighbours(3), settings.iter().map(ToString::to_string).collect())
     }
 
     fn started(port: u16, settings: Vec<String>) -> Self {
@@ -230,18 +231,6 @@ fn is_possible(test: &str) -> bool {
     let Err(why) = python() else { return true };
     not_run(test, why);
     false
-}
-
-/// The first of three neighbours that nobody listens on.
-fn free_ports() -> u16 {
-    loop {
-        let first = TcpListener::bind("127.0.0.1:0").expect("a port");
-        let port = first.local_addr().expect("it is bound").port();
-        let is_free = |port: u16| TcpListener::bind(("127.0.0.1", port)).is_ok();
-        if port < u16::MAX - 2 && is_free(port + 1) && is_free(port + 2) {
-            return port;
-        }
-    }
 }
 
 /// Sends a process a signal.

@@ -7,6 +7,7 @@ use std::time::{Duration, Instant};
 use super::broker::Broker;
 use super::jobs::{Job, Ledger, ROWS, WINDOWS};
 use super::proxy::Proxy;
+use crate::ports;
 use crate::process::Workspace;
 use crate::repl::terminal::Terminal;
 
@@ -150,8 +151,8 @@ fn a_job_starts_while_others_commit_without_pause() {
 
 #[test]
 fn connections_that_are_slow_or_cut_one_way_lose_and_double_nothing() {
-    let listener = TcpListener::bind("127.0.0.1:0").expect("a port");
-    let proxied = listener.local_addr().expect("it is bound").port();
+    let proxied = ports::free();
+    let listener = TcpListener::bind(("127.0.0.1", proxied)).expect("it is free");
     let Some(broker) = Broker::own_behind("connections_that_are_slow_or_cut_one_way", proxied) else { return };
     let proxy = Proxy::start(listener, broker.second_port());
     let impatient = ", 'properties.transaction.timeout.ms' = '4000', 'properties.socket.timeout.ms' = '2000'";

@@ -5,6 +5,7 @@ use std::time::{Duration, Instant};
 
 use super::web_server::{Reply, WebServer};
 use super::{failure, job, orders};
+use crate::ports;
 use crate::process::{Workspace, wait_or_kill};
 
 const NO_RESTART: &str = "SET 'restart-strategy.type' = 'none';";
@@ -114,11 +115,11 @@ fn what_will_not_pass_fails_the_job_with_its_place() {
 
 #[test]
 fn servers_that_stay_away_fail_the_job_after_some_tries() {
-    let closed = std::net::TcpListener::bind("127.0.0.1:0").and_then(|listener| listener.local_addr()).expect("a port");
+    let closed = format!("127.0.0.1:{}", ports::free());
     let server = WebServer::start(|path, _| user(path));
     let workspace = simple_job(&server, NO_RESTART, ", 'lookup.max-retries' = '1'");
     let script = std::fs::read_to_string(workspace.path("job.sql")).expect("the script");
-    workspace.write("job.sql", &script.replace(&server.address.to_string(), &closed.to_string()));
+    workspace.write("job.sql", &script.replace(&server.address.to_string(), &closed));
     let said = failure(&workspace);
     assert!(said.contains("onnection") && said.contains("it was tried once more"), "{said}");
 

@@ -1,7 +1,6 @@
 //! The `jdbc` connector against a real PostgreSQL server, started in a folder of its own.
 
 use std::fs;
-use std::net::TcpListener;
 use std::os::unix::fs::chown;
 use std::os::unix::process::CommandExt;
 use std::path::{Path, PathBuf};
@@ -10,6 +9,7 @@ use std::time::{Duration, Instant};
 
 use super::{failure, job, orders};
 use crate::not_run::not_run;
+use crate::ports;
 use crate::process::{Workspace, wait};
 
 /// How long a server may take to start.
@@ -50,8 +50,7 @@ impl Postgres {
     pub fn start() -> Option<Self> {
         let programs = programs()?;
         let folder = tempfile::tempdir().expect("a temporary folder");
-        let port = TcpListener::bind("127.0.0.1:0").and_then(|listener| listener.local_addr()).expect("a port").port();
-        let server = Self { programs, folder, port };
+        let server = Self { programs, folder, port: ports::free() };
         fs::write(server.path("password"), PASSWORD).expect("a written file");
         server.give_away(&["", "password"]);
         let data = server.path("data");

@@ -13,6 +13,7 @@ use regex::Regex;
 use super::masks::{masked, without_figures};
 use super::text::{Block, Step};
 use crate::not_run::not_run;
+use crate::ports;
 use crate::process::wait;
 
 /// What a reader waits for comes within this time, on a busy machine too.
@@ -30,12 +31,8 @@ pub struct Reader {
 
 impl Reader {
     pub fn new() -> Self {
-        // Free at this moment; nobody else on this machine is given it soon.
-        let port = std::net::TcpListener::bind("127.0.0.1:0")
-            .and_then(|listener| listener.local_addr())
-            .expect("a port")
-            .port();
-        Self { folder: tempfile::tempdir().expect("a folder"), port, before: String::new(), server: None }
+        let folder = tempfile::tempdir().expect("a folder");
+        Self { folder, port: ports::free(), before: String::new(), server: None }
     }
 
     /// `None`, said loudly, where what the commands of pages need is not there.
@@ -143,20 +140,33 @@ impl Reader {
         self.shell(&format!("{}{}", self.before, self.own(command))).output().expect("bash starts")
     }
 
-    /// A command that goes on: what it prints first is compared, then it is ended.
+    /// A stream of events that goes on: those of the page come one after the other, then it is ended. A status may come more often.
     fn listen(&self, command: &str, expected: &str) {
         let expected = masked(expected);
+        let mut missing = expected.split("\n\n").peekable();
         let mut shell = self.shell(&format!("{}{}", self.before, self.own(command)));
         let mut child = shell.stdout(Stdio::piped()).process_group(0).spawn().expect("bash starts");
         let mut lines = BufReader::new(child.stdout.take().expect("piped"));
-        let mut printed = String::new();
-        let count = expected.lines().count();
-        while printed.trim_end().lines().count() < count && lines.read_line(&mut printed).is_ok_and(|read| read > 0) {}
+        let (mut printed, mut event) = (String::new(), String::new());
+        let deadline = Instant::now() + PATIENCE;
+        while missing.peek().is_some() && Instant::now() < deadline {
+            if lines.read_line(&mut event).is_err() || !event.ends_with('\n') {
+                break;
+            }
+            if !event.ends_with("\n\n") {
+                continue;
+            }
+            printed += &event;
+            let event = masked(std::mem::take(&mut event).trim_end());
+            if missing.next_if_eq(&event.as_str()).is_none() && !event.starts_with("event: status\n") {
+                break;
+            }
+        }
         let group = libc::pid_t::try_from(child.id()).expect("a process id");
         // SAFETY: the group is that of our own child, which has not been waited for.
         unsafe { libc::kill(-group, libc::SIGTERM) };
         wait(&mut child);
-        assert_eq!(masked(printed.trim_end()), expected, "$ {command}");
+        assert_eq!(missing.next(), None, "$ {command}\nprints\n{printed}{event}");
     }
 
     pub fn shell(&self, script: &str) -> Command {

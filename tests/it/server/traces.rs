@@ -10,6 +10,7 @@ use parking_lot::Mutex;
 use serde_json::{Value, json};
 
 use super::kit::{Server, copying_job};
+use crate::ports;
 
 /// Takes OTLP over HTTP in JSON; ends with the process.
 struct Collector {
@@ -211,8 +212,7 @@ fn a_job_that_fails_says_why_in_its_trace_and_keeps_secrets() {
 
 #[test]
 fn without_a_collector_the_server_goes_on_and_counts_what_was_lost() {
-    let port = TcpListener::bind("127.0.0.1:0").and_then(|free| free.local_addr()).expect("a port").port();
-    let mut server = Server::start(&["--otlp-endpoint", &format!("http://127.0.0.1:{port}")]);
+    let mut server = Server::start(&["--otlp-endpoint", &format!("http://127.0.0.1:{}", ports::free())]);
     server.get("/api/v1/jobs").expect(200);
     server.wait_until("the loss is counted", || {
         server.get("/metrics").text.contains("tidemill_trace_spans_total{result=\"failed\"} 1\n")
