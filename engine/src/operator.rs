@@ -85,6 +85,12 @@ pub trait Operator: Send {
         Ok(())
     }
 
+    /// Does a little of what the next barrier would have to do, about a millisecond's worth, when there is nothing else to do;
+    /// false where nothing is left for now.
+    fn work_ahead(&mut self, _ctx: &mut OperatorContext) -> Result<bool> {
+        Ok(false)
+    }
+
     /// The wall clock moved; called when [`Operator::next_time`] has come.
     fn on_time(&mut self, _ctx: &mut OperatorContext, _out: &mut dyn Collector) -> Result<()> {
         Ok(())

@@ -107,6 +107,20 @@ impl KeyTable {
         self.hashes.is_empty()
     }
 
+    /// Half of the slots are of no use: their memory is given back by a new table alone.
+    pub fn is_sparse(&self) -> bool {
+        2 * self.count() < self.len()
+    }
+
+    /// A table of the keys of these slots, in this order.
+    pub fn of_kept(&self, slots: &[u32]) -> Self {
+        let mut kept = Self::default();
+        for slot in slots {
+            kept.intern(self.hash(*slot), self.key(*slot));
+        }
+        kept
+    }
+
     pub fn key(&self, slot: u32) -> &[u8] {
         key_at(&self.ends, &self.bytes, slot)
     }
@@ -227,8 +241,14 @@ impl SlotSet {
 
     /// In increasing order.
     pub fn iter(&self) -> impl Iterator<Item = u32> {
-        self.words.iter().enumerate().flat_map(|(index, word)| {
-            let mut rest = *word;
+        self.iter_from(0)
+    }
+
+    /// Those from a slot on, in increasing order.
+    pub fn iter_from(&self, from: u32) -> impl Iterator<Item = u32> {
+        let first = from as usize / 64;
+        self.words.iter().enumerate().skip(first).flat_map(move |(index, word)| {
+            let mut rest = if index == first { *word & (u64::MAX << (from % 64)) } else { *word };
             iter::from_fn(move || {
                 let bit = (rest != 0).then(|| rest.trailing_zeros())?;
                 rest &= rest - 1;
@@ -290,6 +310,11 @@ mod tests {
         let mut set = SlotSet::default();
         [5, 64, 63, 5, 200].iter().for_each(|slot| set.insert(*slot));
         assert_eq!(set.iter().collect::<Vec<_>>(), [5, 63, 64, 200]);
+        for (from, rest) in
+            [(5, &[5, 63, 64, 200][..]), (6, &[63, 64, 200]), (64, &[64, 200]), (65, &[200]), (999, &[])]
+        {
+            assert!(set.iter_from(from).eq(rest.iter().copied()), "{from}");
+        }
         assert!(set.contains(64) && !set.contains(65) && !set.contains(10_000));
         assert_eq!(set.len(), 4);
         [63, 1, 10_000].iter().for_each(|slot| set.remove(*slot));

@@ -83,11 +83,7 @@ impl KeyedAggregates {
 
     /// Keeps only some slots, which are `0..` from then on in this order. What differs from state must have been written.
     pub fn retain(&mut self, slots: &[u32]) -> Result<()> {
-        let mut keys = KeyTable::default();
-        for slot in slots {
-            keys.intern(self.keys.hash(*slot), self.keys.key(*slot));
-        }
-        self.keys = keys;
+        self.keys = self.keys.of_kept(slots);
         self.values.retain(slots)
     }
 

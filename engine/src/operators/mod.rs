@@ -1,5 +1,6 @@
 //! The operators that a plan can be made of. One file (or folder) each; this list is the catalogue.
 
+pub mod ahead;
 pub mod calc;
 pub mod changelog_normalize;
 pub mod corrections;

@@ -4,6 +4,10 @@
 use crate::Result;
 use crate::keys::KeyGroup;
 use crate::operator::OperatorContext;
+use crate::operators::key_table::KeyTable;
+
+/// At least one of so many slots is given up at once: fewer would cost more than they give.
+const GIVEN_UP_SHARE: usize = 512;
 
 /// The last batch that used each slot of a cache.
 #[derive(Default)]
@@ -50,14 +54,42 @@ impl RecentUse {
         self.by_slot.resize(slots, 0);
     }
 
+    /// The present batch.
+    pub fn batch(&self) -> u64 {
+        self.batch
+    }
+
+    /// The last batch that used a slot.
+    pub fn last(&self, slot: u32) -> u64 {
+        self.by_slot[slot as usize]
+    }
+
     /// True for a slot that was used at least once.
     pub fn is_used(&self, slot: u32) -> bool {
         self.by_slot[slot as usize] > 0
     }
 
+    /// How many keys have to leave a cache that takes so much memory; tells how much that is. It is spread over all slots: those
+    /// without a key are as large, but free.
+    pub fn excess(&self, size_bytes: usize, keys: &KeyTable, ctx: &OperatorContext) -> usize {
+        // That of a single key counts too, though it leaves memory like any other.
+        if !self.is_beyond_budget(size_bytes, ctx) {
+            return 0;
+        }
+        let keys_max = ctx.cache_budget_bytes / (size_bytes / keys.len() + 1);
+        keys.count().saturating_sub(keys_max)
+    }
+
+    /// Some of so many keys that are too many, where so many were used by the last batch: more than have come, so that there is an
+    /// end to it. Those used last stay.
+    pub fn take_leaving(&mut self, excess: usize, used: usize, keys: &KeyTable) -> Vec<u32> {
+        let share = keys.len() / GIVEN_UP_SHARE;
+        self.take_unused_lately((excess + share).min(2 * share.max(used)).min(keys.count()))
+    }
+
     /// So many slots that were used, but not lately, in no particular order; they count as not used from here on. At least so many
     /// must have been used.
-    pub fn take_unused_lately(&mut self, count: usize) -> Vec<u32> {
+    fn take_unused_lately(&mut self, count: usize) -> Vec<u32> {
         let Self { by_slot, batch, sweep } = self;
         if sweep.begun == 0 {
             *sweep = Sweep { next: 0, begun: *batch, spared_since: *batch / 2 + 1 };

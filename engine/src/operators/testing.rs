@@ -31,7 +31,12 @@ struct TestState {
     writes: Arc<AtomicUsize>,
     /// Entries asked for one by one, and scans.
     reads: Arc<AtomicUsize>,
+    /// Batches until the freeze of the last barrier is over.
+    freezing: Arc<AtomicUsize>,
 }
+
+/// A freeze takes so many batches.
+const FROZEN_BATCHES: usize = 2;
 
 impl KeyedState for TestState {
     fn get(&self, group: KeyGroup, key: &[u8]) -> Result<Option<Vec<u8>>> {
@@ -47,6 +52,10 @@ impl KeyedState for TestState {
     fn delete(&mut self, group: KeyGroup, key: &[u8]) -> Result<()> {
         self.writes.fetch_add(1, Ordering::Relaxed);
         self.entries.lock().unwrap().delete(group, key)
+    }
+
+    fn is_freezing(&self) -> bool {
+        self.freezing.load(Ordering::Relaxed) > 0
     }
 
     fn delete_prefix(&mut self, group: KeyGroup, prefix: &[u8]) -> Result<()> {
@@ -82,6 +91,8 @@ pub struct World<'a> {
     budget_bytes: usize,
     batch_rows: usize,
     pub now: i64,
+    /// Operators have time for what the next barrier would have to do.
+    pub works_ahead: bool,
     pub out: VecCollector,
     pub spilled: u64,
     pub late: u64,
@@ -113,6 +124,7 @@ impl<'a> World<'a> {
             budget_bytes,
             batch_rows: 7,
             now: 0,
+            works_ahead: true,
             out: VecCollector::default(),
             spilled: 0,
             late: 0,
@@ -164,9 +176,14 @@ impl<'a> World<'a> {
         for (index, instance) in self.instances.iter_mut().enumerate() {
             let rows: Vec<u32> = (0..batch.num_rows() as u32).filter(|row| owner(row) == index).collect();
             if !rows.is_empty() {
+                let left = instance.state.freezing.load(Ordering::Relaxed).saturating_sub(1);
+                instance.state.freezing.store(left, Ordering::Relaxed);
                 instance.ctx.now = ProcessingTime(self.now);
                 let own = batch.take(&UInt32Array::from(rows)).unwrap();
                 instance.operator.on_batch(input, own, &mut instance.ctx, &mut self.out).unwrap();
+                if self.works_ahead {
+                    instance.operator.work_ahead(&mut instance.ctx).unwrap();
+                }
             }
         }
     }
@@ -198,6 +215,7 @@ impl<'a> World<'a> {
     pub fn barrier(&mut self) {
         for instance in &mut self.instances {
             instance.operator.on_barrier(Epoch(1), &mut instance.ctx, &mut self.out).unwrap();
+            instance.state.freezing.store(FROZEN_BATCHES, Ordering::Relaxed);
         }
     }
 

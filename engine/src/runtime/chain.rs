@@ -261,6 +261,18 @@ impl Chain {
         Ok(snapshot)
     }
 
+    /// Lets operators do a little of what the next barrier would have to; false where they have nothing left for now.
+    pub fn work_ahead(&mut self, now: ProcessingTime) -> Result<bool> {
+        let mut goes_on = false;
+        for slot in &mut self.slots {
+            if let Body::Operator(operator) = &mut slot.body {
+                slot.ctx.now = now;
+                goes_on |= operator.work_ahead(&mut slot.ctx)?;
+            }
+        }
+        Ok(goes_on)
+    }
+
     /// Calls those whose time has come.
     pub fn on_time(&mut self, now: ProcessingTime) -> Result<()> {
         for index in 0..self.slots.len() {

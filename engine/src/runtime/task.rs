@@ -93,11 +93,17 @@ impl OperatorTask {
     pub fn run(mut self) -> Result<()> {
         self.chain.open(self.world.now())?;
         let mut ticker = Ticker::new(&self.world);
+        let mut works_ahead = false;
         loop {
             self.world.check_cancelled()?;
             self.world.tell_done(&mut self.chain);
-            let event = self.gate.next(ticker.wait(&self.chain, self.world.now()))?;
+            let wait = if works_ahead { Duration::ZERO } else { ticker.wait(&self.chain, self.world.now()) };
+            let event = self.gate.next(wait)?;
             let now = self.world.now();
+            works_ahead = match event {
+                GateEvent::Timeout => works_ahead && self.chain.work_ahead(now)?,
+                _ => true,
+            };
             match event {
                 GateEvent::Batch { input, batch } => self.chain.on_batch(input, batch, now)?,
                 GateEvent::Watermark(watermark) => self.chain.on_watermark(watermark, now)?,

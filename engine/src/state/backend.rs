@@ -26,8 +26,8 @@ const ROCKSDB_BYTES_MIN: usize = 4 << 20;
 const RESIDENT_SHARE: usize = 512;
 
 /// Writes that wait for the thread which writes at a barrier: bytes per instance, and the part of the budget.
-const BEHIND_BYTES: std::ops::RangeInclusive<usize> = 256 << 10..=16 << 20;
-const BEHIND_SHARE: usize = 64;
+const BEHIND_BYTES: std::ops::RangeInclusive<usize> = 256 << 10..=32 << 20;
+const BEHIND_SHARE: usize = 16;
 
 /// Bounds of one RocksDB's write buffer: smaller ones make many tiny files, larger ones a long pause at a barrier.
 const WRITE_BUFFER_BYTES: std::ops::RangeInclusive<usize> = 512 << 10..=32 << 20;

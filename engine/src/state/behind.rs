@@ -24,6 +24,11 @@ use crate::{EngineError, Result};
 /// Fewer bytes are written sooner than they are handed to another thread. Tests hand over nearly all.
 const HANDED_OVER_BYTES_MIN: usize = if cfg!(test) { 64 } else { 32 << 10 };
 
+/// Of what was kept beside frozen files, so many bytes are written with the next write behind, or so many times that write's:
+/// less than is noticed, and more than comes.
+const SETTLED_BYTES_MIN: usize = if cfg!(test) { 64 } else { 512 << 10 };
+const SETTLED_FACTOR: usize = 2;
+
 /// What an entry needs beside its bytes, about.
 const ENTRY_OVERHEAD_BYTES: usize = 64;
 
@@ -116,14 +121,18 @@ impl Newer {
             .take_while(move |(key, _)| key.starts_with(prefix))
     }
 
-    /// Empties it.
-    fn drain_into(&mut self, batch: &mut WriteBatch) {
-        self.size_bytes = 0;
-        for (key, value) in std::mem::take(&mut self.entries) {
+    /// Moves the first so many bytes of it.
+    fn drain_into(&mut self, batch: &mut WriteBatch, bytes_max: usize) {
+        while batch.size_in_bytes() < bytes_max
+            && let Some((key, value)) = self.entries.pop_first()
+        {
             match value {
                 Some(value) => batch.put(key, value),
                 None => batch.delete(key),
             }
+        }
+        if self.entries.is_empty() {
+            self.size_bytes = 0;
         }
     }
 }
@@ -152,6 +161,11 @@ impl Behind {
     /// From here to the snapshot, long lists of writes are handed over.
     pub fn begin_barrier(&self) {
         self.is_at_barrier.store(true, Ordering::Relaxed);
+    }
+
+    /// What is written is kept beside RocksDB.
+    pub fn is_freezing(&self) -> bool {
+        self.is_used.load(Ordering::Relaxed) && self.work.lock().is_freezing
     }
 
     pub fn wants(&self, writes: &Writes) -> bool {
@@ -203,9 +217,9 @@ impl Behind {
 }
 
 impl Inner {
-    /// Where a write goes: beside RocksDB as long as files are frozen. Waits where that holds too much already, and for
-    /// the lists of a barrier that are still to be written.
-    pub(super) fn way(&self, db: &DB) -> Result<Way<'_>> {
+    /// Where a write of so many bytes goes: beside RocksDB as long as files are frozen, and until what was kept there has been
+    /// written too. Waits where that holds too much already, and for the lists of a barrier that are still to be written.
+    pub(super) fn way(&self, db: &DB, bytes: usize) -> Result<Way<'_>> {
         let behind = &self.behind;
         if !behind.is_used.load(Ordering::Relaxed) {
             return Ok(Way::Through);
@@ -216,27 +230,30 @@ impl Inner {
             return Ok(Way::Beside(behind.newer.write()));
         }
         drop(work);
-        self.settle(db)?;
-        Ok(Way::Through)
+        self.settle(db, SETTLED_BYTES_MIN.max(SETTLED_FACTOR * bytes))?;
+        let newer = behind.newer.write();
+        Ok(if newer.is_empty() { Way::Through } else { Way::Beside(newer) })
     }
 
     /// As [`Self::way`], for what must go through: waits until files are frozen.
     pub(super) fn wait_until_frozen(&self, db: &DB) -> Result<()> {
         if self.behind.is_used.load(Ordering::Relaxed) {
             drop(self.behind.wait(|work| !work.is_freezing && work.lists.is_empty())?);
-            self.settle(db)?;
+            self.settle(db, usize::MAX)?;
         }
         Ok(())
     }
 
-    /// Writes what was kept beside, behind the end of the freeze.
-    fn settle(&self, db: &DB) -> Result<()> {
-        let mut batch = WriteBatch::default();
-        self.behind.newer.write().drain_into(&mut batch);
+    /// Writes some of what was kept beside, behind the end of the freeze.
+    fn settle(&self, db: &DB, bytes_max: usize) -> Result<()> {
+        let (mut batch, mut newer) = (WriteBatch::default(), self.behind.newer.write());
+        newer.drain_into(&mut batch, bytes_max);
         if !batch.is_empty() {
             self.write_batch(db, batch)?;
         }
-        self.behind.is_used.store(false, Ordering::Relaxed);
+        if newer.is_empty() {
+            self.behind.is_used.store(false, Ordering::Relaxed);
+        }
         Ok(())
     }
 
@@ -268,7 +285,7 @@ impl Inner {
     fn prepare(&self, db: &DB, is_reached: impl Fn(&Work) -> bool) -> Result<()> {
         drop(self.behind.wait(|work| !work.is_freezing && is_reached(work))?);
         // Nothing was kept beside since lists were handed over: to settle is not to forget those.
-        if self.behind.newer.read().is_empty() { Ok(()) } else { self.settle(db) }
+        if self.behind.newer.read().is_empty() { Ok(()) } else { self.settle(db, usize::MAX) }
     }
 
     fn begin_work(self: &Arc<Self>, add: impl FnOnce(&mut Work)) -> Result<()> {

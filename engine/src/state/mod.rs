@@ -60,6 +60,11 @@ pub trait KeyedState: Send {
         Ok(())
     }
 
+    /// True while files are frozen for a checkpoint: what is written then is kept beside them, so who can wait with it should.
+    fn is_freezing(&self) -> bool {
+        false
+    }
+
     /// Removes all keys of `group` that start with `prefix`.
     fn delete_prefix(&mut self, group: KeyGroup, prefix: &[u8]) -> Result<()>;
 

@@ -99,7 +99,7 @@ impl StoredState {
     /// Deletes a stored prefix: in the batch, or beside RocksDB where files are frozen and the keys are few.
     fn delete_stored_prefix(&self, db: &DB, prefix: &[u8], batch: &mut WriteBatch) -> Result<()> {
         let keys = self.few_keys(db, prefix)?;
-        match (self.inner.way(db)?, keys) {
+        match (self.inner.way(db, prefix.len())?, keys) {
             (Way::Through, Some(keys)) => keys.iter().for_each(|key| batch.delete(key)),
             (Way::Beside(mut newer), Some(keys)) => keys.iter().for_each(|key| newer.set(key, None)),
             (way, None) => {
@@ -135,7 +135,7 @@ impl StoredState {
         if self.inner.behind.wants(writes) {
             return self.inner.hand_over(db, std::mem::take(writes));
         }
-        match self.inner.way(db)? {
+        match self.inner.way(db, writes.bytes())? {
             Way::Through => self.inner.write_sorted(db, writes.sorted())?,
             Way::Beside(mut newer) => writes.iter().for_each(|write| newer.set(write.key, write.value)),
         }
@@ -195,6 +195,10 @@ impl KeyedState for StoredState {
             },
             None => Ok(self.inner.resident().get(stored).cloned()),
         })
+    }
+
+    fn is_freezing(&self) -> bool {
+        self.inner.behind.is_freezing()
     }
 
     fn put(&mut self, group: KeyGroup, key: &[u8], value: &[u8]) -> Result<()> {

@@ -53,9 +53,14 @@ impl Write<'_> {
 impl Writes {
     /// The key may be given in parts.
     pub fn put(&mut self, group: KeyGroup, key: &[&[u8]], value: &[u8]) {
-        let value_bytes = u32::try_from(value.len()).expect("RocksDB takes no value of 4 GB");
-        self.push_key(group, key, Some(value_bytes));
-        self.bytes.extend_from_slice(value);
+        self.put_parts(group, key, &[value]);
+    }
+
+    /// Key and value may be given in parts.
+    pub fn put_parts(&mut self, group: KeyGroup, key: &[&[u8]], value: &[&[u8]]) {
+        let value_bytes = value.iter().map(|part| part.len()).sum::<usize>();
+        self.push_key(group, key, Some(u32::try_from(value_bytes).expect("RocksDB takes no value of 4 GB")));
+        value.iter().for_each(|part| self.bytes.extend_from_slice(part));
     }
 
     /// The key may be given in parts.
@@ -91,7 +96,7 @@ impl Writes {
     }
 
     /// Of keys and values, in bytes.
-    pub(super) fn bytes(&self) -> usize {
+    pub fn bytes(&self) -> usize {
         self.bytes.len()
     }
 

@@ -15,6 +15,7 @@ use super::stored::{CallValues, GroupHead, delete_values, group_key, scan_groups
 use crate::aggregate::set::KeptCall;
 use crate::keys::{KeyGroup, hash_key};
 use crate::operator::OperatorContext;
+use crate::operators::ahead::Ahead;
 use crate::operators::expiry::ExpirySearch;
 use crate::operators::key_table::{BatchKeys, SlotSet};
 use crate::operators::keyed_aggregates::{KeyedAggregates, NarrowCalls};
@@ -49,9 +50,6 @@ fn partial_rows(batch: &Batch, keys: usize) -> &[i64] {
     batch.column(keys).as_primitive::<Int64Type>().values()
 }
 
-/// At least one of so many slots is given up at once: fewer would cost more than they give.
-const GIVEN_UP_SHARE: usize = 512;
-
 /// What is known of a group beside its aggregates.
 #[derive(Clone, Copy, Default)]
 struct Group {
@@ -78,6 +76,7 @@ pub struct GroupCache {
     dirty: SlotSet,
     /// Slots that were not used have no group: their key is new, or has left.
     recent_use: RecentUse,
+    ahead: Ahead,
 }
 
 impl GroupCache {
@@ -89,6 +88,7 @@ impl GroupCache {
             groups: Vec::new(),
             dirty: SlotSet::default(),
             recent_use: RecentUse::default(),
+            ahead: Ahead::default(),
         })
     }
 
@@ -225,7 +225,24 @@ impl GroupCache {
     }
 
     /// Writes what changed since the last barrier.
-    pub fn write_back(&mut self, ctx: &mut OperatorContext) -> Result<()> {
+    pub fn on_barrier(&mut self, ctx: &mut OperatorContext) -> Result<()> {
+        self.ahead.on_barrier();
+        self.write_back(ctx)
+    }
+
+    /// Writes some of that before it; true where there was something to write.
+    pub fn work_ahead(&mut self, ctx: &mut OperatorContext) -> Result<bool> {
+        if ctx.state.is_freezing() {
+            return Ok(false);
+        }
+        let slots = self.ahead.take(&self.dirty, &self.recent_use, ctx.now);
+        slots.iter().for_each(|slot| self.dirty.remove(*slot));
+        let has_found = !slots.is_empty();
+        self.write(slots, ctx)?;
+        Ok(has_found)
+    }
+
+    fn write_back(&mut self, ctx: &mut OperatorContext) -> Result<()> {
         self.write(self.dirty.iter().collect(), ctx)?;
         self.dirty.clear();
         Ok(())
@@ -258,27 +275,17 @@ impl GroupCache {
         writes.flush(state)
     }
 
-    /// How many keys have to leave memory; tells how much it holds. That is spread over all slots: those without a key are as
-    /// large, but free.
+    /// How many keys have to leave memory.
     pub fn excess(&self, ctx: &OperatorContext) -> usize {
-        let size_bytes = self.size_bytes();
-        // That of a single group counts too, though it leaves memory like any other.
-        if !self.recent_use.is_beyond_budget(size_bytes, ctx) {
-            return 0;
-        }
-        let keys_max = ctx.cache_budget_bytes / (size_bytes / self.groups.len() + 1);
-        self.aggregates.keys.count().saturating_sub(keys_max)
+        self.recent_use.excess(self.size_bytes(), &self.aggregates.keys, ctx)
     }
 
-    /// Some of so many keys that are too many leave memory, where so many groups were touched by the last batch: more than have
-    /// come, so that there is an end to it. Those used last stay.
+    /// Some of so many keys that are too many leave memory, where so many groups were touched by the last batch.
     pub fn give_up(&mut self, excess: usize, touched: usize, ctx: &mut OperatorContext) -> Result<()> {
         if excess == 0 {
             return Ok(());
         }
-        let share = self.groups.len() / GIVEN_UP_SHARE;
-        let count = (excess + share).min(2 * share.max(touched)).min(self.aggregates.keys.count());
-        let leaving = self.recent_use.take_unused_lately(count);
+        let leaving = self.recent_use.take_leaving(excess, touched, &self.aggregates.keys);
         let dirty = leaving.iter().copied().filter(|slot| self.dirty.contains(*slot)).collect();
         self.write(dirty, ctx)?;
         for slot in &leaving {
@@ -288,7 +295,7 @@ impl GroupCache {
         }
         self.aggregates.values.reset(&leaving);
         ctx.metrics.spilled.add(leaving.len());
-        if 2 * self.aggregates.keys.count() < self.groups.len() {
+        if self.aggregates.keys.is_sparse() {
             self.rebuild(ctx)?;
         }
         ctx.metrics.cache_bytes.set(self.size_bytes() as i64);
@@ -302,6 +309,7 @@ impl GroupCache {
         let slots: Vec<u32> = (0..self.groups.len() as u32).filter(|slot| self.recent_use.is_used(*slot)).collect();
         self.groups = slots.iter().map(|slot| self.groups[*slot as usize]).collect();
         self.recent_use = self.recent_use.of_kept(&slots);
+        self.ahead.forget_slots();
         self.aggregates.retain(&slots)
     }
 

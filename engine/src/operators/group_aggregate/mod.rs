@@ -186,7 +186,11 @@ impl Operator for GroupOperator {
 
     fn on_barrier(&mut self, _epoch: Epoch, ctx: &mut OperatorContext, out: &mut dyn Collector) -> Result<()> {
         self.flush(out)?;
-        self.cache.write_back(ctx)
+        self.cache.on_barrier(ctx)
+    }
+
+    fn work_ahead(&mut self, ctx: &mut OperatorContext) -> Result<bool> {
+        self.cache.work_ahead(ctx)
     }
 
     fn on_time(&mut self, ctx: &mut OperatorContext, out: &mut dyn Collector) -> Result<()> {

@@ -69,6 +69,23 @@ fn rows_are_added_to_a_side_without_reading_it() {
 }
 
 #[test]
+fn added_rows_are_written_before_a_barrier_asks_for_it_but_not_while_files_are_frozen() {
+    for budget in [usize::MAX, 1] {
+        let plan = BOTH.plan(None);
+        let mut world = world(&plan, budget, 1);
+        world.barrier();
+        world.batch_to(0, &batch_of(&added(1, 0..30)));
+        // Without a budget all rows go to state at once: they may not wait for long.
+        assert_eq!(world.state_writes() == 0, budget > 1, "budget {budget}");
+        (30..160).for_each(|value| world.batch_to(0, &batch_of(&added(1, value..value + 1))));
+        let written = world.state_writes();
+        assert!((140..=160).contains(&written), "budget {budget}: {written} of 160 rows are written");
+        world.barrier();
+        assert_eq!((world.state_writes(), world.state_entries()), (160, 160), "budget {budget}");
+    }
+}
+
+#[test]
 fn a_key_with_very_many_added_rows_is_joined_page_by_page() {
     const BUDGET_BYTES: usize = 64 << 10;
     for (number, kind) in KINDS.into_iter().enumerate() {

@@ -18,6 +18,7 @@ mod side_rows;
 mod store;
 #[cfg(test)]
 mod tests;
+mod unread;
 
 use std::sync::Arc;
 

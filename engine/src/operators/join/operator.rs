@@ -186,13 +186,11 @@ impl Operator for JoinOperator {
         } else {
             self.store.sides[input].drop_page(ctx)?;
         }
-        self.store.keep_to_budget(ctx)
+        self.store.keep_to_budget(batch.num_rows(), ctx)
     }
 
     fn on_barrier(&mut self, _epoch: Epoch, ctx: &mut OperatorContext, _out: &mut dyn Collector) -> Result<()> {
-        self.store.write_back(ctx)?;
-        self.store.tidy_up();
-        Ok(())
+        self.store.on_barrier(ctx)
     }
 
     fn on_time(&mut self, ctx: &mut OperatorContext, _out: &mut dyn Collector) -> Result<()> {

@@ -54,7 +54,9 @@ impl SideCache {
         ctx: &mut OperatorContext,
     ) -> Result<Option<Vec<u8>>> {
         assert!(self.page.rows.is_empty(), "one page at a time");
-        self.flush_unread(ctx)?;
+        if self.unread.may_have(self.keys.hash(slot)) {
+            self.flush_unread(ctx)?;
+        }
         let bytes_max = paged_bytes(ctx).clamp(PAGE_BYTES_MIN, PAGE_BYTES_MAX);
         let prefix = frame(self.side, self.keys.key(slot));
         let from = if from.is_empty() { &prefix } else { from };
@@ -105,7 +107,7 @@ impl SideCache {
     pub fn drop_page(&mut self, ctx: &mut OperatorContext) -> Result<()> {
         let mut page = std::mem::replace(&mut self.page, Page::new(self.buckets));
         let mut writes = Writes::default();
-        write_dirty(&mut page.rows, (self.side, self.buckets), &page.keys, &mut writes, ctx)?;
+        write_dirty(&mut page.rows, (self.side, self.buckets), &page.keys, 0, &mut writes, ctx)?;
         writes.flush(ctx.state.as_mut())
     }
 

@@ -7,6 +7,7 @@
 use super::entry::{self, Buckets, StoredRow};
 use super::pages::Page;
 use super::side_rows::{NONE, SideRows};
+use super::unread::Unread;
 use crate::Result;
 use crate::keys::{KeyGroup, hash_key};
 use crate::operator::OperatorContext;
@@ -23,6 +24,13 @@ const PAGED_SHARE: usize = 8;
 /// enough for the few rows that many others are tried with, little enough not to be felt at a start.
 const OPENED_SHARE: usize = 16;
 const OPENED_BYTES_MAX: usize = 4 << 20;
+
+/// So many of the rows that came last are left to the barrier, which writes them in a few milliseconds: those that are changed
+/// are changed soon, and so written once.
+const LEFT_ROWS_MAX: usize = if cfg!(test) { 4 } else { 8 << 10 };
+
+/// Rows that are left are written so many times as fast as they come, until few are left.
+const AHEAD_FACTOR: usize = 2;
 
 /// What of the present time decides whether a row is there.
 #[derive(Clone, Copy)]
@@ -47,8 +55,7 @@ pub struct SideCache {
     paged: Vec<bool>,
     pub(super) rows: SideRows,
     pub(super) page: Page,
-    /// Rows of keys that are not in memory, on their way to state.
-    unread: Writes,
+    pub(super) unread: Unread,
     /// Memory has every key that state has: a key that is not here has no rows.
     is_complete: bool,
 }
@@ -63,7 +70,7 @@ impl SideCache {
             paged: Vec::new(),
             rows: SideRows::new(buckets),
             page: Page::new(buckets),
-            unread: Writes::default(),
+            unread: Unread::default(),
             is_complete: false,
         }
     }
@@ -158,7 +165,9 @@ impl SideCache {
 
     /// Reads the rows of the keys from this slot on.
     fn load(&mut self, known: u32, present: Present<'_>, ctx: &mut OperatorContext) -> Result<()> {
-        self.flush_unread(ctx)?;
+        if (known..self.keys.len() as u32).any(|slot| self.unread.may_have(self.keys.hash(slot))) {
+            self.unread.write_all(ctx)?;
+        }
         let bytes_max = paged_bytes(ctx);
         let Self { keys, rows, paged, .. } = self;
         let new = known..keys.len() as u32;
@@ -221,29 +230,38 @@ impl SideCache {
                     value.clear();
                     stored.write(&mut value);
                     let group = KeyGroup::of(hash, ctx.key_groups.max_parallelism);
-                    self.unread.put(group, &[&key, &next.to_be_bytes()], &value);
+                    self.unread.put(hash, group, &[&key, &next.to_be_bytes()], &value);
                 }
             }
             next += 1;
         }
         self.resize_keys();
         self.recent_use.resize(self.keys.len());
-        self.unread.flush_when_full(ctx.state.as_mut())?;
         Ok(next)
     }
 
     /// State has from now on what can be read from it alone.
     pub fn flush_unread(&mut self, ctx: &mut OperatorContext) -> Result<()> {
-        self.unread.flush(ctx.state.as_mut())
+        self.unread.write_all(ctx)
     }
 
     /// Writes what changed since the last barrier.
     pub fn write_back(&mut self, ctx: &mut OperatorContext) -> Result<()> {
         self.flush_unread(ctx)?;
-        self.unread = Writes::default();
         let mut writes = Writes::default();
-        write_dirty(&mut self.rows, (self.side, self.buckets), &self.keys, &mut writes, ctx)?;
+        write_dirty(&mut self.rows, (self.side, self.buckets), &self.keys, 0, &mut writes, ctx)?;
         writes.flush(ctx.state.as_mut())
+    }
+
+    /// Writes some of the rows that are not in memory and, where `is_ahead`, of what changed, so that little is left to the
+    /// barrier: of a side that only adds, whose rows are written once whenever that is. `come` rows came since it was called last.
+    pub fn write_some(&mut self, come: usize, is_ahead: bool, ctx: &mut OperatorContext) -> Result<()> {
+        let dirty = self.rows.dirty_count();
+        if is_ahead && self.only_adds() && dirty > LEFT_ROWS_MAX && !ctx.state.is_freezing() {
+            let left = dirty.saturating_sub(AHEAD_FACTOR * come).max(LEFT_ROWS_MAX);
+            write_dirty(&mut self.rows, (self.side, self.buckets), &self.keys, left, self.unread.open(), ctx)?;
+        }
+        self.unread.write_some(ctx)
     }
 
     /// True where the rows of a key are not in memory.
@@ -323,16 +341,18 @@ pub(super) fn paged_bytes(ctx: &OperatorContext) -> usize {
     ctx.cache_budget_bytes / PAGED_SHARE
 }
 
-/// Brings state's entries up to date with rows of one side.
+/// Brings state's entries up to date with rows of one side, until so many rows are left.
 pub(super) fn write_dirty(
     rows: &mut SideRows,
     (side, buckets): (u8, Buckets),
     keys: &KeyTable,
+    left: usize,
     writes: &mut Writes,
     ctx: &mut OperatorContext,
 ) -> Result<()> {
     let (mut framed, mut value, mut live) = (Vec::new(), Vec::new(), Vec::new());
-    while let Some(dirty) = rows.take_dirty(&mut live) {
+    while rows.dirty_count() > left {
+        let Some(dirty) = rows.take_dirty(&mut live) else { break };
         let group = keys.group(dirty.key, ctx.key_groups);
         framed.clear();
         push_frame(&mut framed, side, keys.key(dirty.key));

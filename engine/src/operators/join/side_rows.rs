@@ -1,6 +1,8 @@
 //! The rows of one side of a join in memory, in a list per join key, and in the bucket in which state keeps each. Where
 //! rows go as well as come, each distinct row is there once, and counted.
 
+use std::collections::VecDeque;
+
 use hashbrown::HashTable;
 
 use super::entry::{Buckets, StoredRow};
@@ -58,7 +60,8 @@ pub struct SideRows {
     bytes: Vec<u8>,
     /// By slot of the join key.
     lists: Vec<RowList>,
-    dirty: Vec<u32>,
+    /// Oldest first.
+    dirty: VecDeque<u32>,
     gone: usize,
 }
 
@@ -70,7 +73,7 @@ impl SideRows {
             ends: Vec::new(),
             bytes: Vec::new(),
             lists: Vec::new(),
-            dirty: Vec::new(),
+            dirty: VecDeque::new(),
             gone: 0,
         }
     }
@@ -252,7 +255,7 @@ impl SideRows {
         let facts = &mut self.facts[row as usize];
         if !facts.is_dirty {
             facts.is_dirty = true;
-            self.dirty.push(row);
+            self.dirty.push_back(row);
         }
     }
 
@@ -264,7 +267,7 @@ impl SideRows {
     /// on.
     pub fn take_dirty(&mut self, rows: &mut Vec<u32>) -> Option<DirtyBucket> {
         loop {
-            let row = self.dirty.pop()?;
+            let row = self.dirty.pop_front()?;
             let RowFacts { key, bucket, is_dirty, .. } = *self.facts(row);
             // Another row of the bucket may have come first.
             if !is_dirty {
@@ -284,6 +287,11 @@ impl SideRows {
             rows.retain(|row| self.facts[*row as usize].count > 0);
             return Some(DirtyBucket { key, bucket, was_stored });
         }
+    }
+
+    /// Rows whose buckets differ from state, about.
+    pub fn dirty_count(&self) -> usize {
+        self.dirty.len()
     }
 
     pub fn is_clean(&self) -> bool {
@@ -432,7 +440,7 @@ mod tests {
         while let Some(bucket) = side.take_dirty(&mut rows) {
             written.push((bucket.bucket, rows.clone()));
         }
-        assert_eq!(written, [(2, vec![numbers[2]]), (1, vec![numbers[1]]), (0, vec![])]);
+        assert_eq!(written, [(0, vec![]), (1, vec![numbers[1]]), (2, vec![numbers[2]])]);
         side.truncate(1);
         assert_eq!((rows_of(&side, 0).len(), side.len()), (0, 1));
     }

@@ -27,13 +27,15 @@ pub struct JoinStore {
     /// Of the next row of a side that only adds. It is above all that ever was, in any instance: so rows of one key never
     /// share a number, whatever instances their group comes to.
     next_number: u64,
+    /// There was a barrier, so that there will be more.
+    has_barriers: bool,
 }
 
 impl JoinStore {
     pub fn new(buckets: [Buckets; 2], ttl_ms: Option<i64>) -> Self {
         let [left, right] = buckets;
         let sides = [SideCache::new(0, left), SideCache::new(1, right)];
-        Self { sides, expiry: ExpirySearch::new(ttl_ms), next_number: 0 }
+        Self { sides, expiry: ExpirySearch::new(ttl_ms), next_number: 0, has_barriers: false }
     }
 
     pub fn open(&mut self, ctx: &OperatorContext) -> Result<()> {
@@ -75,6 +77,14 @@ impl JoinStore {
         Ok(())
     }
 
+    /// Brings state up to date, and clears rows that are gone from memory where they are many.
+    pub fn on_barrier(&mut self, ctx: &mut OperatorContext) -> Result<()> {
+        self.has_barriers = true;
+        self.write_back(ctx)?;
+        self.tidy_up();
+        Ok(())
+    }
+
     /// Counts a row once more.
     pub fn add(&mut self, side: usize, slot: u32, hash: u64, bytes: &[u8], now_ms: i64) -> Own {
         let (known, key, in_page) = self.find(side, slot, hash, bytes, now_ms);
@@ -105,7 +115,7 @@ impl JoinStore {
     }
 
     /// Writes what changed since the last barrier.
-    pub fn write_back(&mut self, ctx: &mut OperatorContext) -> Result<()> {
+    fn write_back(&mut self, ctx: &mut OperatorContext) -> Result<()> {
         self.sides.iter_mut().try_for_each(|side| side.write_back(ctx))?;
         if self.sides.iter().any(SideCache::only_adds) {
             let mut note = NoteWriter::default();
@@ -115,8 +125,8 @@ impl JoinStore {
         Ok(())
     }
 
-    /// Clears rows that are gone from memory, where they are many; after `write_back`.
-    pub fn tidy_up(&mut self) {
+    /// After `write_back`.
+    fn tidy_up(&mut self) {
         for side in &mut self.sides {
             if side.rows.gone_count() > side.rows.live_count().max(GONE_ROWS_KEPT_MAX) {
                 side.tidy_up();
@@ -125,9 +135,13 @@ impl JoinStore {
     }
 
     /// Makes memory smaller where it holds more than the budget: keys with very many rows are paged from now on; if
-    /// that is not enough, keys are dropped. Those used last stay.
-    pub fn keep_to_budget(&mut self, ctx: &mut OperatorContext) -> Result<()> {
-        if self.tell_size(ctx) <= ctx.cache_budget_bytes {
+    /// that is not enough, keys are dropped. Those used last stay. Where that is near, or a barrier, some of what it would
+    /// have to write is written now: behind a batch of so many rows.
+    pub fn keep_to_budget(&mut self, rows: usize, ctx: &mut OperatorContext) -> Result<()> {
+        let size_bytes = self.tell_size(ctx);
+        let is_ahead = self.has_barriers || size_bytes > ctx.cache_budget_bytes / 2;
+        self.sides.iter_mut().try_for_each(|side| side.write_some(rows, is_ahead, ctx))?;
+        if size_bytes <= ctx.cache_budget_bytes {
             return Ok(());
         }
         self.write_back(ctx)?;

@@ -9,6 +9,7 @@ mod partition;
 mod store;
 #[cfg(test)]
 mod tests;
+mod top_one;
 
 use std::sync::Arc;
 
@@ -19,6 +20,7 @@ use arrow::datatypes::{Int64Type, SchemaRef};
 use self::changes::Changes;
 use self::partition::Limits;
 use self::store::PartitionStore;
+use self::top_one::TopOneOperator;
 use super::key_table::KeyColumns;
 pub use super::ordering::{RankFunction, RankRange, SortColumn};
 use super::ordering::{SortBytes, SortEncoder};
@@ -69,6 +71,15 @@ pub struct TopN {
     pub schema: SchemaRef,
 }
 
+impl TopN {
+    /// One row of each partition is ever needed: those that come are compared with it, and none goes.
+    fn has_one_row(&self) -> bool {
+        let one = RankRange { from: 1, to: 1 };
+        let is_first = self.function == RankFunction::RowNumber && self.range == one && self.bound.is_none();
+        is_first && !self.updated && self.emission == Emission::Changes
+    }
+}
+
 impl OperatorFactory for TopN {
     fn create(&self) -> Result<Box<dyn Operator>> {
         assert!(self.range.from >= 1 && self.range.from <= self.range.to, "an empty range is no Top-N");
@@ -78,11 +89,16 @@ impl OperatorFactory for TopN {
             Order::Columns(columns) => columns,
             Order::NewestFirst => &[],
         };
+        let order = SortEncoder::new(order, &self.input)?;
+        let rows = RowCodec::new(&Arc::new(self.input.project(&self.kept)?))?;
+        if self.has_one_row() {
+            return Ok(Box::new(TopOneOperator::new(self, order, rows)?));
+        }
         let limits = Limits { function: self.function, range: self.range };
         Ok(Box::new(TopNOperator {
             keys: KeyColumns::new(&self.keys, &self.input)?,
-            order: SortEncoder::new(order, &self.input)?,
-            rows: RowCodec::new(&Arc::new(self.input.project(&self.kept)?))?,
+            order,
+            rows,
             store: PartitionStore::new(limits, self.updated, self.ttl_ms),
             plan: self.clone(),
         }))
@@ -161,7 +177,11 @@ impl Operator for TopNOperator {
     }
 
     fn on_barrier(&mut self, _epoch: Epoch, ctx: &mut OperatorContext, _out: &mut dyn Collector) -> Result<()> {
-        self.store.write_back(ctx)
+        self.store.on_barrier(ctx)
+    }
+
+    fn work_ahead(&mut self, ctx: &mut OperatorContext) -> Result<bool> {
+        self.store.work_ahead(ctx)
     }
 
     fn on_end(&mut self, ctx: &mut OperatorContext, out: &mut dyn Collector) -> Result<()> {

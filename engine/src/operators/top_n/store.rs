@@ -13,6 +13,7 @@ use arrow::array::Int64Array;
 use super::partition::{self, Limits, Partition, Place};
 use crate::keys::{KeyGroup, hash_key};
 use crate::operator::OperatorContext;
+use crate::operators::ahead::Ahead;
 use crate::operators::expiry::ExpirySearch;
 use crate::operators::key_table::{BatchKeys, KeyTable, SlotSet};
 use crate::operators::note::{from_sortable, sortable};
@@ -41,6 +42,7 @@ pub struct PartitionStore {
     /// Slots that differ from state.
     dirty: SlotSet,
     recent_use: RecentUse,
+    ahead: Ahead,
     /// State has no partition that memory has not: a key that is new to memory is new.
     is_complete: bool,
     /// What the batch at hand writes.
@@ -71,6 +73,7 @@ impl PartitionStore {
             touched: Vec::new(),
             dirty: SlotSet::default(),
             recent_use: RecentUse::default(),
+            ahead: Ahead::default(),
             is_complete: false,
             writes: Writes::default(),
             below: BTreeMap::new(),
@@ -324,7 +327,26 @@ impl PartitionStore {
     }
 
     /// Writes what state does not have yet.
-    pub fn write_back(&mut self, ctx: &mut OperatorContext) -> Result<()> {
+    pub fn on_barrier(&mut self, ctx: &mut OperatorContext) -> Result<()> {
+        self.ahead.on_barrier();
+        self.write_back(ctx)
+    }
+
+    /// Writes some of that before a barrier; true where there was something to write.
+    pub fn work_ahead(&mut self, ctx: &mut OperatorContext) -> Result<bool> {
+        if ctx.state.is_freezing() {
+            return Ok(false);
+        }
+        let slots = self.ahead.take(&self.dirty, &self.recent_use, ctx.now);
+        for slot in &slots {
+            self.dirty.remove(*slot);
+            self.write(*slot, ctx)?;
+        }
+        self.writes.flush(ctx.state.as_mut())?;
+        Ok(!slots.is_empty())
+    }
+
+    fn write_back(&mut self, ctx: &mut OperatorContext) -> Result<()> {
         let dirty = std::mem::take(&mut self.dirty);
         dirty.iter().try_for_each(|slot| self.write(slot, ctx))?;
         self.writes.flush(ctx.state.as_mut())
@@ -384,6 +406,7 @@ impl PartitionStore {
         }
         self.entry_bytes = self.partitions.iter().map(|partition| partition.counted_bytes).sum();
         self.recent_use = self.recent_use.of_kept(&kept);
+        self.ahead.forget_slots();
         ctx.metrics.cache_bytes.set(self.size_bytes() as i64);
         Ok(())
     }
