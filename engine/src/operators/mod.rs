@@ -19,6 +19,7 @@ pub mod late;
 pub mod limit;
 pub mod lookup_join;
 pub mod narrow;
+mod narrow_case;
 pub mod note;
 pub mod ordering;
 pub mod over;

@@ -9,12 +9,15 @@ use arrow::datatypes::SchemaRef;
 use datafusion_physical_expr::PhysicalExpr;
 
 use super::current_watermark;
+use super::narrow_case::narrowed;
 use crate::{EngineError, Result};
 
 /// Expressions and the schema that their values must have.
 #[derive(Debug, Clone)]
 pub struct Projection {
     columns: Vec<Arc<dyn PhysicalExpr>>,
+    /// The same, made faster.
+    evaluated: Vec<Arc<dyn PhysicalExpr>>,
     schema: SchemaRef,
 }
 
@@ -25,13 +28,14 @@ impl Projection {
             let (have, want) = (columns.len(), schema.fields().len());
             return Err(EngineError::Unsupported(format!("a projection has {have} expressions for {want} columns")));
         }
-        Ok(Self { columns, schema })
+        let evaluated = columns.iter().map(narrowed).collect::<Result<_>>()?;
+        Ok(Self { columns, evaluated, schema })
     }
 
     /// The same projection whose CURRENT_WATERMARK calls read `cell` (epoch milliseconds; `i64::MIN`: none yet).
     pub fn bind_watermark(&self, cell: &Arc<AtomicI64>) -> Result<Self> {
         let columns = self.columns.iter().map(|column| current_watermark::bind(column, cell));
-        Ok(Self { columns: columns.collect::<Result<_>>()?, schema: self.schema.clone() })
+        Self::new(columns.collect::<Result<_>>()?, self.schema.clone())
     }
 
     pub fn columns(&self) -> &[Arc<dyn PhysicalExpr>] {
@@ -44,7 +48,7 @@ impl Projection {
 
     /// One output row per input row.
     pub fn evaluate(&self, rows: &RecordBatch) -> Result<RecordBatch> {
-        let arrays = self.columns.iter().zip(self.schema.fields());
+        let arrays = self.evaluated.iter().zip(self.schema.fields());
         let arrays = arrays.map(|(column, field)| {
             let value = column.evaluate(rows)?.into_array(rows.num_rows())?;
             cast_to(value, field.data_type())
