@@ -87,7 +87,7 @@ fn is_field(expr: &Arc<dyn PhysicalExpr>) -> bool {
 // Derived, these would move the expressions.
 impl PartialEq for NarrowCase {
     fn eq(&self, other: &Self) -> bool {
-        self.read == other.read && &self.case == &other.case
+        self.read == other.read && self.case.as_ref() == other.case.as_ref()
     }
 }
 
