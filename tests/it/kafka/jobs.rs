@@ -205,7 +205,14 @@ impl<'a> Ledger<'a> {
 
     /// Waits until the first output has a row.
     pub fn wait_for_first(&self, patience_seconds: u64) {
-        assert_eq!(self.wait_for(self.job.outputs[0].name, 1, patience_seconds), 1, "{}", self.said());
+        let output = &self.job.outputs[0];
+        if self.wait_for(output.name, 1, patience_seconds) == 0 {
+            // Whether anything came in tells whose fault it is.
+            let input = self.broker.ask(&["numbers", &format!("{}-numbers", self.prefix)]);
+            let (prefix, name, numbers) = (&self.prefix, output.name, input.as_array().map_or(0, Vec::len));
+            let said = self.said();
+            panic!("{prefix}-{name}: no row is visible after {patience_seconds} s, of {numbers} numbers: {said}");
+        }
     }
 
     fn verdict(&self, output: &Output, rows: &[Value], in_order: bool) -> Verdict {
