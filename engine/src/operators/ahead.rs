@@ -6,6 +6,7 @@
 
 use super::key_table::SlotSet;
 use super::recent_use::RecentUse;
+use crate::operator::OperatorContext;
 use crate::time::ProcessingTime;
 
 /// Fewer are left to the barrier.
@@ -37,8 +38,7 @@ impl Ahead {
     /// All is written.
     pub fn on_barrier(&mut self) {
         self.has_barriers = true;
-        self.written.clear();
-        self.next = None;
+        self.forget_slots();
     }
 
     /// Slots have changed.
@@ -47,8 +47,18 @@ impl Ahead {
         self.next = None;
     }
 
-    /// Some of the dirty slots to be written now; none where there is nothing to do for the time being.
-    pub fn take(&mut self, dirty: &SlotSet, recent_use: &RecentUse, now: ProcessingTime) -> Vec<u32> {
+    /// Some of the dirty slots, which are to be written now and are no longer dirty; none where there is nothing to do for the time
+    /// being.
+    pub fn take(&mut self, dirty: &mut SlotSet, recent_use: &RecentUse, ctx: &OperatorContext) -> Vec<u32> {
+        if ctx.state.is_freezing() {
+            return Vec::new();
+        }
+        let found = self.find(dirty, recent_use, ctx.now);
+        found.iter().for_each(|slot| dirty.remove(*slot));
+        found
+    }
+
+    fn find(&mut self, dirty: &SlotSet, recent_use: &RecentUse, now: ProcessingTime) -> Vec<u32> {
         let mut found = Vec::new();
         if !self.has_barriers || dirty.len() < LEFT_MIN || !self.is_in_round(recent_use, now) {
             return found;
@@ -91,9 +101,9 @@ mod tests {
         let dirty: SlotSet = (0..slots).collect();
         recent_use.next_batch();
         (0..slots).for_each(|slot| assert!(recent_use.touch(slot)));
-        assert!(ahead.take(&dirty, &recent_use, ProcessingTime(0)).is_empty(), "there may never be a barrier");
+        assert!(ahead.find(&dirty, &recent_use, ProcessingTime(0)).is_empty(), "there may never be a barrier");
         ahead.on_barrier();
-        assert!(ahead.take(&dirty, &recent_use, ProcessingTime(0)).is_empty(), "all were used just now");
+        assert!(ahead.find(&dirty, &recent_use, ProcessingTime(0)).is_empty(), "all were used just now");
         recent_use.next_batch();
         later.iter().for_each(|slot| assert!(recent_use.touch(*slot)));
         (ahead, dirty, recent_use)
@@ -102,7 +112,7 @@ mod tests {
     #[test]
     fn what_was_not_used_for_a_round_is_written_in_pieces_and_once() {
         let (mut ahead, mut dirty, recent_use) = cache(15, &[1, 4]);
-        let mut take = |dirty: &SlotSet| ahead.take(dirty, &recent_use, ProcessingTime(0));
+        let mut take = |dirty: &SlotSet| ahead.find(dirty, &recent_use, ProcessingTime(0));
         let mut written = Vec::new();
         for _ in 0..20 {
             let slots = take(&dirty);
@@ -116,7 +126,7 @@ mod tests {
         dirty.insert(3);
         assert!((0..20).all(|_| take(&dirty).is_empty()), "what is used again is left to the barrier");
         ahead.on_barrier();
-        let mut take = || ahead.take(&dirty, &recent_use, ProcessingTime(0));
+        let mut take = || ahead.find(&dirty, &recent_use, ProcessingTime(0));
         assert!((0..3).any(|_| take() == [3]), "and may be written again behind it");
     }
 
@@ -127,7 +137,7 @@ mod tests {
         for _ in 0..20 {
             recent_use.next_batch();
             [2, 5].iter().for_each(|slot| assert!(recent_use.touch(*slot)));
-            ahead.take(&dirty, &recent_use, ProcessingTime(0)).iter().for_each(|slot| written.insert(*slot));
+            ahead.find(&dirty, &recent_use, ProcessingTime(0)).iter().for_each(|slot| written.insert(*slot));
         }
         assert!(written.iter().eq([0, 1, 3, 4]), "{:?}", written.iter().collect::<Vec<_>>());
     }

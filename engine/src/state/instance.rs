@@ -280,7 +280,7 @@ impl Inner {
     /// Through to RocksDB, or beside it where files are frozen.
     pub(super) fn write_one(&self, db: &DB, write: &Write<'_>) -> Result<()> {
         let options = &self.backend.write_options;
-        let written = match (self.way(db, write.key.len())?, write.value) {
+        let written = match (self.way(db, write.key.len() + write.value.map_or(0, <[u8]>::len))?, write.value) {
             (Way::Through, Some(value)) => db.put_opt(write.key, value, options),
             (Way::Through, None) => db.delete_opt(write.key, options),
             (Way::Beside(mut newer), value) => {

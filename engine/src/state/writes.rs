@@ -68,6 +68,14 @@ impl Writes {
         self.push_key(group, key, None);
     }
 
+    /// Puts a value, or deletes the key where there is none.
+    pub fn set(&mut self, group: KeyGroup, key: &[&[u8]], value: Option<&[u8]>) {
+        match value {
+            Some(value) => self.put(group, key, value),
+            None => self.delete(group, key),
+        }
+    }
+
     fn push_key(&mut self, group: KeyGroup, key: &[&[u8]], value_bytes: Option<u32>) {
         let start = self.bytes.len();
         self.bytes.extend_from_slice(&group.0.to_be_bytes());

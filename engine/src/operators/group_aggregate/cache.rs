@@ -232,11 +232,7 @@ impl GroupCache {
 
     /// Writes some of that before it; true where there was something to write.
     pub fn work_ahead(&mut self, ctx: &mut OperatorContext) -> Result<bool> {
-        if ctx.state.is_freezing() {
-            return Ok(false);
-        }
-        let slots = self.ahead.take(&self.dirty, &self.recent_use, ctx.now);
-        slots.iter().for_each(|slot| self.dirty.remove(*slot));
+        let slots = self.ahead.take(&mut self.dirty, &self.recent_use, ctx);
         let has_found = !slots.is_empty();
         self.write(slots, ctx)?;
         Ok(has_found)

@@ -107,7 +107,11 @@ impl SideCache {
     pub fn drop_page(&mut self, ctx: &mut OperatorContext) -> Result<()> {
         let mut page = std::mem::replace(&mut self.page, Page::new(self.buckets));
         let mut writes = Writes::default();
-        write_dirty(&mut page.rows, (self.side, self.buckets), &page.keys, 0, &mut writes, ctx)?;
+        let of = (self.side, self.buckets, ctx.key_groups);
+        write_dirty(&mut page.rows, of, &page.keys, 0, |group, key, value| {
+            writes.set(group, key, value);
+            writes.flush_when_full(ctx.state.as_mut())
+        })?;
         writes.flush(ctx.state.as_mut())
     }
 

@@ -9,7 +9,7 @@ use super::pages::Page;
 use super::side_rows::{NONE, SideRows};
 use super::unread::Unread;
 use crate::Result;
-use crate::keys::{KeyGroup, hash_key};
+use crate::keys::{KeyGroup, KeyGroupRange, hash_key};
 use crate::operator::OperatorContext;
 use crate::operators::expiry::ExpirySearch;
 use crate::operators::key_table::{BatchKeys, KeyTable};
@@ -249,7 +249,11 @@ impl SideCache {
     pub fn write_back(&mut self, ctx: &mut OperatorContext) -> Result<()> {
         self.flush_unread(ctx)?;
         let mut writes = Writes::default();
-        write_dirty(&mut self.rows, (self.side, self.buckets), &self.keys, 0, &mut writes, ctx)?;
+        let of = (self.side, self.buckets, ctx.key_groups);
+        write_dirty(&mut self.rows, of, &self.keys, 0, |group, key, value| {
+            writes.set(group, key, value);
+            writes.flush_when_full(ctx.state.as_mut())
+        })?;
         writes.flush(ctx.state.as_mut())
     }
 
@@ -259,7 +263,11 @@ impl SideCache {
         let dirty = self.rows.dirty_count();
         if is_ahead && self.only_adds() && dirty > LEFT_ROWS_MAX && !ctx.state.is_freezing() {
             let left = dirty.saturating_sub(AHEAD_FACTOR * come).max(LEFT_ROWS_MAX);
-            write_dirty(&mut self.rows, (self.side, self.buckets), &self.keys, left, self.unread.open(), ctx)?;
+            let of = (self.side, self.buckets, ctx.key_groups);
+            write_dirty(&mut self.rows, of, &self.keys, left, |group, key, value| {
+                self.unread.set(group, key, value);
+                Ok(())
+            })?;
         }
         self.unread.write_some(ctx)
     }
@@ -341,19 +349,18 @@ pub(super) fn paged_bytes(ctx: &OperatorContext) -> usize {
     ctx.cache_budget_bytes / PAGED_SHARE
 }
 
-/// Brings state's entries up to date with rows of one side, until so many rows are left.
+/// Tells `set` what brings state's entries up to date with rows of one side, until so many rows are left.
 pub(super) fn write_dirty(
     rows: &mut SideRows,
-    (side, buckets): (u8, Buckets),
+    (side, buckets, key_groups): (u8, Buckets, KeyGroupRange),
     keys: &KeyTable,
     left: usize,
-    writes: &mut Writes,
-    ctx: &mut OperatorContext,
+    mut set: impl FnMut(KeyGroup, &[&[u8]], Option<&[u8]>) -> Result<()>,
 ) -> Result<()> {
     let (mut framed, mut value, mut live) = (Vec::new(), Vec::new(), Vec::new());
     while rows.dirty_count() > left {
         let Some(dirty) = rows.take_dirty(&mut live) else { break };
-        let group = keys.group(dirty.key, ctx.key_groups);
+        let group = keys.group(dirty.key, key_groups);
         framed.clear();
         push_frame(&mut framed, side, keys.key(dirty.key));
         let bucket = dirty.bucket.to_be_bytes();
@@ -361,11 +368,10 @@ pub(super) fn write_dirty(
         value.clear();
         live.iter().for_each(|row| rows.stored(*row).write(&mut value));
         if !live.is_empty() {
-            writes.put(group, &key, &value);
+            set(group, &key, Some(&value))?;
         } else if dirty.was_stored {
-            writes.delete(group, &key);
+            set(group, &key, None)?;
         }
-        writes.flush_when_full(ctx.state.as_mut())?;
     }
     Ok(())
 }

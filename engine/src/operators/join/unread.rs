@@ -45,9 +45,9 @@ impl Unread {
         }
     }
 
-    /// Where to write rows that memory has too.
-    pub fn open(&mut self) -> &mut Writes {
-        &mut self.open_piece().writes
+    /// The rows of an entry that memory has too, or `None` for one that is to be deleted. What came for it before is written before.
+    pub fn set(&mut self, group: KeyGroup, key: &[&[u8]], value: Option<&[u8]>) {
+        self.open_piece().writes.set(group, key, value);
     }
 
     fn open_piece(&mut self) -> &mut Piece {

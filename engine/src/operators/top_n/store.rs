@@ -334,14 +334,8 @@ impl PartitionStore {
 
     /// Writes some of that before a barrier; true where there was something to write.
     pub fn work_ahead(&mut self, ctx: &mut OperatorContext) -> Result<bool> {
-        if ctx.state.is_freezing() {
-            return Ok(false);
-        }
-        let slots = self.ahead.take(&self.dirty, &self.recent_use, ctx.now);
-        for slot in &slots {
-            self.dirty.remove(*slot);
-            self.write(*slot, ctx)?;
-        }
+        let slots = self.ahead.take(&mut self.dirty, &self.recent_use, ctx);
+        slots.iter().try_for_each(|slot| self.write(*slot, ctx))?;
         self.writes.flush(ctx.state.as_mut())?;
         Ok(!slots.is_empty())
     }

@@ -330,11 +330,7 @@ impl FirstRows {
 
     /// Writes some of that before it; true where there was something to write.
     fn work_ahead(&mut self, ctx: &mut OperatorContext) -> Result<bool> {
-        if ctx.state.is_freezing() {
-            return Ok(false);
-        }
-        let slots = self.ahead.take(&self.dirty, &self.recent_use, ctx.now);
-        slots.iter().for_each(|slot| self.dirty.remove(*slot));
+        let slots = self.ahead.take(&mut self.dirty, &self.recent_use, ctx);
         self.write(slots.iter().copied(), ctx)?;
         Ok(!slots.is_empty())
     }
