@@ -173,16 +173,29 @@ def read(topic, isolation="read_committed"):
 
 
 def wait_for(topic, count, seconds):
-    """Waits until so many committed rows are there; how many there are."""
-    client, seen = consumer("read_committed"), 0
+    """Waits until so many committed rows are there; how many there are. Where they are too few, it says what is known."""
+    client, seen, errors = consumer("read_committed"), 0, set()
     partitions = client.list_topics(topic, PATIENCE_S).topics[topic].partitions
     client.assign([TopicPartition(topic, partition, OFFSET_BEGINNING) for partition in partitions])
     deadline = time.monotonic() + float(seconds)
     while seen < int(count) and time.monotonic() < deadline:
         message = client.poll(0.2)
-        seen += message is not None and message.error() is None
+        if message is None:
+            continue
+        if message.error() is None:
+            seen += 1
+        elif message.error().code() != KafkaError._PARTITION_EOF:
+            errors.add(str(message.error()))
+    if seen < int(count):
+        print(f"{topic}: {seen} of {count} rows after {seconds} s; of each partition the first offset and what is behind the last "
+              f"committed: {ends(client, topic, partitions)}, behind the last: "
+              f"{ends(consumer('read_uncommitted'), topic, partitions)}; errors: {sorted(errors)}", file=sys.stderr)
     client.close()
     return seen
+
+
+def ends(client, topic, partitions):
+    return [client.get_watermark_offsets(TopicPartition(topic, partition), PATIENCE_S) for partition in partitions]
 
 
 def ledger(topic, order):

@@ -103,6 +103,12 @@ impl<'a> Cursor<'a> {
         if !self.eat(b'"') {
             return Err(self.unexpected("a string"));
         }
+        self.rest_of_string()
+    }
+
+    /// A string whose opening quote is taken.
+    #[inline(always)]
+    pub(super) fn rest_of_string(&mut self) -> Parsed<Quoted<'a>> {
         let start = self.at;
         let mut escaped = false;
         loop {
@@ -194,7 +200,7 @@ impl<'a> Cursor<'a> {
 
     /// Plain integers at once; everything else by the grammar.
     #[inline]
-    fn skip_number(&mut self) -> Parsed<()> {
+    pub(super) fn skip_number(&mut self) -> Parsed<()> {
         let start = self.at;
         let mut at = start + usize::from(self.bytes[start] == b'-');
         let first = at;
@@ -338,26 +344,53 @@ fn hex(digits: &[u8]) -> Option<u32> {
 /// How many bytes stand before the first quote, backslash or control character.
 #[inline]
 pub(super) fn plain_length(bytes: &[u8]) -> usize {
-    const ONES: u64 = 0x0101_0101_0101_0101;
-    const HIGH: u64 = 0x8080_8080_8080_8080;
-    let mut length = 0;
-    let (words, rest) = bytes.as_chunks::<8>();
-    for word in words {
-        let word = u64::from_le_bytes(*word);
-        let quote = word ^ (ONES * b'"' as u64);
-        let backslash = word ^ (ONES * b'\\' as u64);
-        // The lowest set high bit is exact: a borrow can only disturb bytes behind a hit.
-        let hits = (quote.wrapping_sub(ONES) & !quote)
-            | (backslash.wrapping_sub(ONES) & !backslash)
-            | (word.wrapping_sub(ONES * 0x20) & !word);
-        let hits = hits & HIGH;
+    let mut at = 0;
+    while let Some(chunk) = bytes[at..].first_chunk() {
+        let hits = specials(chunk);
         if hits != 0 {
-            return length + hits.trailing_zeros() as usize / 8;
+            return at + hits.trailing_zeros() as usize;
         }
-        length += 8;
+        at += LANES;
     }
-    let special = |byte: &u8| matches!(byte, b'"' | b'\\' | 0..0x20);
-    length + rest.iter().position(special).unwrap_or(rest.len())
+    // The last bytes once more, with plain ones before them.
+    if let Some(chunk) = bytes.last_chunk() {
+        let hits = specials(chunk);
+        return bytes.len() - if hits == 0 { 0 } else { LANES - hits.trailing_zeros() as usize };
+    }
+    bytes.iter().position(|byte| is_special(*byte)).unwrap_or(bytes.len())
+}
+
+/// Bytes that are looked at together.
+const LANES: usize = 16;
+
+/// Ends a run of plain bytes of a string.
+fn is_special(byte: u8) -> bool {
+    matches!(byte, b'"' | b'\\' | 0..0x20)
+}
+
+/// A bit for each byte that is special, the lowest for the first.
+#[cfg(target_arch = "x86_64")]
+#[inline(always)]
+fn specials(bytes: &[u8; LANES]) -> u32 {
+    use std::arch::x86_64::{
+        _mm_cmpeq_epi8, _mm_min_epu8, _mm_movemask_epi8, _mm_or_si128, _mm_set_epi64x, _mm_set1_epi8,
+    };
+    let both = u128::from_le_bytes(*bytes);
+    // SAFETY: the instructions are of SSE2, which every x86-64 processor has; they take and give values alone.
+    unsafe {
+        let bytes = _mm_set_epi64x((both >> 64) as i64, both as i64);
+        let quotes = _mm_cmpeq_epi8(bytes, _mm_set1_epi8(b'"' as i8));
+        let backslashes = _mm_cmpeq_epi8(bytes, _mm_set1_epi8(b'\\' as i8));
+        // Unsigned, for which there is no comparison.
+        let controls = _mm_cmpeq_epi8(bytes, _mm_min_epu8(bytes, _mm_set1_epi8(0x1F)));
+        _mm_movemask_epi8(_mm_or_si128(_mm_or_si128(quotes, backslashes), controls)) as u32
+    }
+}
+
+#[cfg(not(target_arch = "x86_64"))]
+#[inline(always)]
+fn specials(bytes: &[u8; LANES]) -> u32 {
+    (0..LANES).map(|place| u32::from(is_special(bytes[place])) << place).sum()
 }
 
 #[cfg(test)]
@@ -367,12 +400,11 @@ mod tests {
     #[test]
     fn plain_length_agrees_with_a_search_byte_by_byte() {
         for special in [b'"', b'\\', 0, 0x1f, b'\n', b'a', b' ', 0x7f, 0x80, 0xff, b'!', b'#', b'['] {
-            for length in 0..40 {
+            for length in 0..70 {
                 for at in 0..length {
                     let mut bytes = vec![b'x'; length];
                     bytes[at] = special;
-                    let is_special = |byte: &u8| *byte == b'"' || *byte == b'\\' || *byte < 0x20;
-                    let expected = bytes.iter().position(is_special).unwrap_or(length);
+                    let expected = bytes.iter().position(|byte| is_special(*byte)).unwrap_or(length);
                     assert_eq!(plain_length(&bytes), expected, "{special:#x} at {at} of {length}");
                 }
             }

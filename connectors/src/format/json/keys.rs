@@ -3,6 +3,7 @@
 use std::collections::HashMap;
 
 use super::cursor::Cursor;
+use super::shape::{Literal, Shape};
 use super::value::Reading;
 use crate::format::flaw::Parsed;
 
@@ -18,44 +19,23 @@ pub(in crate::format) struct Keys {
 #[derive(Debug)]
 struct KnownKey {
     /// From behind the comma or brace to the value: the key, its colon, and white space as written.
-    text: Box<[u8]>,
-    /// Its first bytes, and which of these sixteen it has.
-    head: u128,
-    head_mask: u128,
+    text: Literal,
     /// The column that the key names, if it is read.
     column: Option<usize>,
+    /// What its values look like if it is not.
+    shape: Shape,
     /// What followed last, and before that.
     next: [usize; 2],
 }
 
 impl KnownKey {
     fn new(text: &[u8], column: Option<usize>) -> Self {
-        let (mut head, mut head_mask) = ([0; HEAD_BYTES], [0; HEAD_BYTES]);
-        for (place, byte) in text.iter().take(HEAD_BYTES).enumerate() {
-            (head[place], head_mask[place]) = (*byte, 0xFF);
-        }
-        let (head, head_mask) = (u128::from_le_bytes(head), u128::from_le_bytes(head_mask));
-        Self { text: text.into(), head, head_mask, column, next: [Keys::START; 2] }
-    }
-
-    /// Takes the text if it comes next.
-    #[inline(always)]
-    fn eat(&self, cursor: &mut Cursor<'_>) -> bool {
-        // Most texts are short, and one comparison of two words is far cheaper than a call.
-        let Some(found) = cursor.bytes[cursor.at..].first_chunk() else { return cursor.eat_all(&self.text) };
-        let same = (u128::from_le_bytes(*found) ^ self.head) & self.head_mask == 0;
-        if !same || self.text.len() > HEAD_BYTES {
-            return same && cursor.eat_all(&self.text);
-        }
-        cursor.at += self.text.len();
-        true
+        Self { text: Literal::new(text), column, shape: Shape::default(), next: [Keys::START; 2] }
     }
 }
 
 /// Keys that are remembered; documents that use data as keys must not fill the memory.
 const KEYS_MAX: usize = 1024;
-/// Bytes of a key's text that are compared at once.
-const HEAD_BYTES: usize = size_of::<u128>();
 /// Longest key text that is remembered.
 const KEY_BYTES_MAX: usize = 128;
 /// Never occurs in UTF-8, so it matches nothing.
@@ -92,8 +72,9 @@ impl Keys {
             key = self.next(key, cursor)?;
             // A known text may stand before more white space than it had when it was learnt.
             cursor.space();
-            match self.known[key].column {
-                None => drop(cursor.skip(&mut reading.nesting)?),
+            let known = &mut self.known[key];
+            match known.column {
+                None => known.shape.skip(cursor, &mut reading.nesting)?,
                 Some(column) => read(column, cursor, reading)?,
             }
             cursor.space();
@@ -111,10 +92,10 @@ impl Keys {
     #[inline]
     fn next(&mut self, previous: usize, cursor: &mut Cursor<'_>) -> Parsed<usize> {
         let [likely, other] = self.known[previous].next;
-        if self.known[likely].eat(cursor) {
+        if self.known[likely].text.eat(cursor) {
             return Ok(likely);
         }
-        if self.known[other].eat(cursor) {
+        if self.known[other].text.eat(cursor) {
             self.known[previous].next = [other, likely];
             return Ok(other);
         }

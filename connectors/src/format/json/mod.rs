@@ -17,6 +17,7 @@ mod cursor;
 pub(super) mod decode;
 pub(super) mod encode;
 pub(super) mod keys;
+mod shape;
 mod value;
 
 pub use encode::RowArrays;

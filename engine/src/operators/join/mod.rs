@@ -13,6 +13,7 @@ mod entry;
 mod meeting;
 mod operator;
 mod pages;
+mod pieces;
 mod side_cache;
 mod side_rows;
 mod store;

@@ -6,6 +6,7 @@ use std::collections::VecDeque;
 use hashbrown::HashTable;
 
 use super::entry::{Buckets, StoredRow};
+use super::pieces::{BytePieces, BytePlace, Pieces};
 
 /// Ends a list; no row has this number.
 pub const NONE: u32 = u32::MAX;
@@ -26,6 +27,7 @@ pub struct RowFacts {
     key: u32,
     next: u32,
     previous: u32,
+    place: BytePlace,
     /// State has the row.
     is_stored: bool,
     /// State does not say the same.
@@ -54,10 +56,8 @@ pub struct DirtyBucket {
 pub struct SideRows {
     /// Numbers of rows by the hash of their bucket; `None` where each has a bucket of its own and is never searched.
     index: Option<HashTable<u32>>,
-    facts: Vec<RowFacts>,
-    /// Where each row ends in `bytes`; it starts where the one before ends.
-    ends: Vec<usize>,
-    bytes: Vec<u8>,
+    facts: Pieces<RowFacts>,
+    bytes: BytePieces,
     /// By slot of the join key.
     lists: Vec<RowList>,
     /// Oldest first.
@@ -69,9 +69,8 @@ impl SideRows {
     pub fn new(buckets: Buckets) -> Self {
         Self {
             index: (buckets != Buckets::ByArrival).then(HashTable::new),
-            facts: Vec::new(),
-            ends: Vec::new(),
-            bytes: Vec::new(),
+            facts: Pieces::default(),
+            bytes: BytePieces::default(),
             lists: Vec::new(),
             dirty: VecDeque::new(),
             gone: 0,
@@ -83,7 +82,7 @@ impl SideRows {
     }
 
     pub fn bytes(&self, row: u32) -> &[u8] {
-        bytes_at(&self.ends, &self.bytes, row)
+        self.bytes.get(self.facts(row).place)
     }
 
     pub fn facts(&self, row: u32) -> &RowFacts {
@@ -160,12 +159,11 @@ impl SideRows {
             key,
             next: NONE,
             previous: NONE,
+            place: self.bytes.push(bytes),
             is_stored: false,
             is_dirty: false,
         };
         self.facts.push(facts);
-        self.bytes.extend_from_slice(bytes);
-        self.ends.push(self.bytes.len());
         let Self { index, facts, .. } = self;
         if let Some(index) = index {
             index.insert_unique(bucket, row, |row| facts[*row as usize].bucket);
@@ -176,9 +174,9 @@ impl SideRows {
 
     /// Puts a row behind the others of its key.
     fn link(&mut self, row: u32) {
-        let bytes = self.bytes(row).len();
-        let list = &mut self.lists[self.facts[row as usize].key as usize];
-        list.bytes += bytes;
+        let RowFacts { key, place, .. } = *self.facts(row);
+        let list = &mut self.lists[key as usize];
+        list.bytes += place.len();
         let last = std::mem::replace(&mut list.last, row);
         match last {
             NONE => list.first = row,
@@ -200,13 +198,12 @@ impl SideRows {
 
     /// Takes a row out of the list of its key. Its number stays known until memory is tidied up.
     pub fn remove(&mut self, row: u32) {
-        let bytes = self.bytes(row).len();
         let facts = &mut self.facts[row as usize];
         assert!(facts.count > 0, "a row goes once");
         facts.count = 0;
-        let RowFacts { key, next, previous, .. } = *facts;
+        let RowFacts { key, next, previous, place, .. } = *facts;
         let list = &mut self.lists[key as usize];
-        list.bytes -= bytes;
+        list.bytes -= place.len();
         match previous {
             NONE => list.first = next,
             _ => self.facts[previous as usize].next = next,
@@ -228,8 +225,7 @@ impl SideRows {
             let facts = self.facts.pop().expect("the loop runs while there are rows");
             debug_assert!(!facts.is_dirty, "what is not written must not be dropped");
             self.gone -= 1;
-            self.ends.pop();
-            self.bytes.truncate(self.ends.last().copied().unwrap_or(0));
+            self.bytes.truncate(facts.place);
             if let Some(index) = &mut self.index {
                 let entry = index.find_entry(facts.bucket, |other| *other == row);
                 entry.expect("every row is in the index").remove();
@@ -350,18 +346,11 @@ impl SideRows {
     /// Memory held, in bytes.
     pub fn size_bytes(&self) -> usize {
         self.index.as_ref().map_or(0, HashTable::allocation_size)
-            + self.facts.capacity() * size_of::<RowFacts>()
-            + self.ends.capacity() * size_of::<usize>()
-            + self.bytes.capacity()
+            + self.facts.size_bytes()
+            + self.bytes.size_bytes()
             + self.lists.capacity() * size_of::<RowList>()
             + self.dirty.capacity() * size_of::<u32>()
     }
-}
-
-fn bytes_at<'a>(ends: &[usize], bytes: &'a [u8], row: u32) -> &'a [u8] {
-    let row = row as usize;
-    let start = if row == 0 { 0 } else { ends[row - 1] };
-    &bytes[start..ends[row]]
 }
 
 #[cfg(test)]

@@ -47,7 +47,8 @@ impl SourceTask {
     /// Runs until the Stop barrier, an error, or cancellation.
     pub fn run(self) -> Result<()> {
         let ticker = Ticker::new(&self.world);
-        Run { task: self, ticker, ended: false, awaits_barrier: false, batches: 0, shown_at: None }.run()
+        Run { task: self, ticker, ended: false, awaits_barrier: false, batches: 0, works_ahead: false, shown_at: None }
+            .run()
     }
 }
 
@@ -59,6 +60,8 @@ struct Run {
     awaits_barrier: bool,
     /// Since the last barrier.
     batches: u64,
+    /// Operators behind the source may have something to do before the next barrier.
+    works_ahead: bool,
     shown_at: Option<Instant>,
 }
 
@@ -90,7 +93,12 @@ impl Run {
         self.ticker.tick(&mut self.task.chain, now)?;
         let reads = !(self.ended || self.awaits_barrier || self.task.held.load(Ordering::Relaxed));
         let wait = if reads { self.read(now)? } else { Duration::MAX };
-        if wait.is_zero() { Ok(Next::GoOn) } else { self.rest(wait.min(self.ticker.wait(&self.task.chain, now))) }
+        if wait.is_zero() {
+            self.works_ahead = true;
+            return Ok(Next::GoOn);
+        }
+        self.works_ahead = self.works_ahead && self.task.chain.work_ahead(now)?;
+        if self.works_ahead { Ok(Next::GoOn) } else { self.rest(wait.min(self.ticker.wait(&self.task.chain, now))) }
     }
 
     /// Reads once, hands on what came of it, and says how long there is nothing to do.

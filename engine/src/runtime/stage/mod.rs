@@ -7,6 +7,8 @@
 //! At a barrier the head writes its rows in flight to state, so a checkpoint waits for no server. Rows that stand in
 //! front of a barrier are taken in even while the head is full, up to a bound of its own.
 
+use std::time::Duration;
+
 use super::chain::Chain;
 use super::events::TaskSnapshot;
 use super::gate::{Gate, GateEvent};
@@ -43,6 +45,7 @@ impl StageTask {
     pub fn run(mut self) -> Result<()> {
         let mut held = Held::default();
         let mut ticker = Ticker::new(&self.world);
+        let mut works_ahead = false;
         self.chain.open(self.world.now())?;
         loop {
             self.world.check_cancelled()?;
@@ -55,9 +58,17 @@ impl StageTask {
             let takes_rows = held.stop.is_none() && self.chain.stage().has_room(barrier_awaited);
             // What is in flight has times of its own: repeated questions, answers that are overdue.
             let wait = ticker.wait(&self.chain, now);
-            let wait = if self.chain.stage().is_drained() { wait } else { wait.min(TICK) };
+            let wait = match works_ahead {
+                true => Duration::ZERO,
+                false if self.chain.stage().is_drained() => wait,
+                false => wait.min(TICK),
+            };
             let event = self.gate.next_unless(wait, self.threads.answers(), takes_rows)?;
             let now = self.world.now();
+            works_ahead = match event {
+                GateEvent::Timeout => works_ahead && self.chain.work_ahead(now)?,
+                _ => true,
+            };
             if self.on_event(event, &mut held, now)? {
                 return Ok(());
             }

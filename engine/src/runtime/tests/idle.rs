@@ -263,3 +263,68 @@ fn what_is_due_by_the_clock_comes_then_and_nobody_is_called_before() {
         }
     }
 }
+
+/// Has so much left to do behind each row, and counts how often it was asked to.
+struct LeavesWork {
+    calls: Arc<AtomicU64>,
+}
+
+struct LeavesWorkOperator {
+    left: u64,
+    calls: Arc<AtomicU64>,
+}
+
+impl LeavesWork {
+    const PER_ROW: u64 = 5;
+}
+
+impl OperatorFactory for LeavesWork {
+    fn create(&self) -> Result<Box<dyn Operator>> {
+        Ok(Box::new(LeavesWorkOperator { left: 0, calls: Arc::clone(&self.calls) }))
+    }
+}
+
+impl Operator for LeavesWorkOperator {
+    fn on_batch(
+        &mut self,
+        _input: usize,
+        batch: Batch,
+        _ctx: &mut OperatorContext,
+        _out: &mut dyn Collector,
+    ) -> Result<()> {
+        self.left += LeavesWork::PER_ROW * batch.num_rows() as u64;
+        Ok(())
+    }
+
+    fn work_ahead(&mut self, _ctx: &mut OperatorContext) -> Result<bool> {
+        self.calls.fetch_add(1, Ordering::Relaxed);
+        self.left = self.left.saturating_sub(1);
+        Ok(self.left > 0)
+    }
+}
+
+#[test]
+fn idle_time_goes_to_what_barriers_would_have_to_do_until_nothing_is_left() {
+    for exchange in [Exchange::Forward, Exchange::Rebalance] {
+        let folder = tempfile::tempdir().unwrap();
+        let (source, calls) = (Arc::<QuietSource>::default(), Arc::<AtomicU64>::default());
+        let mut graph = Graph::default();
+        let from = graph.source_with(source.clone(), None);
+        let inputs = vec![input(from, MAIN_PORT, exchange.clone())];
+        let leaves = LeavesWork { calls: Arc::clone(&calls) };
+        let leaves = graph.add("Leaves", NodeKind::Operator(Arc::new(leaves)), inputs, row_schema());
+        graph.sink(leaves, MAIN_PORT, &CollectSink::new());
+        let job = start(graph.build(), options(folder.path())).unwrap();
+        let mut before = 0;
+        for number in 1..=3 {
+            source.post((number, 0));
+            until(&job, "the work", || calls.load(Ordering::Relaxed) >= before + LeavesWork::PER_ROW);
+            std::thread::sleep(Duration::from_millis(300));
+            let now = calls.load(Ordering::Relaxed);
+            // Barriers and control may each be a reason to ask again, time that passes is none.
+            assert!(now <= before + 2 * LeavesWork::PER_ROW, "{exchange:?}: {now} calls, {before} before the row");
+            before = now;
+        }
+        drop(job);
+    }
+}
