@@ -2,7 +2,7 @@
 
 use std::collections::HashMap;
 
-use super::cursor::Cursor;
+use super::cursor::{Cursor, Nesting};
 use super::shape::{Literal, Shape};
 use super::value::Reading;
 use crate::format::flaw::Parsed;
@@ -22,15 +22,22 @@ struct KnownKey {
     text: Literal,
     /// The column that the key names, if it is read.
     column: Option<usize>,
-    /// What its values look like if it is not.
-    shape: Shape,
+    /// If it is not: what its value looks like with all keys behind it that are not read either, and the last of those.
+    unread: Shape,
+    last_unread: usize,
     /// What followed last, and before that.
     next: [usize; 2],
 }
 
 impl KnownKey {
     fn new(text: &[u8], column: Option<usize>) -> Self {
-        Self { text: Literal::new(text), column, shape: Shape::default(), next: [Keys::START; 2] }
+        Self {
+            text: Literal::new(text),
+            column,
+            unread: Shape::default(),
+            last_unread: Keys::START,
+            next: [Keys::START; 2],
+        }
     }
 }
 
@@ -72,9 +79,8 @@ impl Keys {
             key = self.next(key, cursor)?;
             // A known text may stand before more white space than it had when it was learnt.
             cursor.space();
-            let known = &mut self.known[key];
-            match known.column {
-                None => known.shape.skip(cursor, &mut reading.nesting)?,
+            match self.known[key].column {
+                None => key = self.pass(key, cursor, &mut reading.nesting)?,
                 Some(column) => read(column, cursor, reading)?,
             }
             cursor.space();
@@ -86,6 +92,46 @@ impl Keys {
             cursor.at += 1;
         }
         Ok(())
+    }
+
+    /// Passes over the value that comes next, of a key that is not read, and over those of keys behind it that are not read either; gives
+    /// the last of them.
+    #[inline(always)]
+    fn pass(&mut self, key: usize, cursor: &mut Cursor<'_>, nesting: &mut Nesting) -> Parsed<usize> {
+        let known = &mut self.known[key];
+        if known.unread.eat(cursor) {
+            return Ok(known.last_unread);
+        }
+        if known.unread.is_learning() {
+            return self.pass_and_learn(key, cursor, nesting);
+        }
+        cursor.skip(nesting).map(|_| key)
+    }
+
+    fn pass_and_learn(&mut self, first: usize, cursor: &mut Cursor<'_>, nesting: &mut Nesting) -> Parsed<usize> {
+        let (start, mut last) = (cursor.at, first);
+        cursor.skip(nesting)?;
+        loop {
+            let end = cursor.at;
+            cursor.space();
+            let next = if cursor.eat(b',') { Some(self.next(last, cursor)?) } else { None };
+            match next.filter(|next| self.known[*next].column.is_none()) {
+                Some(next) => {
+                    last = next;
+                    cursor.space();
+                    cursor.skip(nesting)?;
+                }
+                None => {
+                    cursor.at = end;
+                    break;
+                }
+            }
+        }
+        let known = &mut self.known[first];
+        if known.unread.meet(&cursor.bytes[start..cursor.at]) {
+            known.last_unread = last;
+        }
+        Ok(last)
     }
 
     /// Takes the next key up to its value.

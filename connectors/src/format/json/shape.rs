@@ -1,8 +1,7 @@
-//! Passes over objects and arrays that no column reads by comparing them with one before: mostly only the texts and
-//! numbers in them differ, and what stands between those need not be read again to know that it is JSON.
+//! Passes over what no column reads by comparing it with what stood there before: mostly only texts and numbers differ, and
+//! what stands between those need not be read again to know that it is JSON.
 
-use super::cursor::{Cursor, Nesting};
-use crate::format::flaw::Parsed;
+use super::cursor::Cursor;
 
 /// Text that is expected next. Most of them are short, and one comparison of two words is far cheaper than a call.
 #[derive(Debug)]
@@ -28,7 +27,10 @@ impl Literal {
     /// Takes the text if it comes next.
     #[inline(always)]
     pub(super) fn eat(&self, cursor: &mut Cursor<'_>) -> bool {
-        let Some(found) = cursor.bytes[cursor.at..].first_chunk() else { return cursor.eat_all(&self.text) };
+        let Some(found) = cursor.bytes[cursor.at..].first_chunk() else {
+            // Nothing has no address, which a comparison would look at for long.
+            return self.text.is_empty() || cursor.eat_all(&self.text);
+        };
         let same = (u128::from_le_bytes(*found) ^ self.head) & self.head_mask == 0;
         if !same || self.text.len() > HEAD_BYTES {
             return same && cursor.eat_all(&self.text);
@@ -38,7 +40,7 @@ impl Literal {
     }
 }
 
-/// What the values of one key looked like.
+/// What a value looked like, and all that stood behind it up to the next that is read.
 #[derive(Debug, Default)]
 pub(super) struct Shape {
     /// In their order; empty: nothing is known.
@@ -61,49 +63,33 @@ enum Then {
     /// A text up to its closing quote.
     Text,
     Number,
-    /// Whatever follows the value.
+    /// Whatever follows.
     End,
 }
 
-/// Trust in a shape that was just learnt; each value of the shape adds one, each other takes [`Shape::DOUBT`].
+/// Trust in a shape that was just learnt; each text of the shape adds one, each other takes [`DOUBT`].
 const TRUST_NEW: u8 = 4;
 const TRUST_MAX: u8 = 64;
-/// Values that come in more shapes than this are read each time.
+const DOUBT: u8 = 2;
+/// Texts that come in more shapes than this are read each time.
 const LEARN_MAX: u8 = 16;
-/// Parts of the longest value that is learnt.
+/// Parts of the longest text that is learnt.
 const PARTS_MAX: usize = 256;
 
 impl Shape {
-    const DOUBT: u8 = 4;
-
-    /// Checks the value that comes next and leaves it behind, as [`Cursor::skip`].
+    /// Takes text of this shape if it comes next.
     #[inline]
-    pub(super) fn skip(&mut self, cursor: &mut Cursor<'_>, nesting: &mut Nesting) -> Parsed<()> {
-        if !matches!(cursor.peek(), b'{' | b'[') {
-            return cursor.skip(nesting).map(drop);
-        }
-        if self.eat(cursor) {
-            self.trust = (self.trust + 1).min(TRUST_MAX);
-            return Ok(());
-        }
-        let text = cursor.skip(nesting)?;
-        self.trust = self.trust.saturating_sub(Self::DOUBT);
-        if self.trust == 0 {
-            self.learn(text);
-        }
-        Ok(())
-    }
-
-    /// Takes a value of this shape if it comes next.
-    #[inline]
-    fn eat(&self, cursor: &mut Cursor<'_>) -> bool {
+    pub(super) fn eat(&mut self, cursor: &mut Cursor<'_>) -> bool {
         let start = cursor.at;
         for part in &self.parts {
             let found = part.literal.eat(cursor)
                 && match part.then {
                     Then::Text => cursor.rest_of_string().is_ok(),
                     Then::Number => matches!(cursor.peek(), b'-' | b'0'..=b'9') && cursor.skip_number().is_ok(),
-                    Then::End => return true,
+                    Then::End => {
+                        self.trust = (self.trust + 1).min(TRUST_MAX);
+                        return true;
+                    }
                 };
             if !found {
                 break;
@@ -113,7 +99,22 @@ impl Shape {
         false
     }
 
-    /// Takes over the shape of a value, which is JSON.
+    /// False where it is not worth telling what came instead.
+    pub(super) fn is_learning(&self) -> bool {
+        self.learnt < LEARN_MAX || !self.parts.is_empty()
+    }
+
+    /// Other text came, in front of a value that is read or of the end of the object; it was read and is JSON. True where its shape
+    /// takes the place of the one before.
+    pub(super) fn meet(&mut self, text: &[u8]) -> bool {
+        self.trust = self.trust.saturating_sub(DOUBT);
+        if self.trust == 0 {
+            self.learn(text);
+            return true;
+        }
+        false
+    }
+
     #[cold]
     fn learn(&mut self, text: &[u8]) {
         self.parts.clear();
@@ -132,7 +133,7 @@ impl Shape {
                     return;
                 }
                 b'"' => {
-                    cursor.string().expect("the value was read");
+                    cursor.string().expect("it was read");
                     let end = cursor.at;
                     cursor.space();
                     // In front of a colon it is a key.
@@ -143,7 +144,7 @@ impl Shape {
                     (Then::Text, start + 1)
                 }
                 b'-' | b'0'..=b'9' => {
-                    cursor.skip_number().expect("the value was read");
+                    cursor.skip_number().expect("it was read");
                     (Then::Number, start)
                 }
                 _ => {
@@ -167,15 +168,21 @@ mod tests {
     use rand_chacha::ChaCha8Rng;
 
     use super::*;
+    use crate::format::json::cursor::Nesting;
 
     /// Where the value ends that `text` begins with, by the shape and without it.
-    fn ends(shape: &mut Shape, text: &str) -> (Result<usize, String>, Result<usize, String>) {
-        let nesting = &mut Nesting::default();
-        let (mut shaped, mut plain) = (Cursor::new(text.as_bytes()), Cursor::new(text.as_bytes()));
-        let end = |cursor: &Cursor<'_>, read: Parsed<()>| read.map(|()| cursor.at).map_err(|flaw| flaw.to_string());
-        let by_shape = shape.skip(&mut shaped, nesting);
-        let read = plain.skip(nesting).map(drop);
-        (end(&shaped, by_shape), end(&plain, read))
+    fn ends(shape: &mut Shape, text: &str) -> (Option<usize>, Option<usize>) {
+        let mut plain = Cursor::new(text.as_bytes());
+        let end = plain.skip(&mut Nesting::default()).ok().map(<[u8]>::len);
+        let mut shaped = Cursor::new(text.as_bytes());
+        if shape.eat(&mut shaped) {
+            return (Some(shaped.at), end);
+        }
+        assert_eq!(shaped.at, 0, "{text}");
+        if let Some(end) = end {
+            shape.meet(&text.as_bytes()[..end]);
+        }
+        (end, end)
     }
 
     #[test]
@@ -186,10 +193,10 @@ mod tests {
             r#"{"a":123456789012345678901234567890,"b":"\u00e9\"\\" , "c":[true,null,"",{}],"d":0}"#,
             r#"{"a":-0,"b":"a text of more than sixteen bytes" , "c":[true,null,"]",{}],"d":1}"#,
         ];
-        ends(&mut shape, like[0]).0.expect("JSON");
+        assert!(shape.is_learning() && shape.meet(like[0].as_bytes()));
         for value in like {
             assert!(shape.eat(&mut Cursor::new(value.as_bytes())), "{value}");
-            assert_eq!(ends(&mut shape, &format!("{value}, and more")).0, Ok(value.len()));
+            assert_eq!(ends(&mut shape, &format!("{value}, and more")), (Some(value.len()), Some(value.len())));
         }
         let unlike = [
             r#"{"a":1,"b":"x" , "c":[true,null,"y",{}],"d":-1.5e3"#,
@@ -207,8 +214,21 @@ mod tests {
         ];
         for value in unlike {
             assert!(!shape.eat(&mut Cursor::new(value.as_bytes())), "{value}");
-            let (by_shape, plain) = ends(&mut shape, value);
-            assert_eq!(by_shape, plain, "{value}");
+        }
+    }
+
+    #[test]
+    fn keys_and_values_that_follow_one_another_are_taken_together() {
+        let mut shape = Shape::default();
+        assert!(shape.meet(br#"1,"b":"x", "c":[null,{"d":"y"}]"#));
+        for (text, taken) in [
+            (r#"-25,"b":"", "c":[null,{"d":"yy"}],"next":0}"#, 33),
+            (r#"-25,"b":"", "c":[null,{"d":"yy"}]}"#, 33),
+            (r#"-25,"b":"", "c":[null,{"d":2}]}"#, 0),
+            (r#"-25,"b":"","c":[null,{"d":"yy"}]}"#, 0),
+        ] {
+            let mut cursor = Cursor::new(text.as_bytes());
+            assert_eq!((shape.eat(&mut cursor), cursor.at), (taken > 0, taken), "{text}");
         }
     }
 
@@ -216,13 +236,14 @@ mod tests {
     fn values_of_ever_new_shapes_end_its_learning() {
         let mut shape = Shape::default();
         for number in 0..1_000 {
-            assert!(ends(&mut shape, &format!("{{\"key {number}\":0}}")).0.is_ok());
+            let text = format!("{{\"key {number}\":0}}");
+            assert_eq!(ends(&mut shape, &text).0, Some(text.len()));
         }
-        assert_eq!((shape.learnt, shape.parts.len()), (LEARN_MAX, 0));
+        assert!(!shape.is_learning());
         let long = format!("[{}0]", "0,".repeat(PARTS_MAX));
         let mut shape = Shape::default();
-        assert_eq!(ends(&mut shape, &long).0, Ok(long.len()));
-        assert_eq!((shape.learnt, shape.parts.len()), (LEARN_MAX, 0));
+        assert_eq!(ends(&mut shape, &long).0, Some(long.len()));
+        assert!(!shape.is_learning());
     }
 
     fn json(rng: &mut ChaCha8Rng, depth: usize) -> String {
@@ -263,7 +284,7 @@ mod tests {
                 taken += u32::from(shape.eat(&mut Cursor::new(text.as_bytes())));
                 let (by_shape, plain) = ends(&mut shape, &text);
                 assert_eq!(by_shape, plain, "{text}");
-                refused += u32::from(plain.is_err());
+                refused += u32::from(plain.is_none());
             }
         }
         assert!(taken > 10_000 && refused > 5_000, "{taken} taken, {refused} refused");
