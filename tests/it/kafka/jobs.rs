@@ -209,9 +209,13 @@ impl<'a> Ledger<'a> {
         if self.wait_for(output.name, 1, patience_seconds) == 0 {
             // Whether anything came in tells whose fault it is.
             let input = self.broker.ask(&["numbers", &format!("{}-numbers", self.prefix)]);
-            let (prefix, name, numbers) = (&self.prefix, output.name, input.as_array().map_or(0, Vec::len));
-            let said = self.said();
-            panic!("{prefix}-{name}: no row is visible after {patience_seconds} s, of {numbers} numbers: {said}");
+            let mut numbers = [0; PARTITIONS as usize];
+            let held = input.as_array().into_iter().flatten().filter_map(Value::as_i64);
+            held.for_each(|n| numbers[(n % KEYS % PARTITIONS) as usize] += 1);
+            let (prefix, name, said) = (&self.prefix, output.name, self.said());
+            panic!(
+                "{prefix}-{name}: no row is visible after {patience_seconds} s; the input's partitions hold {numbers:?} numbers: {said}"
+            );
         }
     }
 

@@ -150,6 +150,27 @@ fn a_job_starts_while_others_commit_without_pause() {
 }
 
 #[test]
+fn a_job_that_died_while_it_committed_holds_no_other_up() {
+    let Some(broker) = Broker::shared("a_job_that_died_while_it_committed_holds_no_other_up") else { return };
+    let [mut dead, mut other] = [(&ROWS, "dead"), (&WINDOWS, "other")].map(|(job, test)| {
+        let mut ledger = Ledger::new(broker, job, test, "", "");
+        ledger.load(PER_SECOND);
+        ledger
+    });
+    // It has written what it commits, and the broker waits for minutes before it ends the transaction.
+    let mut killed = dead.spawn_with_faults("state", &["-p", "1"], "kafka.recorded=kill@3");
+    let ended = killed.wait_or_kill(Duration::from_secs(PATIENCE_SECONDS));
+    assert!(ended.is_some_and(|status| !status.success()), "{ended:?}: {}", dead.said());
+    let running = other.spawn(&["-p", "1"]);
+    other.wait_for_first(PATIENCE_SECONDS);
+    let again = dead.spawn(&["-p", "2"]);
+    for (ledger, running) in [(&mut other, running), (&mut dead, again)] {
+        let verdicts = ledger.finish(running, PATIENCE_SECONDS);
+        verdicts.iter().for_each(|verdict| verdict.demand_exactly_once());
+    }
+}
+
+#[test]
 fn connections_that_are_slow_or_cut_one_way_lose_and_double_nothing() {
     let proxied = ports::free();
     let listener = TcpListener::bind(("127.0.0.1", proxied)).expect("it is free");

@@ -139,9 +139,9 @@ pub const ID_PREFIX: OptionDef =
 pub const COMMIT_TOPIC: OptionDef = OptionDef::new(
     "sink.commit-topic",
     OptionType::Text,
-    "the topic in which jobs that write exactly once keep what they have committed; it is made if it does not exist (extension)",
+    "the topic in which a job that writes exactly once keeps what it has committed, made if it does not exist; unless it is given, one of the \
+     job's own, __tidemill_commits-<job id> (extension)",
 )
-.default("__tidemill_commits")
 .sink();
 pub const FLUSH_ROWS: OptionDef = OptionDef::new(
     "sink.buffer-flush.max-rows",

@@ -56,7 +56,8 @@ pub struct SinkOptions {
     pub guarantee: Guarantee,
     pub id_prefix: String,
     pub transaction_timeout: TransactionTimeout,
-    pub commit_topic: String,
+    /// `None`: one of the job's own.
+    pub commit_topic: Option<String>,
     /// `None`: every row is written.
     pub flush: Option<Flush>,
 }
@@ -76,7 +77,7 @@ impl SinkOptions {
             guarantee: guarantee(spec),
             id_prefix: spec.text(&ID_PREFIX).unwrap_or_default().to_string(),
             transaction_timeout: transaction_timeout(spec)?,
-            commit_topic: spec.text(&COMMIT_TOPIC).unwrap_or_default().to_string(),
+            commit_topic: spec.text(&COMMIT_TOPIC).map(str::to_string),
             flush: if table.upserts { flush(spec)? } else { None },
         })
     }

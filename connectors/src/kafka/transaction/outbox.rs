@@ -41,8 +41,13 @@ pub struct OutboxSettings {
     /// Begins the names of the producers; whoever uses the same name later ends what the earlier one left open.
     pub id_prefix: String,
     pub transaction_timeout: Duration,
-    pub record_topic: String,
+    /// Where records are kept; `None`: in a topic of the job's own.
+    pub record_topic: Option<String>,
 }
+
+/// A job's own topic begins with this, and ends with its id. What others share, one of them can hold up: a transaction of a job that
+/// died hides all that comes behind it until the job is started again or the broker has lost patience.
+const OWN_TOPIC: &str = "__tidemill_commits-";
 
 /// The transactions of one attempt of a job.
 pub struct Outbox {
@@ -91,7 +96,7 @@ impl Outbox {
     ) -> Self {
         let record = RecordTopic {
             settings: settings.client.clone(),
-            topic: settings.record_topic.clone(),
+            topic: settings.record_topic.clone().unwrap_or_else(|| format!("{OWN_TOPIC}{job}")),
             patience: settings.transaction_timeout,
         };
         let (state, turns) = (Mutex::default(), Default::default());

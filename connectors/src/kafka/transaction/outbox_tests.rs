@@ -31,7 +31,7 @@ fn outbox(mock: &Mock) -> Arc<Outbox> {
         client: ClientSettings::new(properties.map(|(key, value)| (key.to_string(), value)).into()),
         id_prefix: "p".into(),
         transaction_timeout: Duration::from_secs(30),
-        record_topic: RECORD.into(),
+        record_topic: Some(RECORD.into()),
     };
     Outboxes::default().of("job", &settings, &Arc::default()).expect("settings that fit each other")
 }

@@ -74,7 +74,7 @@ mod tests {
             client: ClientSettings::new(properties.into()),
             id_prefix: "p".into(),
             transaction_timeout: Duration::from_secs(timeout_seconds),
-            record_topic: "r".into(),
+            record_topic: None,
         }
     }
 
