@@ -42,9 +42,9 @@ pub(super) struct Write<'a> {
     pub value: Option<&'a [u8]>,
 }
 
-impl Write<'_> {
+impl<'a> Write<'a> {
     /// Group and key of the stored key.
-    pub fn split_key(&self) -> (KeyGroup, &[u8]) {
+    pub fn split_key(&self) -> (KeyGroup, &'a [u8]) {
         let (group, key) = self.key.split_first_chunk::<GROUP_BYTES>().expect("a stored key begins with its group");
         (KeyGroup(u16::from_be_bytes(*group)), key)
     }
@@ -111,6 +111,21 @@ impl Writes {
     /// Memory held, in bytes.
     pub fn size_bytes(&self) -> usize {
         self.bytes.capacity() + self.places.capacity() * size_of::<Place>()
+    }
+
+    /// How many there are.
+    pub fn len(&self) -> usize {
+        self.places.len()
+    }
+
+    pub fn is_empty(&self) -> bool {
+        self.places.is_empty()
+    }
+
+    /// Key (without its group) and value of the write with this number, in the order in which they were asked for; no value for a deletion.
+    pub fn get(&self, number: usize) -> (&[u8], Option<&[u8]>) {
+        let write = self.write(&self.places[number]);
+        (write.split_key().1, write.value)
     }
 
     /// All writes as they were asked for.

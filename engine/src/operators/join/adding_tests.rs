@@ -86,6 +86,24 @@ fn added_rows_are_written_before_a_barrier_asks_for_it_but_not_while_files_are_f
 }
 
 #[test]
+fn rows_on_their_way_to_state_are_met_without_writing_them() {
+    const BUDGET_BYTES: usize = 40_000;
+    let plan = BOTH.plan(None);
+    let mut world = world(&plan, BUDGET_BYTES, 1);
+    (0..100).for_each(|round| world.batch_to(0, &batch_of(&added(round % 10, round..round + 20))));
+    assert!(world.spilled_total() > 0, "memory does not have all keys any more");
+    world.barrier();
+    let written = world.state_writes();
+    // Too few to be worth a write.
+    world.batch_to(0, &batch_of(&added(50, 0..2)));
+    world.batch_to(1, &batch_of(&added(50, 0..3)));
+    assert_eq!((text_of(&mut world).len(), world.state_writes()), (2 * 3, written));
+    world.restart(2);
+    world.batch_to(1, &batch_of(&added(50, 3..4)));
+    assert_eq!(text_of(&mut world).len(), 2, "state has them once");
+}
+
+#[test]
 fn a_key_with_very_many_added_rows_is_joined_page_by_page() {
     const BUDGET_BYTES: usize = 64 << 10;
     for (number, kind) in KINDS.into_iter().enumerate() {

@@ -165,11 +165,8 @@ impl SideCache {
 
     /// Reads the rows of the keys from this slot on.
     fn load(&mut self, known: u32, present: Present<'_>, ctx: &mut OperatorContext) -> Result<()> {
-        if (known..self.keys.len() as u32).any(|slot| self.unread.may_have(self.keys.hash(slot))) {
-            self.unread.write_all(ctx)?;
-        }
         let bytes_max = paged_bytes(ctx);
-        let Self { keys, rows, paged, .. } = self;
+        let Self { keys, rows, paged, unread, .. } = self;
         let new = known..keys.len() as u32;
         let reads = new.clone().map(|slot| (slot, keys.group(slot, ctx.key_groups), keys.key(slot)));
         // The key at hand, its first row, and the bytes of its rows so far.
@@ -188,6 +185,12 @@ impl SideCache {
             load_rows(rows, (slot, bucket), value, present)?;
             Ok(true)
         })?;
+        // Behind those that state has, since they came later; it will have them too before it hears of any change to them.
+        for slot in new.clone().filter(|slot| !paged[*slot as usize]) {
+            unread.read(keys.hash(slot), keys.key(slot), &mut |bucket, value| {
+                load_rows(rows, (slot, bucket), value, present)
+            })?;
+        }
         new.for_each(|slot| self.sort_key(slot));
         Ok(())
     }

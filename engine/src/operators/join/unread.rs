@@ -1,13 +1,15 @@
 //! Rows of a side on their way to state: of keys that are not in memory, and those that are written before a barrier asks for it.
 //!
 //! They go in pieces, some behind each batch, so that no row waits long for those before it; and they rather wait here while
-//! files are frozen, since state would have to keep them beside those.
+//! files are frozen, since state would have to keep them beside those. Meanwhile they are read from here.
 
 use std::collections::VecDeque;
 
 use hashbrown::HashTable;
 use hashbrown::hash_table::Entry;
 
+use super::entry;
+use super::side_rows::NONE;
 use crate::Result;
 use crate::keys::KeyGroup;
 use crate::operator::OperatorContext;
@@ -31,17 +33,34 @@ pub struct Unread {
 #[derive(Default)]
 struct Piece {
     writes: Writes,
-    /// Hashes of the join keys whose rows nobody else has.
-    keys: HashTable<u64>,
+    /// By hash of the join key: the rows that nobody else has.
+    keys: HashTable<Chain>,
+    /// By number of the write: the next of the same chain, or [`NONE`].
+    next: Vec<u32>,
+}
+
+/// The writes of rows whose join keys have one hash, first to last.
+struct Chain {
+    hash: u64,
+    first: u32,
+    last: u32,
 }
 
 impl Unread {
     /// A row of a key that is not in memory; the entry's key may be given in parts.
     pub fn put(&mut self, hash: u64, group: KeyGroup, key: &[&[u8]], value: &[u8]) {
-        let piece = self.open_piece();
-        piece.writes.put(group, key, value);
-        if let Entry::Vacant(vacant) = piece.keys.entry(hash, |known| *known == hash, |known| *known) {
-            vacant.insert(hash);
+        let Piece { writes, keys, next } = self.open_piece();
+        let number = u32::try_from(writes.len()).expect("a piece is far below 4 GB");
+        writes.put(group, key, value);
+        next.resize(writes.len(), NONE);
+        match keys.entry(hash, |chain| chain.hash == hash, |chain| chain.hash) {
+            Entry::Occupied(mut chain) => {
+                let last = std::mem::replace(&mut chain.get_mut().last, number);
+                next[last as usize] = number;
+            }
+            Entry::Vacant(vacant) => {
+                vacant.insert(Chain { hash, first: number, last: number });
+            }
         }
     }
 
@@ -59,7 +78,23 @@ impl Unread {
 
     /// True where rows of a key with this hash may be here and nowhere else.
     pub fn may_have(&self, hash: u64) -> bool {
-        self.pieces.iter().any(|piece| piece.keys.find(hash, |known| *known == hash).is_some())
+        self.pieces.iter().any(|piece| piece.chain(hash).is_some())
+    }
+
+    /// Shows the entries of a key that are here and nowhere else, in order of arrival: bucket and value.
+    pub fn read(&self, hash: u64, join_key: &[u8], show: &mut impl FnMut(u64, &[u8]) -> Result<()>) -> Result<()> {
+        for piece in &self.pieces {
+            let mut number = piece.chain(hash).map_or(NONE, |chain| chain.first);
+            while number != NONE {
+                let (key, value) = piece.writes.get(number as usize);
+                let key = entry::read_key(key)?;
+                if let (true, Some(value)) = (key.join_key == join_key, value) {
+                    show(key.bucket.unwrap_or(hash), value)?;
+                }
+                number = piece.next[number as usize];
+            }
+        }
+        Ok(())
     }
 
     /// Writes some of what is here; to be called behind each batch.
@@ -81,6 +116,51 @@ impl Unread {
 
     /// Memory held, in bytes.
     pub fn size_bytes(&self) -> usize {
-        self.pieces.iter().map(|piece| piece.writes.size_bytes() + piece.keys.allocation_size()).sum()
+        self.pieces.iter().map(Piece::size_bytes).sum()
+    }
+}
+
+impl Piece {
+    fn chain(&self, hash: u64) -> Option<&Chain> {
+        self.keys.find(hash, |chain| chain.hash == hash)
+    }
+
+    fn size_bytes(&self) -> usize {
+        self.writes.size_bytes() + self.keys.allocation_size() + self.next.capacity() * size_of::<u32>()
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::state::frame;
+
+    #[test]
+    fn rows_are_read_in_order_of_arrival_through_all_pieces() {
+        let mut unread = Unread::default();
+        // Two keys have one hash.
+        let keys = [(7, "a"), (7, "b"), (8, "c")];
+        for number in 0_u64..90 {
+            let (hash, key) = keys[number as usize % keys.len()];
+            let key = frame(0, key.as_bytes());
+            unread.put(hash, KeyGroup(3), &[&key, &number.to_be_bytes()], format!("row {number}").as_bytes());
+            if number % 4 == 0 {
+                unread.set(KeyGroup(3), &[&key, &(1000 + number).to_be_bytes()], Some(b"memory has it too"));
+            }
+        }
+        assert!(unread.pieces.len() > 3, "{} pieces", unread.pieces.len());
+        for (place, (hash, key)) in keys.into_iter().enumerate() {
+            let mut found = Vec::new();
+            let mut show = |bucket, value: &[u8]| {
+                assert_eq!(value, format!("row {bucket}").as_bytes());
+                found.push(bucket as usize);
+                Ok(())
+            };
+            unread.read(hash, key.as_bytes(), &mut show).unwrap();
+            assert!(unread.may_have(hash));
+            assert_eq!(found, (place..90).step_by(keys.len()).collect::<Vec<_>>());
+        }
+        unread.read(9, b"a", &mut |_, _| panic!("there is no such key")).unwrap();
+        assert!(!unread.may_have(9));
     }
 }
