@@ -88,11 +88,15 @@ fn a_slow_savepoint_holds_nobody_up() {
     let server = Server::start(&[]);
     server.post("/api/v1/jobs", json!({ "name": "quick", "sql": copying_job("quick") })).expect(201);
     start_slow_job(&server);
+    let job = server.get("/api/v1/jobs/slow").expect(200);
+    let savepoints = server.path("data/jobs").join(job["id"].as_str().expect("a job has an id")).join("savepoints");
     std::thread::scope(|scope| {
         let saving = scope.spawn(|| {
             let started = Instant::now();
             (server.post("/api/v1/jobs/slow/savepoints", json!({})).status, started.elapsed())
         });
+        // A job that is cancelled before it is asked for a savepoint refuses it.
+        server.wait_until("the savepoint is under way", || savepoints.exists() || saving.is_finished());
         let mut slowest = Duration::ZERO;
         let mut during = 0;
         while !saving.is_finished() && during < 200 {
