@@ -5,6 +5,7 @@
 
 use std::path::Path;
 use std::sync::Arc;
+use std::sync::atomic::{AtomicUsize, Ordering};
 
 use rocksdb::{
     BlockBasedIndexType, BlockBasedOptions, Cache, DB, DBCompressionType, InfoLogger, LogLevel, Options,
@@ -25,9 +26,10 @@ const ROCKSDB_BYTES_MIN: usize = 4 << 20;
 /// Part of the budget that one instance may use before it needs a RocksDB.
 const RESIDENT_SHARE: usize = 512;
 
-/// Writes that wait for the thread which writes at a barrier: bytes per instance, and the part of the budget.
+/// Lists of writes that wait to be many: bytes per instance, and the part of the budget; and of all instances together.
 const BEHIND_BYTES: std::ops::RangeInclusive<usize> = 256 << 10..=32 << 20;
 const BEHIND_SHARE: usize = 16;
+const WAITING_SHARE: usize = 8;
 
 /// Bounds of one RocksDB's write buffer: smaller ones make many tiny files, larger ones a long pause at a barrier.
 const WRITE_BUFFER_BYTES: std::ops::RangeInclusive<usize> = 512 << 10..=32 << 20;
@@ -41,7 +43,7 @@ const LEVEL_BASE_BYTES: u64 = 256 << 20;
 /// Flushed files of one RocksDB, of which each barrier makes one, before they are merged; and how many slow down or stop its writes.
 /// A read asks the filter of each.
 const FLUSHED_FILES_MAX: i32 = 16;
-const FLUSHED_FILES_SLOWDOWN: i32 = 40;
+pub(super) const FLUSHED_FILES_SLOWDOWN: i32 = 40;
 const FLUSHED_FILES_STOP: i32 = 60;
 
 /// Files that one RocksDB keeps open. A state of 2 GB has about 128 of [`TARGET_FILE_BYTES`].
@@ -68,7 +70,7 @@ const LOG_TARGET: &str = "tidemill::rocksdb";
 /// The process's one door to durable state. Clones share everything.
 #[derive(Clone)]
 pub struct StateBackend {
-    shared: Arc<Shared>,
+    pub(super) shared: Arc<Shared>,
 }
 
 /// What open instances hold on to.
@@ -76,11 +78,17 @@ pub(super) struct Shared {
     options: Options,
     /// The same for keys of [`KeyShape::Framed`].
     framed_options: Options,
+    /// For table files that are made beside a RocksDB.
+    table_options: Options,
+    framed_table_options: Options,
     pub(super) write_options: WriteOptions,
     /// A state larger than this is kept in a RocksDB.
     pub(super) resident_bytes_max: usize,
-    /// Bytes of writes that one instance may keep for the thread beside it, and as many again behind a barrier.
+    /// Bytes of writes that one instance keeps until they are written; as many again may come until that is done.
     pub(super) behind_bytes_max: usize,
+    /// What all instances keep so, in bytes: with more, those that keep enough for a table file write it.
+    pub(super) waiting_bytes: AtomicUsize,
+    pub(super) waiting_bytes_max: usize,
     budget_bytes: usize,
     cache: Cache,
     write_buffers: WriteBufferManager,
@@ -99,15 +107,20 @@ impl StateBackend {
         let mut write_options = WriteOptions::default();
         write_options.disable_wal(true);
         let options = options(&cache, &write_buffers, rocksdb_bytes / 2);
-        let framed_options = framed(&options);
+        let framed_options = framed(&options, &cache);
+        let (table_options, framed_table_options) = (as_flushed(&options), as_flushed(&framed_options));
         let resident_bytes_max = RESIDENT_BYTES_MAX.min(budget_bytes / RESIDENT_SHARE);
         let behind_bytes_max = (budget_bytes / BEHIND_SHARE).clamp(*BEHIND_BYTES.start(), *BEHIND_BYTES.end());
         let shared = Shared {
             options,
             framed_options,
+            table_options,
+            framed_table_options,
             write_options,
             resident_bytes_max,
             behind_bytes_max,
+            waiting_bytes: AtomicUsize::new(0),
+            waiting_bytes_max: budget_bytes / WAITING_SHARE,
             budget_bytes,
             cache,
             write_buffers,
@@ -140,9 +153,10 @@ impl StateBackend {
         Ok((self.shared.open(folder, KeyShape::Plain)?, &self.shared.write_options))
     }
 
-    /// Memory that RocksDB uses now, in bytes: cached blocks and write buffers.
+    /// Memory that RocksDB uses now, in bytes, for cached blocks and write buffers, and that of writes which wait for it.
     pub fn memory_bytes(&self) -> usize {
-        self.shared.cache.get_usage().max(self.shared.write_buffers.get_usage())
+        let rocksdb = self.shared.cache.get_usage().max(self.shared.write_buffers.get_usage());
+        rocksdb + self.shared.waiting_bytes.load(Ordering::Relaxed)
     }
 }
 
@@ -154,6 +168,14 @@ impl Shared {
             KeyShape::Framed => &self.framed_options,
         };
         DB::open(options, folder).map_err(|error| state_error(folder, error))
+    }
+
+    /// For table files that a RocksDB takes over.
+    pub(super) fn table_options(&self, shape: KeyShape) -> &Options {
+        match shape {
+            KeyShape::Plain => &self.table_options,
+            KeyShape::Framed => &self.framed_table_options,
+        }
     }
 
     /// Opens a RocksDB that nobody will write to.
@@ -194,15 +216,28 @@ fn options(cache: &Cache, write_buffers: &WriteBufferManager, write_buffers_byte
     options
 }
 
-/// With filters over frames, in files and in write buffers.
-fn framed(options: &Options) -> Options {
+/// With filters over frames, in files and in write buffers, and none over whole keys: they are mostly read by frame, and there are
+/// far fewer of these.
+fn framed(options: &Options, cache: &Cache) -> Options {
     let mut options = options.clone();
+    let mut table = table_options(cache);
+    table.set_whole_key_filtering(false);
+    options.set_block_based_table_factory(&table);
     options.set_prefix_extractor(SliceTransform::create(
         "tidemill.kind_and_frame",
         |stored| stored_frame(stored).unwrap_or(stored),
         Some(|stored| stored_frame(stored).is_some()),
     ));
     options.set_memtable_prefix_bloom_ratio(FRAME_FILTER_SHARE);
+    options
+}
+
+/// For table files like those of a flush.
+fn as_flushed(options: &Options) -> Options {
+    let mut options = options.clone();
+    // In place of the levels', of which a table file that is made beside would get the last.
+    options.set_compression_per_level(&[]);
+    options.set_compression_type(DBCompressionType::None);
     options
 }
 

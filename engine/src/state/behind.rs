@@ -1,28 +1,50 @@
-//! What a thread beside the operator's does for one RocksDB at a barrier: it writes what the barrier writes back, and freezes
-//! the files, while the operator goes on.
+//! What a thread beside the operator's does for one RocksDB: it writes long lists of writes, and freezes the files at a barrier,
+//! while the operator goes on.
+//!
+//! Lists are kept, sorted, until they are many or a barrier comes. Then they are merged into a table file, which RocksDB takes over: that
+//! costs half of what it does to put each write into RocksDB's own buffer and to flush that. Few are put there all the same.
 //!
 //! A snapshot must hold all that was written before its barrier and nothing that came behind it. So from the barrier on
-//! nothing else goes to RocksDB until its files are frozen: what the operator writes meanwhile is kept beside it, as [`Newer`].
-//! Reads see, from the newest on: `Newer`, the lists that are still to be written, RocksDB.
+//! nothing else goes to RocksDB until its files are frozen: lists wait, and what else the operator writes meanwhile is kept beside, as
+//! [`Newer`]. The same goes for what is written behind a list that waits. Reads see, from the newest on: `Newer`, the lists, RocksDB.
 
 use std::collections::{BTreeMap, VecDeque};
 use std::ops::Bound;
 use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::path::PathBuf;
 use std::sync::Arc;
-use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
 use std::thread::JoinHandle;
+use std::time::Duration;
 
 use crossbeam_channel::{Receiver, Sender, bounded};
 use parking_lot::{Condvar, Mutex, MutexGuard, RwLock, RwLockReadGuard, RwLockWriteGuard};
-use rocksdb::{DB, WriteBatch};
+use rocksdb::{DB, IngestExternalFileOptions, SstFileWriter, WriteBatch};
 
+use super::backend::{FLUSHED_FILES_SLOWDOWN, Shared};
 use super::instance::{Inner, SnapshotFile, freeze};
-use super::writes::{SortedWrites, Writes};
+use super::writes::{SortedWrites, Write, Writes, frame_hash, merged};
 use crate::{EngineError, Result};
 
 /// Fewer bytes are written sooner than they are handed to another thread. Tests hand over nearly all.
 const HANDED_OVER_BYTES_MIN: usize = if cfg!(test) { 64 } else { 32 << 10 };
+
+/// The same between barriers, since each list that waits is one more to be asked by reads; and where less than so many bytes may wait, none
+/// does.
+const WAITING_BYTES_MIN: usize = if cfg!(test) { 64 } else { 64 << 10 };
+const WAITING_BYTES_MAX_MIN: usize = if cfg!(test) { 1 } else { 4 << 20 };
+
+/// Fewer bytes make no table file. Nor do those beside which RocksDB's own buffer has more than a part as much: it would have to be flushed
+/// into a file of its own.
+const TABLE_BYTES_MIN: usize = if cfg!(test) { 1 << 10 } else { 1 << 20 };
+const BUFFERED_SHARE: usize = 4;
+
+/// How the file is named until RocksDB has taken it over.
+const TABLE_NAME: &str = "sorted.tmp";
+
+/// RocksDB takes over table files however many there are that it has still to merge: so often is it waited for, and so long.
+const MERGE_WAITS_MAX: usize = 100;
+const MERGE_WAIT: Duration = Duration::from_millis(10);
 
 /// Of what was kept beside frozen files, so many bytes are written with the next write behind, or so many times that write's:
 /// less than is noticed, and more than comes.
@@ -43,6 +65,8 @@ pub(super) struct Behind {
     is_used: AtomicBool,
     /// Between the begin of a barrier and its snapshot.
     is_at_barrier: AtomicBool,
+    /// Bytes that were put into RocksDB's own buffer since its last flush at a barrier, about.
+    buffered_bytes: AtomicUsize,
     work: Mutex<Work>,
     /// Notified at each step of the work.
     progress: Condvar,
@@ -56,8 +80,10 @@ pub(super) struct Behind {
 struct Work {
     /// Still to be written, oldest first; reads look into them until they are.
     lists: VecDeque<Arc<SortedWrites>>,
-    /// To be done behind the lists.
-    freeze: Option<Freeze>,
+    /// To be done behind so many of the lists.
+    freeze: Option<(usize, Freeze)>,
+    /// Lists are written however few they are.
+    is_hurried: bool,
     /// A freeze was asked for and is not over.
     is_freezing: bool,
     /// Whether it looks for work. One that does not is about to end, if it has not.
@@ -77,12 +103,19 @@ enum Failure {
     Told,
 }
 
-/// What was written behind a barrier whose files are not frozen yet: values and deletions by stored key.
+/// What was written behind lists that wait, or a barrier whose files are not frozen yet: values and deletions by stored key.
 #[derive(Default)]
 pub(super) struct Newer {
     entries: BTreeMap<Vec<u8>, Option<Vec<u8>>>,
     /// Memory in use, about: too much, where keys were written again.
     size_bytes: usize,
+}
+
+/// What a scan has to add to RocksDB's entries, or to put in place of them.
+pub(super) struct Beside<'a> {
+    newer: RwLockReadGuard<'a, Newer>,
+    /// Newest first.
+    lists: Vec<Arc<SortedWrites>>,
 }
 
 /// Where a write goes at this moment.
@@ -121,6 +154,18 @@ impl Newer {
             .take_while(move |(key, _)| key.starts_with(prefix))
     }
 
+    /// Takes all of it, as a list.
+    fn take(&mut self) -> Option<Arc<SortedWrites>> {
+        if self.is_empty() {
+            return None;
+        }
+        let mut writes = Writes::default();
+        for (key, value) in std::mem::take(self).entries {
+            writes.set_stored(Write { key: &key, value: value.as_deref() });
+        }
+        Some(Arc::new(writes.into_sorted()))
+    }
+
     /// Moves the first so many bytes of it.
     fn drain_into(&mut self, batch: &mut WriteBatch, bytes_max: usize) {
         while batch.size_in_bytes() < bytes_max
@@ -155,10 +200,67 @@ impl Work {
     fn bytes(&self) -> usize {
         self.lists.iter().map(|list| list.size_bytes()).sum()
     }
+
+    /// How many of the oldest lists are to be written now.
+    fn due(&self, backend: &Shared) -> usize {
+        match &self.freeze {
+            _ if self.failure.is_some() => 0,
+            Some((lists, _)) => *lists,
+            None if self.is_hurried || self.is_full(backend) => self.lists.len(),
+            None => 0,
+        }
+    }
+
+    fn is_full(&self, backend: &Shared) -> bool {
+        let (bytes, all) = (self.bytes(), backend.waiting_bytes.load(Ordering::Relaxed));
+        bytes >= backend.behind_bytes_max || bytes >= TABLE_BYTES_MIN && all >= backend.waiting_bytes_max
+    }
+
+    fn push_lists(&mut self, lists: impl IntoIterator<Item = Arc<SortedWrites>>, backend: &Shared) {
+        for list in lists {
+            backend.waiting_bytes.fetch_add(list.size_bytes(), Ordering::Relaxed);
+            self.lists.push_back(list);
+        }
+    }
+
+    /// Forgets so many of the oldest lists, which are written.
+    fn pop_lists(&mut self, count: usize, backend: &Shared) {
+        for list in self.lists.drain(..count) {
+            backend.waiting_bytes.fetch_sub(list.size_bytes(), Ordering::Relaxed);
+        }
+        if let Some((lists, _)) = &mut self.freeze {
+            *lists -= count;
+        }
+    }
+}
+
+impl Beside<'_> {
+    /// What is below a stored prefix, from a stored key on, which must not lie before it: the newest of each key, by key. `frame_hash` tells which
+    /// lists need not be asked, where the prefix is a frame.
+    pub fn range<'a>(
+        &'a self,
+        prefix: &'a [u8],
+        from: &[u8],
+        frame_hash: Option<u64>,
+    ) -> Vec<(&'a [u8], Option<&'a [u8]>)> {
+        let mut found: Vec<(&[u8], Option<&[u8]>)> = self.newer.range(prefix, from).collect();
+        let mut is_sorted = true;
+        for list in self.lists.iter().filter(|list| frame_hash.is_none_or(|hash| list.may_have(hash))) {
+            let known = found.len();
+            found.extend(list.range(prefix, from).map(|Write { key, value }| (key, value)));
+            is_sorted &= known == 0 || known == found.len();
+        }
+        if !is_sorted {
+            // Stable: the newest of each key stays the first of it.
+            found.sort_by_key(|(key, _)| *key);
+            found.dedup_by_key(|(key, _)| *key);
+        }
+        found
+    }
 }
 
 impl Behind {
-    /// From here to the snapshot, long lists of writes are handed over.
+    /// From here to the snapshot, also shorter lists of writes are handed over.
     pub fn begin_barrier(&self) {
         self.is_at_barrier.store(true, Ordering::Relaxed);
     }
@@ -168,8 +270,15 @@ impl Behind {
         self.is_used.load(Ordering::Relaxed) && self.work.lock().is_freezing
     }
 
-    pub fn wants(&self, writes: &Writes) -> bool {
-        self.is_at_barrier.load(Ordering::Relaxed) && writes.bytes() >= HANDED_OVER_BYTES_MIN
+    /// True for a list that is to be handed over, where so many bytes may wait.
+    pub fn wants(&self, writes: &Writes, bytes_max: usize) -> bool {
+        let at_barrier = self.is_at_barrier.load(Ordering::Relaxed) && writes.bytes() >= HANDED_OVER_BYTES_MIN;
+        at_barrier || bytes_max >= WAITING_BYTES_MAX_MIN && writes.bytes() >= WAITING_BYTES_MIN
+    }
+
+    /// So many bytes have gone into RocksDB's own buffer.
+    fn buffered(&self, bytes: usize) {
+        self.buffered_bytes.fetch_add(bytes, Ordering::Relaxed);
     }
 
     /// The value of a key or, as `Some(None)`, that it was deleted; `None` where RocksDB knows.
@@ -181,17 +290,19 @@ impl Behind {
             return Some(value.clone());
         }
         let work = self.work.lock();
-        let found = work.lists.iter().rev().find_map(|list| list.get(stored))?;
+        let hash = frame_hash(stored);
+        let found = work.lists.iter().rev().filter(|list| list.may_have(hash)).find_map(|list| list.get(stored))?;
         Some(found.value.map(<[u8]>::to_vec))
     }
 
-    /// What a scan has to add to RocksDB's entries, once all lists are written.
-    pub fn newer(&self) -> Result<Option<RwLockReadGuard<'_, Newer>>> {
+    /// What a scan has to add to RocksDB's entries; to be asked before RocksDB is, which may take it over meanwhile.
+    pub fn beside(&self) -> Result<Option<Beside<'_>>> {
         if !self.is_used.load(Ordering::Relaxed) {
             return Ok(None);
         }
-        drop(self.wait(|work| work.lists.is_empty())?);
-        Ok(Some(self.newer.read_recursive()).filter(|newer| !newer.is_empty()))
+        let lists = self.wait(|_| true)?.lists.iter().rev().cloned().collect();
+        let beside = Beside { newer: self.newer.read_recursive(), lists };
+        Ok(Some(beside).filter(|beside| !beside.newer.is_empty() || !beside.lists.is_empty()))
     }
 
     /// Waits until `is_reached` holds, or for the failure that keeps it from that.
@@ -202,6 +313,13 @@ impl Behind {
         }
         work.check()?;
         Ok(work)
+    }
+
+    /// Gives up the lists that were not written.
+    pub fn clear(&mut self, backend: &Shared) {
+        let work = self.work.get_mut();
+        work.freeze = None;
+        work.pop_lists(work.lists.len(), backend);
     }
 
     /// Waits for the end of the thread, which so is never the one that closes the RocksDB: that may be done once its folder is gone.
@@ -217,38 +335,47 @@ impl Behind {
 }
 
 impl Inner {
-    /// Where a write of so many bytes goes: beside RocksDB as long as files are frozen, and until what was kept there has been
-    /// written too. Waits where that holds too much already, and for the lists of a barrier that are still to be written.
-    pub(super) fn way(&self, db: &DB, bytes: usize) -> Result<Way<'_>> {
+    /// Where a write of so many bytes goes: beside RocksDB as long as lists wait or files are frozen, and until what was kept there has been
+    /// written too. Waits where too much is kept already.
+    pub(super) fn way(self: &Arc<Self>, db: &DB, bytes: usize) -> Result<Way<'_>> {
         let behind = &self.behind;
         if !behind.is_used.load(Ordering::Relaxed) {
+            behind.buffered(bytes);
             return Ok(Way::Through);
         }
-        let is_full = behind.is_full(self.backend.behind_bytes_max);
-        let work = behind.wait(|work| if work.is_freezing { !is_full } else { work.lists.is_empty() })?;
-        if work.is_freezing {
+        if behind.is_full(self.backend.behind_bytes_max) {
+            self.hand_over_lists(None)?;
+        }
+        let work = behind.wait(|_| true)?;
+        if work.is_freezing || !work.lists.is_empty() {
             return Ok(Way::Beside(behind.newer.write()));
         }
         drop(work);
         self.settle(db, SETTLED_BYTES_MIN.max(SETTLED_FACTOR * bytes))?;
         let newer = behind.newer.write();
-        Ok(if newer.is_empty() { Way::Through } else { Way::Beside(newer) })
+        if !newer.is_empty() {
+            return Ok(Way::Beside(newer));
+        }
+        behind.buffered(bytes);
+        Ok(Way::Through)
     }
 
-    /// As [`Self::way`], for what must go through: waits until files are frozen.
-    pub(super) fn wait_until_frozen(&self, db: &DB) -> Result<()> {
+    /// As [`Self::way`], for what must go through: waits until all lists are written and files are frozen.
+    pub(super) fn wait_until_frozen(self: &Arc<Self>, db: &DB) -> Result<()> {
         if self.behind.is_used.load(Ordering::Relaxed) {
-            drop(self.behind.wait(|work| !work.is_freezing && work.lists.is_empty())?);
+            self.begin_work(|work| work.is_hurried = true)?;
+            self.behind.wait(|work| !work.is_freezing && work.lists.is_empty())?.is_hurried = false;
             self.settle(db, usize::MAX)?;
         }
         Ok(())
     }
 
-    /// Writes some of what was kept beside, behind the end of the freeze.
+    /// Writes some of what was kept beside, where no list waits and no file is frozen.
     fn settle(&self, db: &DB, bytes_max: usize) -> Result<()> {
         let (mut batch, mut newer) = (WriteBatch::default(), self.behind.newer.write());
         newer.drain_into(&mut batch, bytes_max);
         if !batch.is_empty() {
+            self.behind.buffered(batch.size_in_bytes());
             self.write_batch(db, batch)?;
         }
         if newer.is_empty() {
@@ -257,42 +384,40 @@ impl Inner {
         Ok(())
     }
 
-    /// Lets the other thread write these. They are visible to reads at once.
-    pub(super) fn hand_over(self: &Arc<Self>, db: &DB, writes: Writes) -> Result<()> {
-        let bytes_max = self.backend.behind_bytes_max;
-        self.prepare(db, |work| work.bytes() < bytes_max)?;
-        let list = Arc::new(writes.into_sorted());
-        self.begin_work(|work| work.lists.push_back(list))
+    /// Lets the other thread write these, at once or with what comes behind them. They are visible to reads at once.
+    pub(super) fn hand_over(self: &Arc<Self>, writes: Writes) -> Result<()> {
+        self.hand_over_lists(Some(Arc::new(writes.into_sorted())))
+    }
+
+    /// Behind what was kept beside, which becomes a list as well. Waits where too much waits.
+    fn hand_over_lists(self: &Arc<Self>, list: Option<Arc<SortedWrites>>) -> Result<()> {
+        let bytes_max = 2 * self.backend.behind_bytes_max;
+        drop(self.behind.wait(|work| work.bytes() < bytes_max)?);
+        let kept = self.behind.newer.write().take();
+        self.begin_work(|work| work.push_lists(kept.into_iter().chain(list), &self.backend))
     }
 
     /// Lets the other thread freeze what was written so far, into a new folder.
-    pub(super) fn freeze_behind(
-        self: &Arc<Self>,
-        db: &DB,
-        folder: PathBuf,
-    ) -> Result<Receiver<Result<Vec<SnapshotFile>>>> {
+    pub(super) fn freeze_behind(self: &Arc<Self>, folder: PathBuf) -> Result<Receiver<Result<Vec<SnapshotFile>>>> {
         self.behind.is_at_barrier.store(false, Ordering::Relaxed);
-        self.prepare(db, |_| true)?;
+        drop(self.behind.wait(|work| !work.is_freezing)?);
+        let kept = self.behind.newer.write().take();
         let (reply, answer) = bounded(1);
         self.begin_work(|work| {
-            work.freeze = Some(Freeze { folder, reply });
+            work.push_lists(kept, &self.backend);
+            work.freeze = Some((work.lists.len(), Freeze { folder, reply }));
             work.is_freezing = true;
         })?;
         Ok(answer)
     }
 
-    /// The freeze of the barrier before must not see what is handed over now, and what was written behind it comes first.
-    fn prepare(&self, db: &DB, is_reached: impl Fn(&Work) -> bool) -> Result<()> {
-        drop(self.behind.wait(|work| !work.is_freezing && is_reached(work))?);
-        // Nothing was kept beside since lists were handed over: to settle is not to forget those.
-        if self.behind.newer.read().is_empty() { Ok(()) } else { self.settle(db, usize::MAX) }
-    }
-
+    /// Starts the other thread where there is something to do now.
     fn begin_work(self: &Arc<Self>, add: impl FnOnce(&mut Work)) -> Result<()> {
         let mut work = self.behind.work.lock();
         add(&mut work);
         self.behind.is_used.store(true, Ordering::Relaxed);
-        if work.has_thread {
+        let has_work = work.freeze.is_some() || work.due(&self.backend) > 0;
+        if work.has_thread || !has_work {
             return Ok(());
         }
         let _ = work.thread.take().map(JoinHandle::join);
@@ -311,14 +436,14 @@ impl Inner {
         let behind = &self.behind;
         let mut work = behind.work.lock();
         loop {
-            let list = work.lists.front().filter(|_| work.failure.is_none()).cloned();
-            if let Some(list) = list {
-                let outcome = MutexGuard::unlocked(&mut work, || self.caught(|db| self.write_sorted(db, list.iter())));
-                match outcome {
-                    Ok(()) => drop(work.lists.pop_front()),
+            let due = work.due(&self.backend);
+            if due > 0 {
+                let lists: Vec<_> = work.lists.iter().take(due).cloned().collect();
+                match MutexGuard::unlocked(&mut work, || self.caught(|db| self.write_lists(db, &lists))) {
+                    Ok(()) => work.pop_lists(due, &self.backend),
                     Err(error) => work.failure = Some(Failure::New(error)),
                 }
-            } else if let Some(Freeze { folder, reply }) = work.freeze.take() {
+            } else if let Some((_, Freeze { folder, reply })) = work.freeze.take() {
                 let checked = work.check();
                 let frozen = MutexGuard::unlocked(&mut work, || {
                     #[cfg(test)]
@@ -327,6 +452,7 @@ impl Inner {
                     ));
                     checked.and_then(|()| self.caught(|db| freeze(db, self.folder(), &folder)))
                 });
+                behind.buffered_bytes.store(0, Ordering::Relaxed);
                 work.is_freezing = false;
                 // Who asked may have gone since.
                 let _ = reply.send(frozen);
@@ -339,6 +465,42 @@ impl Inner {
         }
     }
 
+    /// As a table file where they are enough for one.
+    fn write_lists(&self, db: &DB, lists: &[Arc<SortedWrites>]) -> Result<()> {
+        let bytes = lists.iter().map(|list| list.bytes()).sum::<usize>();
+        let buffered = self.behind.buffered_bytes.load(Ordering::Relaxed);
+        if bytes >= TABLE_BYTES_MIN && buffered <= bytes / BUFFERED_SHARE {
+            return self.write_table(db, merged(lists));
+        }
+        self.behind.buffered(bytes);
+        lists.iter().try_for_each(|list| self.write_sorted(db, list.iter()))
+    }
+
+    fn write_table<'a>(&self, db: &DB, writes: impl Iterator<Item = Write<'a>>) -> Result<()> {
+        let path = self.folder().join(TABLE_NAME);
+        let write = || {
+            let mut table = SstFileWriter::create(self.backend.table_options(self.shape));
+            table.open(&path)?;
+            for write in writes {
+                match write.value {
+                    Some(value) => table.put(write.key, value)?,
+                    None => table.delete(write.key)?,
+                }
+            }
+            table.finish()
+        };
+        write().map_err(|error| self.error(error))?;
+        for _ in 0..MERGE_WAITS_MAX {
+            if flushed_files(db) < FLUSHED_FILES_SLOWDOWN as usize {
+                break;
+            }
+            std::thread::sleep(MERGE_WAIT);
+        }
+        let mut options = IngestExternalFileOptions::default();
+        options.set_move_files(true);
+        db.ingest_external_file_opts(&options, vec![path]).map_err(|error| self.error(error))
+    }
+
     fn caught<T>(&self, work: impl FnOnce(&DB) -> Result<T>) -> Result<T> {
         let db = self.db().expect("work is handed over for a RocksDB");
         catch_unwind(AssertUnwindSafe(|| work(db))).unwrap_or_else(|_| {
@@ -348,12 +510,23 @@ impl Inner {
     }
 }
 
+/// Files of the level that flushes and table files go to, which are merged from a number on.
+fn flushed_files(db: &DB) -> usize {
+    let files = db.property_value(rocksdb::properties::num_files_at_level(0));
+    files.ok().flatten().and_then(|count| count.parse().ok()).unwrap_or(0)
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
     use crate::keys::{KeyGroup, KeyGroupRange};
     use crate::operator::Subtask;
-    use crate::state::{InstanceId, KeyShape, KeyedState, Restored, StateBackend, StateInstance};
+    use crate::state::memory::MemoryState;
+    use crate::state::{
+        FramedReads, InstanceId, KeyShape, KeyedState, PendingSnapshot, Restored, StateBackend, StateInstance, frame,
+    };
+    use rand::{Rng, SeedableRng};
+    use rand_chacha::ChaCha8Rng;
 
     const GROUP: KeyGroup = KeyGroup(0);
     const FREEZE_MS: u64 = 100;
@@ -435,11 +608,152 @@ mod tests {
         instance.delay_freezes(FREEZE_MS);
         let begin = std::time::Instant::now();
         let pending = instance.snapshot(&folder.path().join("1")).unwrap();
-        for number in 0..20u8 {
+        for number in 0..40u8 {
             state.put(GROUP, &[number], &[0; 32 << 10]).unwrap();
         }
-        assert!(begin.elapsed().as_millis() >= u128::from(FREEZE_MS), "640 kB are kept where 256 kB may be");
-        assert_eq!(keys(state.as_ref()).len(), 21);
+        assert!(
+            begin.elapsed().as_millis() >= u128::from(FREEZE_MS),
+            "1.3 MB are kept where two lists of 256 kB may be"
+        );
+        assert_eq!(keys(state.as_ref()).len(), 41);
         assert_eq!(frozen_keys(&pending.finish().unwrap().folder), [b"a"]);
+    }
+
+    const GROUPS: u16 = 3;
+
+    /// Keys (without group) and values.
+    type Entries = Vec<(Vec<u8>, Vec<u8>)>;
+
+    /// A kind of two, a part of five bytes at most, and a rest.
+    fn random_key(rng: &mut ChaCha8Rng) -> Vec<u8> {
+        let part: Vec<u8> = (0..rng.random_range(0..3)).map(|_| rng.random_range(0..4)).collect();
+        [frame(rng.random_range(0..2), &part), vec![rng.random_range(0..8)]].concat()
+    }
+
+    fn random_value(rng: &mut ChaCha8Rng) -> Vec<u8> {
+        vec![rng.random(); rng.random_range(0..80)]
+    }
+
+    fn scanned(state: &dyn KeyedState, group: KeyGroup, prefix: &[u8]) -> Entries {
+        let mut found = Vec::new();
+        let mut visit = |key: &[u8], value: &[u8]| {
+            found.push((key.to_vec(), value.to_vec()));
+            Ok(true)
+        };
+        state.scan(group, prefix, &mut visit).unwrap();
+        found
+    }
+
+    fn by_frame(state: &dyn KeyedState, reads: &FramedReads) -> Vec<(u32, Vec<u8>, Vec<u8>)> {
+        let mut found = Vec::new();
+        let mut visit = |number: u32, key: &[u8], value: &[u8]| {
+            found.push((number, key.to_vec(), value.to_vec()));
+            Ok(true)
+        };
+        state.scan_frames(reads, &mut visit).unwrap();
+        found
+    }
+
+    /// All entries of all groups.
+    fn all(state: &dyn KeyedState) -> Vec<(KeyGroup, Entries)> {
+        (0..GROUPS).map(KeyGroup).map(|group| (group, scanned(state, group, b""))).collect()
+    }
+
+    fn frozen(folder: &std::path::Path) -> Vec<(KeyGroup, Entries)> {
+        let db = DB::open_for_read_only(&rocksdb::Options::default(), folder, false).unwrap();
+        let entries = db.iterator(rocksdb::IteratorMode::Start).map(|entry| entry.unwrap());
+        let mut found: Vec<_> = (0..GROUPS).map(|group| (KeyGroup(group), Vec::new())).collect();
+        for (stored, value) in entries {
+            found[usize::from(stored[1])].1.push((stored[2..].to_vec(), value.to_vec()));
+        }
+        found
+    }
+
+    fn write_at_random(rng: &mut ChaCha8Rng, state: &mut dyn KeyedState, twin: &mut MemoryState) {
+        let group = KeyGroup(rng.random_range(0..GROUPS));
+        match rng.random_range(0..10) {
+            0..4 => {
+                let mut writes = Writes::default();
+                for _ in 0..rng.random_range(0..80) {
+                    let group = KeyGroup(rng.random_range(0..GROUPS));
+                    let value = rng.random_bool(0.7).then(|| random_value(rng));
+                    writes.set(group, &[&random_key(rng)], value.as_deref());
+                }
+                twin.write(&mut writes.clone()).unwrap();
+                state.write(&mut writes).unwrap();
+            }
+            4..7 => {
+                let (key, value) = (random_key(rng), random_value(rng));
+                twin.put(group, &key, &value).unwrap();
+                state.put(group, &key, &value).unwrap();
+            }
+            7..9 => {
+                let key = random_key(rng);
+                twin.delete(group, &key).unwrap();
+                state.delete(group, &key).unwrap();
+            }
+            _ => {
+                let all = frame(rng.random_range(0..2), &[rng.random_range(0..4)]);
+                // Some have so few entries that each is deleted, others are deleted as ranges.
+                let prefix = &all[..if rng.random_bool(0.2) { 0 } else { all.len() }];
+                twin.delete_prefix(group, prefix).unwrap();
+                state.delete_prefix(group, prefix).unwrap();
+            }
+        }
+    }
+
+    fn check_at_random(rng: &mut ChaCha8Rng, state: &dyn KeyedState, twin: &MemoryState) {
+        let group = KeyGroup(rng.random_range(0..GROUPS));
+        let key = random_key(rng);
+        assert_eq!(state.get(group, &key).unwrap(), twin.get(group, &key).unwrap());
+        let prefix = &key[..rng.random_range(0..key.len())];
+        assert_eq!(scanned(state, group, prefix), scanned(twin, group, prefix));
+        let parts: Vec<_> =
+            (0..4).map(|number| (number, KeyGroup(rng.random_range(0..GROUPS)), [number as u8])).collect();
+        let reads = || FramedReads::new(1, parts.iter().map(|(number, group, part)| (*number, *group, &part[..])));
+        assert_eq!(by_frame(state, &reads()), by_frame(twin, &reads()));
+    }
+
+    #[test]
+    fn reads_and_snapshots_are_those_of_a_map_whatever_is_written_when() {
+        for seed in 0..20 {
+            let mut rng = ChaCha8Rng::seed_from_u64(seed);
+            let folder = tempfile::tempdir().unwrap();
+            let shape = if rng.random() { KeyShape::Plain } else { KeyShape::Framed };
+            let subtask = Subtask { index: 0, parallelism: 1 };
+            let id = InstanceId { uid: "tested".into(), subtask, key_groups: KeyGroupRange::all(GROUPS) };
+            let backend = StateBackend::new(0);
+            let instance = backend.instance(id, shape, &folder.path().join("live"), Restored::default()).unwrap();
+            let (mut state, mut twin) = (instance.view(), MemoryState::default());
+            instance.delay_freezes(rng.random_range(0..3));
+            let mut pending: Option<(PendingSnapshot, MemoryState)> = None;
+            let check = |(snapshot, expected): (PendingSnapshot, MemoryState)| {
+                let snapshot = snapshot.finish().unwrap();
+                let expected = all(&expected);
+                match snapshot.files.is_empty() {
+                    true => {
+                        assert!(snapshot.resident.is_some() || expected.iter().all(|(_, entries)| entries.is_empty()))
+                    }
+                    false => assert_eq!(frozen(&snapshot.folder), expected, "seed {seed}"),
+                }
+            };
+            for number in 0..60 {
+                for _ in 0..rng.random_range(0..8) {
+                    write_at_random(&mut rng, state.as_mut(), &mut twin);
+                    check_at_random(&mut rng, state.as_ref(), &twin);
+                }
+                if rng.random_bool(0.3) {
+                    pending.take().map(check);
+                    instance.begin_barrier();
+                    (0..rng.random_range(0..4)).for_each(|_| write_at_random(&mut rng, state.as_mut(), &mut twin));
+                    let snapshot = instance.snapshot(&folder.path().join(format!("{number}"))).unwrap();
+                    pending = Some((snapshot, twin.clone()));
+                }
+            }
+            assert_eq!(all(state.as_ref()), all(&twin), "seed {seed}");
+            pending.map(check);
+            drop((state, instance));
+            assert_eq!(backend.shared.waiting_bytes.load(Ordering::Relaxed), 0, "seed {seed}");
+        }
     }
 }

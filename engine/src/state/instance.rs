@@ -168,7 +168,7 @@ impl StateInstance {
         if let Some(opened) = restore::rebuild(&backend, &folder, (id.key_groups, shape), &former, &known_files)? {
             db.get_or_init(|| opened);
         }
-        let inner = Inner {
+        let inner = Arc::new(Inner {
             id,
             shape,
             backend,
@@ -179,11 +179,11 @@ impl StateInstance {
             note: Mutex::new(None),
             restored_notes: notes,
             known_files,
-        };
+        });
         for one in &former {
             restore::each_resident_entry(one, inner.id.key_groups, |stored, value| inner.put(stored, value))?;
         }
-        Ok(Self { inner: Arc::new(inner) })
+        Ok(Self { inner })
     }
 
     pub fn id(&self) -> &InstanceId {
@@ -215,7 +215,7 @@ impl StateInstance {
         let inner = &self.inner;
         let folder = staging.join(folder_name(&inner.id));
         let (freezing, resident) = match inner.db.get() {
-            Some(db) => (Some(Freezing(inner.freeze_behind(db, folder.clone())?)), None),
+            Some(_) => (Some(Freezing(inner.freeze_behind(folder.clone())?)), None),
             None => {
                 let resident = inner.resident.read();
                 (None, Some(resident.encode()).filter(|bytes| !bytes.is_empty()))
@@ -237,6 +237,12 @@ impl StateInstance {
     }
 }
 
+impl Drop for Inner {
+    fn drop(&mut self) {
+        self.behind.clear(&self.backend);
+    }
+}
+
 impl Inner {
     /// The RocksDB, if the state has outgrown memory.
     pub(super) fn db(&self) -> Option<&DB> {
@@ -252,7 +258,7 @@ impl Inner {
         self.resident.write()
     }
 
-    pub(super) fn put(&self, stored: &[u8], value: &[u8]) -> Result<()> {
+    pub(super) fn put(self: &Arc<Self>, stored: &[u8], value: &[u8]) -> Result<()> {
         if let Some(db) = self.db() {
             return self.write_one(db, &Write { key: stored, value: Some(value) });
         }
@@ -278,7 +284,7 @@ impl Inner {
     }
 
     /// Through to RocksDB, or beside it where files are frozen.
-    pub(super) fn write_one(&self, db: &DB, write: &Write<'_>) -> Result<()> {
+    pub(super) fn write_one(self: &Arc<Self>, db: &DB, write: &Write<'_>) -> Result<()> {
         let options = &self.backend.write_options;
         let written = match (self.way(db, write.key.len() + write.value.map_or(0, <[u8]>::len))?, write.value) {
             (Way::Through, Some(value)) => db.put_opt(write.key, value, options),

@@ -9,7 +9,7 @@ use rocksdb::{DB, DBRawIterator, ReadOptions, WriteBatch};
 
 use super::behind::Way;
 use super::instance::Inner;
-use super::writes::Write;
+use super::writes::{Write, frame_hash};
 use super::{FramedReads, KeyShape, KeyedState, Visit, VisitFrame, Writes};
 use crate::keys::KeyGroup;
 use crate::{EngineError, Result};
@@ -66,7 +66,7 @@ impl StoredState {
 
     /// One iterator serves all frames, and leaves out the files whose filter has not the frame.
     fn scan_stored_frames(&self, db: &DB, reads: &FramedReads, visit: &mut VisitFrame<'_>) -> Result<()> {
-        let newer = self.inner.behind.newer()?;
+        let beside = self.inner.behind.beside()?;
         let mut options = ReadOptions::default();
         options.set_prefix_same_as_start(true);
         let mut entries = db.raw_iterator_opt(options);
@@ -76,9 +76,11 @@ impl StoredState {
                 debug_assert!(key.starts_with(stored), "a scan stays below its frame");
                 visit(number, &key[GROUP_BYTES..], value)
             };
-            match &newer {
+            match &beside {
                 None => visit_all(&mut entries, &mut visit)?,
-                Some(newer) => visit_both(&mut entries, newer.range(stored, stored), &mut visit)?,
+                Some(beside) => {
+                    visit_both(&mut entries, beside.range(stored, stored, Some(frame_hash(stored))), &mut visit)?;
+                }
             }
             entries.status().map_err(|error| self.inner.error(error))?;
         }
@@ -121,19 +123,19 @@ impl StoredState {
 
     /// With stored keys.
     fn visit_stored(&self, db: &DB, prefix: &[u8], from: &[u8], visit: &mut Visit<'_>) -> Result<()> {
-        let newer = self.inner.behind.newer()?;
+        let beside = self.inner.behind.beside()?;
         let mut entries = self.iterate(db, prefix, from);
-        match &newer {
+        match &beside {
             None => visit_all(&mut entries, visit)?,
-            Some(newer) => visit_both(&mut entries, newer.range(prefix, from), visit)?,
+            Some(beside) => visit_both(&mut entries, beside.range(prefix, from, None), visit)?,
         }
         entries.status().map_err(|error| self.inner.error(error))
     }
 
     fn write_on_disk(&self, db: &DB, writes: &mut Writes) -> Result<()> {
         writes.iter().try_for_each(|write| self.check_owned(write.split_key().0))?;
-        if self.inner.behind.wants(writes) {
-            return self.inner.hand_over(db, std::mem::take(writes));
+        if self.inner.behind.wants(writes, self.inner.backend.behind_bytes_max) {
+            return self.inner.hand_over(std::mem::take(writes));
         }
         match self.inner.way(db, writes.bytes())? {
             Way::Through => self.inner.write_sorted(db, writes.sorted())?,
@@ -158,7 +160,7 @@ fn visit_all(entries: &mut DBRawIterator<'_>, visit: &mut Visit<'_>) -> Result<(
 /// The same with what was written since: of entries with the same key those count, and one without a value is none.
 fn visit_both<'a>(
     entries: &mut DBRawIterator<'_>,
-    newer: impl Iterator<Item = (&'a [u8], Option<&'a [u8]>)>,
+    newer: impl IntoIterator<Item = (&'a [u8], Option<&'a [u8]>)>,
     visit: &mut Visit<'_>,
 ) -> Result<()> {
     for (key, value) in newer {

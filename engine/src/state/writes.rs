@@ -1,9 +1,15 @@
 //! Many writes to keyed state at once: what a barrier writes back.
 //!
 //! They are sorted before they go to RocksDB. Each write has to find its place in a list that is sorted; next to the
-//! one before it that costs little, at a random place it costs more than all else at a barrier.
+//! one before it that costs little, at a random place it costs more than all else at a barrier. Sorted lists that are merged become
+//! a table file without any such search.
+
+use std::sync::Arc;
+
+use xxhash_rust::xxh3::xxh3_64;
 
 use super::KeyedState;
+use super::frames::stored_frame;
 use crate::Result;
 use crate::keys::KeyGroup;
 
@@ -30,11 +36,22 @@ struct Place {
     value_bytes: Option<u32>,
 }
 
-/// Writes by key; those to one key as they were asked for.
+/// Writes by key, in memory as well: of those to one key, the last.
 pub(super) struct SortedWrites {
     writes: Writes,
-    order: Vec<u32>,
+    /// Bytes that all keys have in common, behind their groups.
+    common_bytes: usize,
+    filter: Filter,
 }
+
+/// Which frames there are, or which keys where they have none: it may say so of one in fifty that is not there.
+struct Filter {
+    /// A power of two of them.
+    words: Vec<u64>,
+}
+
+/// Bits of a [`Filter`] for each key.
+const FILTER_BITS: usize = 16;
 
 /// A put of a value to a stored key, or its deletion.
 pub(super) struct Write<'a> {
@@ -74,6 +91,12 @@ impl Writes {
             Some(value) => self.put(group, key, value),
             None => self.delete(group, key),
         }
+    }
+
+    /// The same with the stored form of the key.
+    pub(super) fn set_stored(&mut self, Write { key, value }: Write<'_>) {
+        let (group, key) = Write { key, value }.split_key();
+        self.set(group, &[key], value);
     }
 
     fn push_key(&mut self, group: KeyGroup, key: &[&[u8]], value_bytes: Option<u32>) {
@@ -135,20 +158,31 @@ impl Writes {
 
     /// All writes by key; those to one key as they were asked for.
     pub(super) fn sorted(&self) -> impl Iterator<Item = Write<'_>> {
-        self.order().map(|index| self.write(&self.places[index]))
+        self.order(self.common_bytes()).map(|index| self.write(&self.places[index]))
     }
 
     pub(super) fn into_sorted(self) -> SortedWrites {
-        let number = |index| u32::try_from(index).expect("a list of writes is far below 4 GB");
-        let order = self.order().map(number).collect();
-        SortedWrites { writes: self, order }
+        let common_bytes = self.common_bytes();
+        let mut order: Vec<usize> = self.order(common_bytes).collect();
+        let key = |index: usize| self.key(&self.places[index]);
+        order.dedup_by(|later, kept| {
+            let is_same = key(*later) == key(*kept);
+            *kept = if is_same { *later } else { *kept };
+            is_same
+        });
+        let mut writes = Self { bytes: Vec::with_capacity(self.bytes.len()), places: Vec::with_capacity(order.len()) };
+        order.iter().for_each(|index| writes.set_stored(self.write(&self.places[*index])));
+        SortedWrites {
+            common_bytes: self.common_bytes(),
+            filter: Filter::of(writes.len(), writes.iter().map(|write| frame_hash(write.key))),
+            writes,
+        }
     }
 
     /// Places in the order of their keys.
-    fn order(&self) -> impl Iterator<Item = usize> + use<> {
-        let skip = self.common_bytes();
-        let keyed = |(index, place): (usize, &Place)| (self.sort_prefix(place, skip), index);
-        let mut order: Vec<(u128, usize)> = self.places.iter().enumerate().map(keyed).collect();
+    fn order(&self, common_bytes: usize) -> impl Iterator<Item = usize> + use<> {
+        let keyed = |(index, place): (usize, &Place)| (sort_prefix(self.key(place), common_bytes), index);
+        let mut order: Vec<(SortPrefix, usize)> = self.places.iter().enumerate().map(keyed).collect();
         order.sort_unstable_by(|(one_prefix, one), (other_prefix, other)| {
             let by_key = || self.key(&self.places[*one]).cmp(self.key(&self.places[*other]));
             one_prefix.cmp(other_prefix).then_with(by_key).then(one.cmp(other))
@@ -171,43 +205,122 @@ impl Writes {
     fn common_bytes(&self) -> usize {
         let mut keys = self.places.iter().map(|place| &self.key(place)[GROUP_BYTES..]);
         let Some(first) = keys.next() else { return 0 };
-        keys.fold(first.len(), |common, key| {
-            first[..common].iter().zip(key).position(|(one, other)| one != other).unwrap_or(common.min(key.len()))
-        })
+        keys.fold(first.len(), |common, key| common_length(&first[..common], key))
     }
+}
 
-    /// Orders most keys without a look at them: the group and the bytes behind those that all keys have in common.
-    fn sort_prefix(&self, place: &Place, skip: usize) -> u128 {
-        let key = self.key(place);
-        let (group, rest) = key.split_at(GROUP_BYTES);
-        let mut prefix = [0; size_of::<u128>()];
-        prefix[..GROUP_BYTES].copy_from_slice(group);
-        let rest = &rest[skip..];
-        let taken = rest.len().min(prefix.len() - GROUP_BYTES);
-        prefix[GROUP_BYTES..GROUP_BYTES + taken].copy_from_slice(&rest[..taken]);
-        u128::from_be_bytes(prefix)
-    }
+/// Orders most keys without a look at them: the group and the bytes behind those that all keys have in common.
+type SortPrefix = (u128, u64);
+
+const SORT_PREFIX_BYTES: usize = size_of::<u128>() + size_of::<u64>();
+
+fn sort_prefix(stored: &[u8], skip: usize) -> SortPrefix {
+    let (group, rest) = stored.split_at(GROUP_BYTES);
+    let mut prefix = [0; SORT_PREFIX_BYTES];
+    prefix[..GROUP_BYTES].copy_from_slice(group);
+    let rest = &rest[skip..];
+    let taken = rest.len().min(SORT_PREFIX_BYTES - GROUP_BYTES);
+    prefix[GROUP_BYTES..GROUP_BYTES + taken].copy_from_slice(&rest[..taken]);
+    let (first, second) = prefix.split_first_chunk().expect("it is longer");
+    (u128::from_be_bytes(*first), u64::from_be_bytes(second.try_into().expect("eight bytes are left")))
 }
 
 impl SortedWrites {
     pub fn iter(&self) -> impl Iterator<Item = Write<'_>> {
-        self.order.iter().map(|index| self.at(*index))
+        self.writes.iter()
     }
 
-    /// The last write to a stored key.
+    /// The write to a stored key.
     pub fn get(&self, stored: &[u8]) -> Option<Write<'_>> {
-        let behind = self.order.partition_point(|index| self.at(*index).key <= stored);
-        let last = self.at(self.order[behind.checked_sub(1)?]);
-        (last.key == stored).then_some(last)
+        let place = self.writes.places.get(self.first_from(stored))?;
+        Some(self.writes.write(place)).filter(|write| write.key == stored)
+    }
+
+    /// False where no stored key has this frame, or is this key without one, of which [`frame_hash`] made the hash.
+    pub fn may_have(&self, frame_hash: u64) -> bool {
+        self.filter.may_have(frame_hash)
+    }
+
+    /// The writes below a stored prefix, from a stored key on, which must not lie before it.
+    pub fn range<'a>(&'a self, prefix: &'a [u8], from: &[u8]) -> impl Iterator<Item = Write<'a>> + use<'a> {
+        let writes = self.writes.places[self.first_from(from)..].iter().map(|place| self.writes.write(place));
+        writes.take_while(move |write| write.key.starts_with(prefix))
+    }
+
+    /// The number of the first write from a stored key on.
+    fn first_from(&self, stored: &[u8]) -> usize {
+        self.writes.places.partition_point(|place| self.writes.key(place) < stored)
+    }
+
+    /// Bytes of keys and values.
+    pub fn bytes(&self) -> usize {
+        self.writes.bytes()
     }
 
     /// Memory held, in bytes.
     pub fn size_bytes(&self) -> usize {
-        self.writes.size_bytes() + self.order.capacity() * size_of::<u32>()
+        self.writes.size_bytes() + self.filter.words.len() * size_of::<u64>()
+    }
+}
+
+/// The writes of several lists by key, the oldest list first: of those to one key, that of the newest list.
+pub(super) fn merged(lists: &[Arc<SortedWrites>]) -> impl Iterator<Item = Write<'_>> {
+    let skip = common_bytes(lists);
+    let mut order: Vec<(SortPrefix, u32, u32)> = Vec::with_capacity(lists.iter().map(|list| list.writes.len()).sum());
+    for (list, number) in lists.iter().zip(0..) {
+        order.extend(list.iter().zip(0..).map(|(write, index)| (sort_prefix(write.key, skip), number, index)));
+    }
+    let at = |number: u32, index: u32| {
+        let writes = &lists[number as usize].writes;
+        writes.write(&writes.places[index as usize])
+    };
+    let key = move |(_, number, index): &(SortPrefix, u32, u32)| at(*number, *index).key;
+    // Each list is in order already, which a stable sort makes use of.
+    order.sort_by(|one, other| {
+        let newest_first = || other.1.cmp(&one.1);
+        one.0.cmp(&other.0).then_with(|| key(one).cmp(key(other))).then_with(newest_first)
+    });
+    order.dedup_by(|older, newest| older.0 == newest.0 && key(older) == key(newest));
+    order.into_iter().map(move |(_, number, index)| at(number, index))
+}
+
+/// Bytes that the keys of all lists have in common, behind their groups.
+fn common_bytes(lists: &[Arc<SortedWrites>]) -> usize {
+    let filled = lists.iter().filter(|list| !list.writes.is_empty());
+    let mut keys = filled.map(|list| (list.common_bytes, &list.writes.key(&list.writes.places[0])[GROUP_BYTES..]));
+    let Some((bytes, first)) = keys.next() else { return 0 };
+    keys.fold(bytes, |common, (bytes, key)| common_length(&first[..common.min(bytes)], key))
+}
+
+/// Bytes with which both begin.
+fn common_length(one: &[u8], other: &[u8]) -> usize {
+    one.iter().zip(other).position(|(one, other)| one != other).unwrap_or(one.len().min(other.len()))
+}
+
+/// What a [`Filter`] knows a stored key by: its frame, or all of it where it has none.
+pub(super) fn frame_hash(stored: &[u8]) -> u64 {
+    xxh3_64(stored_frame(stored).unwrap_or(stored))
+}
+
+impl Filter {
+    fn of(count: usize, stored: impl Iterator<Item = u64>) -> Self {
+        let words = (count * FILTER_BITS).div_ceil(u64::BITS as usize).next_power_of_two();
+        let mut filter = Self { words: vec![0; words] };
+        for hash in stored {
+            filter.places(hash).for_each(|(word, bit)| filter.words[word] |= bit);
+        }
+        filter
     }
 
-    fn at(&self, index: u32) -> Write<'_> {
-        self.writes.write(&self.writes.places[index as usize])
+    fn may_have(&self, hash: u64) -> bool {
+        self.places(hash).all(|(word, bit)| self.words[word] & bit != 0)
+    }
+
+    /// Two bits, each by its number's word and mask.
+    fn places(&self, hash: u64) -> impl Iterator<Item = (usize, u64)> + use<> {
+        let last_word = self.words.len() - 1;
+        let place = move |half: u32| ((half >> u64::BITS.ilog2()) as usize & last_word, 1 << (half % u64::BITS));
+        [hash as u32, (hash >> u32::BITS) as u32].into_iter().map(place)
     }
 }
 
@@ -237,13 +350,57 @@ mod tests {
             expected.sort_by(|one, other| one.0.cmp(&other.0));
             assert_eq!(writes.sorted().map(list).collect::<Vec<_>>(), expected, "seed {seed}");
             let sorted = writes.into_sorted();
-            assert_eq!(sorted.iter().map(list).collect::<Vec<_>>(), expected, "seed {seed}");
-            for (key, _) in &expected {
-                let last = expected.iter().rev().find(|(other, _)| other == key);
-                assert_eq!(sorted.get(key).map(list).as_ref(), last, "seed {seed}");
+            let mut last: Vec<(Vec<u8>, Option<Vec<u8>>)> = Vec::new();
+            for (key, value) in expected {
+                last.retain(|(other, _)| *other != key);
+                last.push((key, value));
+            }
+            assert_eq!(sorted.iter().map(list).collect::<Vec<_>>(), last, "seed {seed}");
+            for (key, value) in &last {
+                let found = sorted.get(key).map(list);
+                assert_eq!(found.as_ref(), Some(&(key.clone(), value.clone())), "seed {seed}");
+                assert!(sorted.may_have(frame_hash(key)), "seed {seed}");
                 let absent = [key.as_slice(), &[9]].concat();
                 assert!(sorted.get(&absent).is_none(), "no key has a 9");
+                let (prefix, is_below) = (&key[..GROUP_BYTES + common.len()], |other: &[u8]| other >= &key[..]);
+                let below = last.iter().filter(|(other, _)| other.starts_with(prefix) && is_below(other));
+                assert!(sorted.range(prefix, key).map(list).eq(below.cloned()), "seed {seed}");
             }
         }
+    }
+
+    #[test]
+    fn merged_lists_have_the_newest_write_to_each_key_in_order() {
+        for seed in 0..50 {
+            let mut rng = ChaCha8Rng::seed_from_u64(seed);
+            let common = vec![7; rng.random_range(0..30)];
+            let mut expected = std::collections::BTreeMap::new();
+            let lists: Vec<Arc<SortedWrites>> = (0..rng.random_range(0..5u32))
+                .map(|list| {
+                    let mut writes = Writes::default();
+                    for number in 0..rng.random_range(0..50u32) {
+                        let own: Vec<u8> = (0..rng.random_range(0..4)).map(|_| rng.random_range(0..3)).collect();
+                        let value = rng.random_bool(0.8).then(|| vec![list as u8, number as u8]);
+                        writes.set(KeyGroup(1), &[&common, &own], value.as_deref());
+                        expected.insert([&[0, 1], &common[..], &own].concat(), value);
+                    }
+                    Arc::new(writes.into_sorted())
+                })
+                .collect();
+            let found = merged(&lists).map(|write| (write.key.to_vec(), write.value.map(<[u8]>::to_vec)));
+            assert!(found.eq(expected), "seed {seed}");
+        }
+    }
+
+    #[test]
+    fn a_filter_leaves_out_most_of_what_is_not_there() {
+        let stored = |number: u32| [&[0, 0][..], &super::super::frame(1, &number.to_be_bytes()), b"rest"].concat();
+        let keys: Vec<Vec<u8>> = (0..1000).map(stored).collect();
+        let filter = Filter::of(keys.len(), keys.iter().map(|key| frame_hash(key)));
+        assert!(keys.iter().all(|key| filter.may_have(frame_hash(key))));
+        let of_frame = &keys[7][..keys[7].len() - 4];
+        assert_eq!(frame_hash(of_frame), frame_hash(&keys[7]), "a key is known by its frame");
+        let wrong = (1000..11_000).filter(|number| filter.may_have(frame_hash(&stored(*number)))).count();
+        assert!(wrong < 400, "{wrong} of 10,000");
     }
 }
