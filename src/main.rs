@@ -15,6 +15,7 @@ mod exit;
 mod explain;
 mod jobs;
 mod list;
+mod memory;
 mod options;
 mod query;
 mod repl;

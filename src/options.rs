@@ -26,7 +26,7 @@ pub fn job_options(name: &str, settings: &Settings, state_dir: PathBuf) -> JobOp
         checkpoint_timeout: settings.checkpoint_timeout(),
         tolerated_timeouts: settings.tolerated_checkpoint_failures(),
         retained_checkpoints: settings.retained_checkpoints().max(RETAINED_CHECKPOINTS_MIN),
-        memory_budget_bytes: settings.memory_budget_bytes(),
+        memory_budget_bytes: settings.memory_budget_bytes().unwrap_or(defaults.memory_budget_bytes),
         restart: restart_strategy(settings),
         ..defaults
     }

@@ -18,7 +18,7 @@ use crate::exit::Exit;
 use crate::screen::{Screen, answer, columns};
 use crate::script::{PlannedScript, Script, ScriptError, ScriptJob, Step};
 use crate::status::{self, StatusLine};
-use crate::{control, options};
+use crate::{control, memory, options};
 
 /// How often the status line is drawn and signals are looked at.
 const TICK: Duration = Duration::from_millis(100);
@@ -122,6 +122,9 @@ fn run_job(args: &RunArgs, job: ScriptJob, state: &StateDir, screen: &Screen, si
     let graph = Arc::new(job.planned.graph);
     let mut options = options::job_options(&graph.name, &job.settings, state.path.clone());
     options.restore = options::restore(args);
+    if job.settings.memory_budget_bytes().is_none() {
+        options.memory_budget_bytes = memory::budget_of_only_job();
+    }
     let handle = match start(graph, options) {
         Ok(handle) => Arc::new(handle),
         Err(error) => return failed(&error, screen),

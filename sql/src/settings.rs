@@ -230,9 +230,9 @@ impl Settings {
         self.integer(keys::BATCH_ROWS).unwrap_or(8192) as usize
     }
 
-    /// Memory for state and caches of the process, in bytes.
-    pub fn memory_budget_bytes(&self) -> usize {
-        self.get(keys::MEMORY_BUDGET).and_then(|text| parse_size(text).ok()).unwrap_or(256 << 20) as usize
+    /// Memory for state and caches of a job, in bytes; `None` unless it was set.
+    pub fn memory_budget_bytes(&self) -> Option<usize> {
+        self.get(keys::MEMORY_BUDGET).and_then(|text| parse_size(text).ok()).map(|bytes| bytes as usize)
     }
 
     pub fn optimizer_enabled(&self) -> bool {

@@ -171,13 +171,13 @@ fn query_settings(session: &Session, memory_bytes_max: u64) -> Result<tidemill_s
     if !is_set(PARALLELISM_KEY) {
         defaults.push((PARALLELISM_KEY, PARALLELISM.to_string()));
     }
-    if !is_set(MEMORY_KEY) {
+    if settings.memory_budget_bytes().is_none() {
         defaults.push((MEMORY_KEY, memory_bytes_max.to_string()));
     }
     for (key, value) in defaults {
         settings.set_text(key, &value).map_err(|found| Refusal::Engine(format!("setting '{key}': {found}")))?;
     }
-    let asked = settings.memory_budget_bytes() as u64;
+    let asked = settings.memory_budget_bytes().map_or(memory_bytes_max, |bytes| bytes as u64);
     match asked > memory_bytes_max {
         true => Err(Refusal::Limit(format!(
             "the query's memory budget of {asked} bytes is more than the {memory_bytes_max} that a query of this server may have \

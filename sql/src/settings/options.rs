@@ -401,8 +401,8 @@ pub const OPTIONS: &[OptionSpec] = &[
     own(
         keys::MEMORY_BUDGET,
         ValueKind::Size,
-        Some("256 mb"),
-        "Memory for state and caches; state beyond it lives on disk.",
+        None,
+        "Memory for state and caches; state beyond it lives on disk. Default: 256 mb where jobs share a process; with `tidemill run` a quarter of the memory of machine or container, from 64 mb to 1 gb.",
     ),
     own(keys::OPTIMIZER_ENABLED, ValueKind::Bool, Some("true"), "Whether optimizer rules run; results are the same."),
     only(
