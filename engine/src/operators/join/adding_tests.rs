@@ -51,10 +51,13 @@ fn equal_rows_of_a_key_stay_apart_through_every_change_of_parallelism() {
 
 #[test]
 fn rows_are_added_to_a_side_without_reading_it() {
-    const BUDGET_BYTES: usize = 40_000;
+    const BUDGET_BYTES: usize = 100_000;
     let plan = BOTH.plan(None);
     let mut world = world(&plan, BUDGET_BYTES, 1);
+    // Each side is asked for so much that its rows are worth their memory.
+    world.batch_to(0, &batch_of(&added(99, 0..3)));
     world.batch_to(1, &batch_of(&added(3, 0..2)));
+    (100..180).for_each(|key| world.batch_to(1, &batch_of(&added(key, 0..1))));
     for round in 0..100 {
         world.batch_to(0, &batch_of(&added(round % 10, round..round + 20)));
         assert!(world.cache_bytes() <= BUDGET_BYTES, "{} bytes", world.cache_bytes());
@@ -65,7 +68,27 @@ fn rows_are_added_to_a_side_without_reading_it() {
     world.batch_to(1, &batch_of(&added(4, 0..1)));
     assert_eq!(text_of(&mut world).len(), 10 * 20, "what went out of memory is found");
     world.barrier();
-    assert_eq!(world.state_entries(), 2003);
+    assert_eq!(world.state_entries(), 2086);
+}
+
+#[test]
+fn rows_that_hardly_any_other_asks_for_take_a_small_part_of_the_memory() {
+    const BUDGET_BYTES: usize = 400_000;
+    let plan = BOTH.plan(None);
+    let mut world = world(&plan, BUDGET_BYTES, 1);
+    (0..100).for_each(|round| world.batch_to(0, &batch_of(&added(round, round..round + 20))));
+    world.barrier();
+    world.batch_to(0, &batch_of(&added(100, 0..1)));
+    assert!(world.cache_bytes() <= BUDGET_BYTES / 4, "{} bytes", world.cache_bytes());
+    assert_eq!(world.spilled_total(), 0, "nothing had to leave");
+    for key in [0, 99] {
+        world.batch_to(1, &batch_of(&added(key, 0..1)));
+        assert_eq!(text_of(&mut world).len(), 20, "rows of key {key}, in memory or in state, are found");
+        world.batch_to(0, &batch_of(&added(key, 200..201)));
+        assert_eq!(text_of(&mut world).len(), 1, "a row of key {key} finds the other");
+    }
+    world.barrier();
+    assert_eq!(world.state_entries(), 2005);
 }
 
 #[test]
@@ -90,6 +113,8 @@ fn rows_on_their_way_to_state_are_met_without_writing_them() {
     const BUDGET_BYTES: usize = 40_000;
     let plan = BOTH.plan(None);
     let mut world = world(&plan, BUDGET_BYTES, 1);
+    // It is asked for so much that its rows are worth their memory.
+    world.batch_to(1, &batch_of(&added(99, 0..80)));
     (0..100).for_each(|round| world.batch_to(0, &batch_of(&added(round % 10, round..round + 20))));
     assert!(world.spilled_total() > 0, "memory does not have all keys any more");
     world.barrier();

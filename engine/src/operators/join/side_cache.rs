@@ -32,6 +32,11 @@ const LEFT_ROWS_MAX: usize = if cfg!(test) { 4 } else { 8 << 10 };
 /// Rows that are left are written so many times as fast as they come, until few are left.
 const AHEAD_FACTOR: usize = 2;
 
+/// A side that only adds, and to which so many times as many rows come as ask for some, takes no more of them into memory once it has
+/// this part of the budget: rows that nobody asks for are written to state all the same, and few keys are soon read from there.
+const ASKED_FACTOR: u64 = 32;
+const HARDLY_ASKED_SHARE: usize = 8;
+
 /// What of the present time decides whether a row is there.
 #[derive(Clone, Copy)]
 pub struct Present<'a> {
@@ -58,6 +63,9 @@ pub struct SideCache {
     pub(super) unread: Unread,
     /// Memory has every key that state has: a key that is not here has no rows.
     is_complete: bool,
+    /// Rows that came while memory was complete, and those of the other side that asked for some of them.
+    come: u64,
+    asked: u64,
 }
 
 impl SideCache {
@@ -72,6 +80,8 @@ impl SideCache {
             page: Page::new(buckets),
             unread: Unread::default(),
             is_complete: false,
+            come: 0,
+            asked: 0,
         }
     }
 
@@ -122,6 +132,7 @@ impl SideCache {
             return self.take_in_keys(keys, can_fit, present, ctx);
         }
         self.recent_use.next_batch();
+        self.asked += can_fit.len() as u64;
         let find = |(row, can_fit): (usize, &bool)| {
             let found = can_fit.then(|| self.keys.find(keys.hash(row), keys.key(row))).flatten();
             if let Some(slot) = found {
@@ -240,6 +251,10 @@ impl SideCache {
         }
         self.resize_keys();
         self.recent_use.resize(self.keys.len());
+        self.come += rows.len() as u64;
+        if self.come > ASKED_FACTOR * self.asked {
+            self.is_complete &= self.size_bytes() < ctx.cache_budget_bytes / HARDLY_ASKED_SHARE;
+        }
         Ok(next)
     }
 
