@@ -2,7 +2,8 @@
 //! while the operator goes on.
 //!
 //! Lists are kept, sorted, until they are many or a barrier comes. Then they are merged into a table file, which RocksDB takes over: that
-//! costs half of what it does to put each write into RocksDB's own buffer and to flush that. Few are put there all the same.
+//! costs half of what it does to put each write into RocksDB's own buffer and to flush that. Few are put there all the same, and what a
+//! barrier writes back where no list waits, since the operator does not go on before that is under way.
 //!
 //! A snapshot must hold all that was written before its barrier and nothing that came behind it. So from the barrier on
 //! nothing else goes to RocksDB until its files are frozen: lists wait, and what else the operator writes meanwhile is kept beside, as
@@ -31,7 +32,7 @@ const HANDED_OVER_BYTES_MIN: usize = if cfg!(test) { 64 } else { 32 << 10 };
 
 /// The same between barriers, since each list that waits is one more to be asked by reads; and where less than so many bytes may wait, none
 /// does.
-const WAITING_BYTES_MIN: usize = if cfg!(test) { 64 } else { 64 << 10 };
+const WAITING_BYTES_MIN: usize = if cfg!(test) { 64 } else { 256 << 10 };
 const WAITING_BYTES_MAX_MIN: usize = if cfg!(test) { 1 } else { 4 << 20 };
 
 /// Fewer bytes make no table file. Nor do those beside which RocksDB's own buffer has more than a part as much: it would have to be flushed
@@ -84,6 +85,9 @@ struct Work {
     freeze: Option<(usize, Freeze)>,
     /// Lists are written however few they are.
     is_hurried: bool,
+    /// A barrier found no list that waits: so what it writes back is written as it comes, into RocksDB's own buffer. To wait until it is
+    /// enough for a table file would hold up the operator.
+    is_at_once: bool,
     /// A freeze was asked for and is not over.
     is_freezing: bool,
     /// Whether it looks for work. One that does not is about to end, if it has not.
@@ -206,7 +210,7 @@ impl Work {
         match &self.freeze {
             _ if self.failure.is_some() => 0,
             Some((lists, _)) => *lists,
-            None if self.is_hurried || self.is_full(backend) => self.lists.len(),
+            None if self.is_hurried || self.is_at_once || self.is_full(backend) => self.lists.len(),
             None => 0,
         }
     }
@@ -263,6 +267,8 @@ impl Behind {
     /// From here to the snapshot, also shorter lists of writes are handed over.
     pub fn begin_barrier(&self) {
         self.is_at_barrier.store(true, Ordering::Relaxed);
+        let mut work = self.work.lock();
+        work.is_at_once = work.lists.is_empty();
     }
 
     /// What is written is kept beside RocksDB.
@@ -439,11 +445,13 @@ impl Inner {
             let due = work.due(&self.backend);
             if due > 0 {
                 let lists: Vec<_> = work.lists.iter().take(due).cloned().collect();
-                match MutexGuard::unlocked(&mut work, || self.caught(|db| self.write_lists(db, &lists))) {
+                let may_be_table = !work.is_at_once;
+                match MutexGuard::unlocked(&mut work, || self.caught(|db| self.write_lists(db, &lists, may_be_table))) {
                     Ok(()) => work.pop_lists(due, &self.backend),
                     Err(error) => work.failure = Some(Failure::New(error)),
                 }
             } else if let Some((_, Freeze { folder, reply })) = work.freeze.take() {
+                work.is_at_once = false;
                 let checked = work.check();
                 let frozen = MutexGuard::unlocked(&mut work, || {
                     #[cfg(test)]
@@ -465,11 +473,11 @@ impl Inner {
         }
     }
 
-    /// As a table file where they are enough for one.
-    fn write_lists(&self, db: &DB, lists: &[Arc<SortedWrites>]) -> Result<()> {
+    /// As a table file where they may be one and are enough for it.
+    fn write_lists(&self, db: &DB, lists: &[Arc<SortedWrites>], may_be_table: bool) -> Result<()> {
         let bytes = lists.iter().map(|list| list.bytes()).sum::<usize>();
         let buffered = self.behind.buffered_bytes.load(Ordering::Relaxed);
-        if bytes >= TABLE_BYTES_MIN && buffered <= bytes / BUFFERED_SHARE {
+        if may_be_table && bytes >= TABLE_BYTES_MIN && buffered <= bytes / BUFFERED_SHARE {
             return self.write_table(db, merged(lists));
         }
         self.behind.buffered(bytes);
