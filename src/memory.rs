@@ -2,6 +2,8 @@
 
 use std::ops::RangeInclusive;
 
+use tidemill_engine::runtime::options::MEMORY_BUDGET_DEFAULT;
+
 use sysinfo::{ProcessRefreshKind, ProcessesToUpdate, System, get_current_pid};
 
 /// Part of the memory that this process may take at most which is for state: batches on their way, files that the system keeps
@@ -11,17 +13,14 @@ const SHARE: u64 = 4;
 /// With less, state would be on disk at once; with more, there is more to write when it does not fit after all.
 const BUDGET_BYTES: RangeInclusive<u64> = 64 << 20..=1 << 30;
 
-/// Used where the system does not say how much memory there is.
-const BUDGET_BYTES_UNKNOWN: u64 = 256 << 20;
-
-/// The memory budget of a job that sets none and runs alone, in bytes.
+/// The memory budget of a job that sets none and runs alone, in bytes: that of any job, where the system does not say how much memory
+/// there is.
 pub fn budget_of_only_job() -> usize {
-    budget_within(memory_bytes()) as usize
+    memory_bytes().map_or(MEMORY_BUDGET_DEFAULT, |bytes| budget_within(bytes) as usize)
 }
 
-fn budget_within(memory_bytes: Option<u64>) -> u64 {
-    let share = |memory: u64| (memory / SHARE).clamp(*BUDGET_BYTES.start(), *BUDGET_BYTES.end());
-    memory_bytes.map_or(BUDGET_BYTES_UNKNOWN, share)
+fn budget_within(memory_bytes: u64) -> u64 {
+    (memory_bytes / SHARE).clamp(*BUDGET_BYTES.start(), *BUDGET_BYTES.end())
 }
 
 /// Of the machine, or less where a container or another control group limits this process.
@@ -42,8 +41,8 @@ mod tests {
 
     #[test]
     fn a_job_gets_a_quarter_of_the_memory_within_bounds() {
-        let budgets = [None, Some(100 << 20), Some(1 << 30), Some(2 << 30), Some(64 << 30)].map(budget_within);
-        assert_eq!(budgets.map(|bytes| bytes >> 20), [256, 64, 256, 512, 1024]);
+        let budgets = [100 << 20, 1 << 30, 2 << 30, 64 << 30].map(budget_within);
+        assert_eq!(budgets.map(|bytes| bytes >> 20), [64, 256, 512, 1024]);
     }
 
     #[test]

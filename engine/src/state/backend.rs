@@ -5,7 +5,7 @@
 
 use std::path::Path;
 use std::sync::Arc;
-use std::sync::atomic::{AtomicUsize, Ordering};
+use std::sync::atomic::AtomicUsize;
 
 use rocksdb::{
     BlockBasedIndexType, BlockBasedOptions, Cache, DB, DBCompressionType, InfoLogger, LogLevel, Options,
@@ -90,8 +90,6 @@ pub(super) struct Shared {
     pub(super) waiting_bytes: AtomicUsize,
     pub(super) waiting_bytes_max: usize,
     budget_bytes: usize,
-    cache: Cache,
-    write_buffers: WriteBufferManager,
 }
 
 impl StateBackend {
@@ -122,8 +120,6 @@ impl StateBackend {
             waiting_bytes: AtomicUsize::new(0),
             waiting_bytes_max: budget_bytes / WAITING_SHARE,
             budget_bytes,
-            cache,
-            write_buffers,
         };
         Self { shared: Arc::new(shared) }
     }
@@ -151,12 +147,6 @@ impl StateBackend {
     #[doc(hidden)]
     pub fn bare(&self, folder: &Path) -> Result<(DB, &WriteOptions)> {
         Ok((self.shared.open(folder, KeyShape::Plain)?, &self.shared.write_options))
-    }
-
-    /// Memory that RocksDB uses now, in bytes, for cached blocks and write buffers, and that of writes which wait for it.
-    pub fn memory_bytes(&self) -> usize {
-        let rocksdb = self.shared.cache.get_usage().max(self.shared.write_buffers.get_usage());
-        rocksdb + self.shared.waiting_bytes.load(Ordering::Relaxed)
     }
 }
 

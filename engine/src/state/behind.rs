@@ -2,15 +2,14 @@
 //! while the operator goes on.
 //!
 //! Lists are kept, sorted, until they are many or a barrier comes. Then they are merged into a table file, which RocksDB takes over: that
-//! costs half of what it does to put each write into RocksDB's own buffer and to flush that. Few are put there all the same, and what a
+//! costs some 60 % of what it does to put each write into RocksDB's own buffer and to flush that. Few are put there all the same, and what a
 //! barrier writes back where no list waits, since the operator does not go on before that is under way.
 //!
 //! A snapshot must hold all that was written before its barrier and nothing that came behind it. So from the barrier on
 //! nothing else goes to RocksDB until its files are frozen: lists wait, and what else the operator writes meanwhile is kept beside, as
 //! [`Newer`]. The same goes for what is written behind a list that waits. Reads see, from the newest on: `Newer`, the lists, RocksDB.
 
-use std::collections::{BTreeMap, VecDeque};
-use std::ops::Bound;
+use std::collections::VecDeque;
 use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::path::PathBuf;
 use std::sync::Arc;
@@ -19,10 +18,11 @@ use std::thread::JoinHandle;
 use std::time::Duration;
 
 use crossbeam_channel::{Receiver, Sender, bounded};
-use parking_lot::{Condvar, Mutex, MutexGuard, RwLock, RwLockReadGuard, RwLockWriteGuard};
+use parking_lot::{Condvar, Mutex, MutexGuard, RwLock, RwLockWriteGuard};
 use rocksdb::{DB, IngestExternalFileOptions, SstFileWriter, WriteBatch};
 
 use super::backend::{FLUSHED_FILES_SLOWDOWN, Shared};
+use super::beside::{Beside, Newer};
 use super::instance::{Inner, SnapshotFile, freeze};
 use super::writes::{SortedWrites, Write, Writes, frame_hash, merged};
 use crate::{EngineError, Result};
@@ -51,9 +51,6 @@ const MERGE_WAIT: Duration = Duration::from_millis(10);
 /// less than is noticed, and more than comes.
 const SETTLED_BYTES_MIN: usize = if cfg!(test) { 64 } else { 512 << 10 };
 const SETTLED_FACTOR: usize = 2;
-
-/// What an entry needs beside its bytes, about.
-const ENTRY_OVERHEAD_BYTES: usize = 64;
 
 /// How much less of a processor than an operator such a thread gets where both want it: a third, by Linux's table of weights.
 #[cfg(target_os = "linux")]
@@ -107,21 +104,6 @@ enum Failure {
     Told,
 }
 
-/// What was written behind lists that wait, or a barrier whose files are not frozen yet: values and deletions by stored key.
-#[derive(Default)]
-pub(super) struct Newer {
-    entries: BTreeMap<Vec<u8>, Option<Vec<u8>>>,
-    /// Memory in use, about: too much, where keys were written again.
-    size_bytes: usize,
-}
-
-/// What a scan has to add to RocksDB's entries, or to put in place of them.
-pub(super) struct Beside<'a> {
-    newer: RwLockReadGuard<'a, Newer>,
-    /// Newest first.
-    lists: Vec<Arc<SortedWrites>>,
-}
-
 /// Where a write goes at this moment.
 pub(super) enum Way<'a> {
     Through,
@@ -133,57 +115,6 @@ fn give_way() {
     // Nobody is refused this; where a system has no priorities of threads, all are alike.
     #[cfg(target_os = "linux")]
     let _ = rustix::process::setpriority_process(Some(rustix::thread::gettid()), NICE);
-}
-
-impl Newer {
-    pub fn is_empty(&self) -> bool {
-        self.entries.is_empty()
-    }
-
-    /// `None` deletes.
-    pub fn set(&mut self, stored: &[u8], value: Option<&[u8]>) {
-        self.size_bytes += stored.len() + value.map_or(0, <[u8]>::len) + ENTRY_OVERHEAD_BYTES;
-        self.entries.insert(stored.to_vec(), value.map(<[u8]>::to_vec));
-    }
-
-    /// What is below a stored prefix, from a stored key on, which must not lie before it.
-    pub fn range<'a>(
-        &'a self,
-        prefix: &'a [u8],
-        from: &[u8],
-    ) -> impl Iterator<Item = (&'a [u8], Option<&'a [u8]>)> + use<'a> {
-        let entries = self.entries.range::<[u8], _>((Bound::Included(from), Bound::Unbounded));
-        entries
-            .map(|(key, value)| (key.as_slice(), value.as_deref()))
-            .take_while(move |(key, _)| key.starts_with(prefix))
-    }
-
-    /// Takes all of it, as a list.
-    fn take(&mut self) -> Option<Arc<SortedWrites>> {
-        if self.is_empty() {
-            return None;
-        }
-        let mut writes = Writes::default();
-        for (key, value) in std::mem::take(self).entries {
-            writes.set_stored(Write { key: &key, value: value.as_deref() });
-        }
-        Some(Arc::new(writes.into_sorted()))
-    }
-
-    /// Moves the first so many bytes of it.
-    fn drain_into(&mut self, batch: &mut WriteBatch, bytes_max: usize) {
-        while batch.size_in_bytes() < bytes_max
-            && let Some((key, value)) = self.entries.pop_first()
-        {
-            match value {
-                Some(value) => batch.put(key, value),
-                None => batch.delete(key),
-            }
-        }
-        if self.entries.is_empty() {
-            self.size_bytes = 0;
-        }
-    }
 }
 
 impl Work {
@@ -238,31 +169,6 @@ impl Work {
     }
 }
 
-impl Beside<'_> {
-    /// What is below a stored prefix, from a stored key on, which must not lie before it: the newest of each key, by key. `frame_hash` tells which
-    /// lists need not be asked, where the prefix is a frame.
-    pub fn range<'a>(
-        &'a self,
-        prefix: &'a [u8],
-        from: &[u8],
-        frame_hash: Option<u64>,
-    ) -> Vec<(&'a [u8], Option<&'a [u8]>)> {
-        let mut found: Vec<(&[u8], Option<&[u8]>)> = self.newer.range(prefix, from).collect();
-        let mut is_sorted = true;
-        for list in self.lists.iter().filter(|list| frame_hash.is_none_or(|hash| list.may_have(hash))) {
-            let known = found.len();
-            found.extend(list.range(prefix, from).map(|Write { key, value }| (key, value)));
-            is_sorted &= known == 0 || known == found.len();
-        }
-        if !is_sorted {
-            // Stable: the newest of each key stays the first of it.
-            found.sort_by_key(|(key, _)| *key);
-            found.dedup_by_key(|(key, _)| *key);
-        }
-        found
-    }
-}
-
 impl Behind {
     /// From here to the snapshot, also shorter lists of writes are handed over.
     pub fn begin_barrier(&self) {
@@ -292,8 +198,8 @@ impl Behind {
         if !self.is_used.load(Ordering::Relaxed) {
             return None;
         }
-        if let Some(value) = self.newer.read_recursive().entries.get(stored) {
-            return Some(value.clone());
+        if let Some(known) = self.newer.read_recursive().get(stored) {
+            return Some(known);
         }
         let work = self.work.lock();
         let hash = frame_hash(stored);
@@ -308,7 +214,7 @@ impl Behind {
         }
         let lists = self.wait(|_| true)?.lists.iter().rev().cloned().collect();
         let beside = Beside { newer: self.newer.read_recursive(), lists };
-        Ok(Some(beside).filter(|beside| !beside.newer.is_empty() || !beside.lists.is_empty()))
+        Ok(Some(beside).filter(|beside| !beside.is_empty()))
     }
 
     /// Waits until `is_reached` holds, or for the failure that keeps it from that.
@@ -336,7 +242,7 @@ impl Behind {
     }
 
     fn is_full(&self, bytes_max: usize) -> bool {
-        self.newer.read_recursive().size_bytes >= bytes_max
+        self.newer.read_recursive().size_bytes() >= bytes_max
     }
 }
 
@@ -529,12 +435,7 @@ mod tests {
     use super::*;
     use crate::keys::{KeyGroup, KeyGroupRange};
     use crate::operator::Subtask;
-    use crate::state::memory::MemoryState;
-    use crate::state::{
-        FramedReads, InstanceId, KeyShape, KeyedState, PendingSnapshot, Restored, StateBackend, StateInstance, frame,
-    };
-    use rand::{Rng, SeedableRng};
-    use rand_chacha::ChaCha8Rng;
+    use crate::state::{InstanceId, KeyShape, KeyedState, Restored, StateBackend, StateInstance};
 
     const GROUP: KeyGroup = KeyGroup(0);
     const FREEZE_MS: u64 = 100;
@@ -625,143 +526,5 @@ mod tests {
         );
         assert_eq!(keys(state.as_ref()).len(), 41);
         assert_eq!(frozen_keys(&pending.finish().unwrap().folder), [b"a"]);
-    }
-
-    const GROUPS: u16 = 3;
-
-    /// Keys (without group) and values.
-    type Entries = Vec<(Vec<u8>, Vec<u8>)>;
-
-    /// A kind of two, a part of five bytes at most, and a rest.
-    fn random_key(rng: &mut ChaCha8Rng) -> Vec<u8> {
-        let part: Vec<u8> = (0..rng.random_range(0..3)).map(|_| rng.random_range(0..4)).collect();
-        [frame(rng.random_range(0..2), &part), vec![rng.random_range(0..8)]].concat()
-    }
-
-    fn random_value(rng: &mut ChaCha8Rng) -> Vec<u8> {
-        vec![rng.random(); rng.random_range(0..80)]
-    }
-
-    fn scanned(state: &dyn KeyedState, group: KeyGroup, prefix: &[u8]) -> Entries {
-        let mut found = Vec::new();
-        let mut visit = |key: &[u8], value: &[u8]| {
-            found.push((key.to_vec(), value.to_vec()));
-            Ok(true)
-        };
-        state.scan(group, prefix, &mut visit).unwrap();
-        found
-    }
-
-    fn by_frame(state: &dyn KeyedState, reads: &FramedReads) -> Vec<(u32, Vec<u8>, Vec<u8>)> {
-        let mut found = Vec::new();
-        let mut visit = |number: u32, key: &[u8], value: &[u8]| {
-            found.push((number, key.to_vec(), value.to_vec()));
-            Ok(true)
-        };
-        state.scan_frames(reads, &mut visit).unwrap();
-        found
-    }
-
-    /// All entries of all groups.
-    fn all(state: &dyn KeyedState) -> Vec<(KeyGroup, Entries)> {
-        (0..GROUPS).map(KeyGroup).map(|group| (group, scanned(state, group, b""))).collect()
-    }
-
-    fn frozen(folder: &std::path::Path) -> Vec<(KeyGroup, Entries)> {
-        let db = DB::open_for_read_only(&rocksdb::Options::default(), folder, false).unwrap();
-        let entries = db.iterator(rocksdb::IteratorMode::Start).map(|entry| entry.unwrap());
-        let mut found: Vec<_> = (0..GROUPS).map(|group| (KeyGroup(group), Vec::new())).collect();
-        for (stored, value) in entries {
-            found[usize::from(stored[1])].1.push((stored[2..].to_vec(), value.to_vec()));
-        }
-        found
-    }
-
-    fn write_at_random(rng: &mut ChaCha8Rng, state: &mut dyn KeyedState, twin: &mut MemoryState) {
-        let group = KeyGroup(rng.random_range(0..GROUPS));
-        match rng.random_range(0..10) {
-            0..4 => {
-                let mut writes = Writes::default();
-                for _ in 0..rng.random_range(0..80) {
-                    let group = KeyGroup(rng.random_range(0..GROUPS));
-                    let value = rng.random_bool(0.7).then(|| random_value(rng));
-                    writes.set(group, &[&random_key(rng)], value.as_deref());
-                }
-                twin.write(&mut writes.clone()).unwrap();
-                state.write(&mut writes).unwrap();
-            }
-            4..7 => {
-                let (key, value) = (random_key(rng), random_value(rng));
-                twin.put(group, &key, &value).unwrap();
-                state.put(group, &key, &value).unwrap();
-            }
-            7..9 => {
-                let key = random_key(rng);
-                twin.delete(group, &key).unwrap();
-                state.delete(group, &key).unwrap();
-            }
-            _ => {
-                let all = frame(rng.random_range(0..2), &[rng.random_range(0..4)]);
-                // Some have so few entries that each is deleted, others are deleted as ranges.
-                let prefix = &all[..if rng.random_bool(0.2) { 0 } else { all.len() }];
-                twin.delete_prefix(group, prefix).unwrap();
-                state.delete_prefix(group, prefix).unwrap();
-            }
-        }
-    }
-
-    fn check_at_random(rng: &mut ChaCha8Rng, state: &dyn KeyedState, twin: &MemoryState) {
-        let group = KeyGroup(rng.random_range(0..GROUPS));
-        let key = random_key(rng);
-        assert_eq!(state.get(group, &key).unwrap(), twin.get(group, &key).unwrap());
-        let prefix = &key[..rng.random_range(0..key.len())];
-        assert_eq!(scanned(state, group, prefix), scanned(twin, group, prefix));
-        let parts: Vec<_> =
-            (0..4).map(|number| (number, KeyGroup(rng.random_range(0..GROUPS)), [number as u8])).collect();
-        let reads = || FramedReads::new(1, parts.iter().map(|(number, group, part)| (*number, *group, &part[..])));
-        assert_eq!(by_frame(state, &reads()), by_frame(twin, &reads()));
-    }
-
-    #[test]
-    fn reads_and_snapshots_are_those_of_a_map_whatever_is_written_when() {
-        for seed in 0..20 {
-            let mut rng = ChaCha8Rng::seed_from_u64(seed);
-            let folder = tempfile::tempdir().unwrap();
-            let shape = if rng.random() { KeyShape::Plain } else { KeyShape::Framed };
-            let subtask = Subtask { index: 0, parallelism: 1 };
-            let id = InstanceId { uid: "tested".into(), subtask, key_groups: KeyGroupRange::all(GROUPS) };
-            let backend = StateBackend::new(0);
-            let instance = backend.instance(id, shape, &folder.path().join("live"), Restored::default()).unwrap();
-            let (mut state, mut twin) = (instance.view(), MemoryState::default());
-            instance.delay_freezes(rng.random_range(0..3));
-            let mut pending: Option<(PendingSnapshot, MemoryState)> = None;
-            let check = |(snapshot, expected): (PendingSnapshot, MemoryState)| {
-                let snapshot = snapshot.finish().unwrap();
-                let expected = all(&expected);
-                match snapshot.files.is_empty() {
-                    true => {
-                        assert!(snapshot.resident.is_some() || expected.iter().all(|(_, entries)| entries.is_empty()))
-                    }
-                    false => assert_eq!(frozen(&snapshot.folder), expected, "seed {seed}"),
-                }
-            };
-            for number in 0..60 {
-                for _ in 0..rng.random_range(0..8) {
-                    write_at_random(&mut rng, state.as_mut(), &mut twin);
-                    check_at_random(&mut rng, state.as_ref(), &twin);
-                }
-                if rng.random_bool(0.3) {
-                    pending.take().map(check);
-                    instance.begin_barrier();
-                    (0..rng.random_range(0..4)).for_each(|_| write_at_random(&mut rng, state.as_mut(), &mut twin));
-                    let snapshot = instance.snapshot(&folder.path().join(format!("{number}"))).unwrap();
-                    pending = Some((snapshot, twin.clone()));
-                }
-            }
-            assert_eq!(all(state.as_ref()), all(&twin), "seed {seed}");
-            pending.map(check);
-            drop((state, instance));
-            assert_eq!(backend.shared.waiting_bytes.load(Ordering::Relaxed), 0, "seed {seed}");
-        }
     }
 }

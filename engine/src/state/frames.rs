@@ -6,7 +6,7 @@
 use crate::keys::KeyGroup;
 
 /// Bytes of a key group in front of a stored key.
-const GROUP_BYTES: usize = 2;
+pub(super) const GROUP_BYTES: usize = 2;
 
 /// Of the length of a first part: seven bits in each, and no key has 4 GB.
 const LENGTH_BYTES_MAX: usize = 5;

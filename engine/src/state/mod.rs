@@ -12,6 +12,9 @@ use crate::keys::KeyGroup;
 
 pub mod backend;
 mod behind;
+#[cfg(test)]
+mod behind_tests;
+mod beside;
 mod fault;
 mod frames;
 pub mod instance;

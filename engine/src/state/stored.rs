@@ -8,13 +8,12 @@ use std::sync::Arc;
 use rocksdb::{DB, DBRawIterator, ReadOptions, WriteBatch};
 
 use super::behind::Way;
+use super::frames::GROUP_BYTES;
 use super::instance::Inner;
 use super::writes::{Write, frame_hash};
 use super::{FramedReads, KeyShape, KeyedState, Visit, VisitFrame, Writes};
 use crate::keys::KeyGroup;
 use crate::{EngineError, Result};
-
-const GROUP_BYTES: usize = 2;
 
 /// A prefix with more entries than this is deleted as a range. A range deletion is one write, but every later read
 /// in its group looks at it until compaction; single deletions cost their number and are gone sooner.

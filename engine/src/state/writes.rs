@@ -9,12 +9,9 @@ use std::sync::Arc;
 use xxhash_rust::xxh3::xxh3_64;
 
 use super::KeyedState;
-use super::frames::stored_frame;
+use super::frames::{GROUP_BYTES, stored_frame};
 use crate::Result;
 use crate::keys::KeyGroup;
-
-/// Bytes of a key group in front of a stored key.
-const GROUP_BYTES: usize = 2;
 
 /// Enough for a sorted run to be dense, little enough to hold beside what it was made from.
 const FULL_BYTES: usize = 4 << 20;
@@ -173,7 +170,7 @@ impl Writes {
         let mut writes = Self { bytes: Vec::with_capacity(self.bytes.len()), places: Vec::with_capacity(order.len()) };
         order.iter().for_each(|index| writes.set_stored(self.write(&self.places[*index])));
         SortedWrites {
-            common_bytes: self.common_bytes(),
+            common_bytes,
             filter: Filter::of(writes.len(), writes.iter().map(|write| frame_hash(write.key))),
             writes,
         }

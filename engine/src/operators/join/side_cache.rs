@@ -251,9 +251,10 @@ impl SideCache {
         }
         self.resize_keys();
         self.recent_use.resize(self.keys.len());
-        self.come += rows.len() as u64;
-        if self.come > ASKED_FACTOR * self.asked {
-            self.is_complete &= self.size_bytes() < ctx.cache_budget_bytes / HARDLY_ASKED_SHARE;
+        if self.is_complete {
+            self.come += rows.len() as u64;
+            let is_asked = self.come <= ASKED_FACTOR * self.asked;
+            self.is_complete = is_asked || self.size_bytes() < ctx.cache_budget_bytes / HARDLY_ASKED_SHARE;
         }
         Ok(next)
     }
