@@ -42,8 +42,13 @@ fn main() -> Result<()> {
 /// The right side has each key once; the left side has all others of the rows.
 fn measure(name: &str, alone: [Option<Alone>; 2], pairs: bool, keys: usize) -> Result<()> {
     let input = input_schema();
-    let inputs =
-        alone.map(|alone| JoinInput { keys: vec![0], schema: input.clone(), row_key: RowKey::WholeRow, alone });
+    let inputs = alone.map(|alone| JoinInput {
+        keys: vec![0],
+        schema: input.clone(),
+        row_key: RowKey::WholeRow,
+        alone,
+        lifetime: None,
+    });
     let both = input.fields().iter().chain(input.fields()).cloned().collect::<Vec<_>>();
     let schema = if pairs { Arc::new(Schema::new(both)) } else { input.clone() };
     let plan = RegularJoin {

@@ -64,6 +64,7 @@ fn measure(name: &str, keys: i64, factory: &dyn OperatorFactory) -> Result<()> {
         state: state.view(),
         now: ProcessingTime(0),
         watermark: EventTime::MIN,
+        input_watermarks: Vec::new(),
         batch_rows: BATCH_ROWS,
         cache_budget_bytes: BUDGET_BYTES / 2,
         metrics: Arc::new(NodeMetrics::default()),

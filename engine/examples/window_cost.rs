@@ -141,6 +141,7 @@ fn context() -> OperatorContext {
         state: Box::new(MemoryState::default()),
         now: ProcessingTime(0),
         watermark: EventTime::MIN,
+        input_watermarks: Vec::new(),
         batch_rows: BATCH_ROWS,
         cache_budget_bytes: 1 << 30,
         metrics: Arc::new(NodeMetrics::default()),

@@ -41,6 +41,9 @@ pub struct OperatorContext {
     pub now: ProcessingTime,
     /// The operator's current watermark (the one being handled, inside `on_watermark`).
     pub watermark: EventTime,
+    /// What each input that is read from channels has said, an idle one too: unlike the operator's watermark none of these goes past
+    /// a row that an input which was idle gives later. Empty for operators that follow another in its task.
+    pub input_watermarks: Vec<EventTime>,
     /// Rows per emitted batch to aim for.
     pub batch_rows: usize,
     /// Memory that this instance may use for its write-back cache, in bytes.

@@ -102,6 +102,7 @@ impl Groups {
             state: state.view(),
             now: ProcessingTime(0),
             watermark: EventTime::MIN,
+            input_watermarks: Vec::new(),
             batch_rows: BATCH_ROWS,
             cache_budget_bytes: BUDGET_BYTES / 2,
             metrics: Arc::new(NodeMetrics::default()),

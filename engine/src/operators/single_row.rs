@@ -99,6 +99,7 @@ mod tests {
             state: Box::new(state),
             now: ProcessingTime(0),
             watermark: EventTime::MIN,
+            input_watermarks: Vec::new(),
             batch_rows: 8,
             cache_budget_bytes: 0,
             metrics: Arc::new(NodeMetrics::default()),

@@ -53,6 +53,7 @@ fn context(watermark: i64, batch_rows: usize) -> OperatorContext {
         state: Box::new(MemoryState::default()),
         now: ProcessingTime(0),
         watermark: EventTime(watermark),
+        input_watermarks: Vec::new(),
         batch_rows,
         cache_budget_bytes: 0,
         metrics: Arc::new(NodeMetrics::default()),

@@ -147,6 +147,7 @@ impl<'a> World<'a> {
                     state: Box::new(state.clone()),
                     now: ProcessingTime(self.now),
                     watermark: EventTime::MIN,
+                    input_watermarks: vec![EventTime::MIN; self.keys.len()],
                     batch_rows: self.batch_rows,
                     cache_budget_bytes: self.budget_bytes,
                     metrics: Arc::new(NodeMetrics::default()),
@@ -192,8 +193,17 @@ impl<'a> World<'a> {
         for instance in &mut self.instances {
             if EventTime(watermark) > instance.ctx.watermark {
                 instance.ctx.watermark = EventTime(watermark);
+                instance.ctx.input_watermarks.fill(EventTime(watermark));
                 instance.operator.on_watermark(EventTime(watermark), &mut instance.ctx, &mut self.out).unwrap();
             }
+        }
+    }
+
+    /// What one of several inputs says of time, where the others keep the operator's watermark back.
+    pub fn input_watermark(&mut self, input: usize, watermark: i64) {
+        for instance in &mut self.instances {
+            let known = &mut instance.ctx.input_watermarks[input];
+            *known = (*known).max(EventTime(watermark));
         }
     }
 

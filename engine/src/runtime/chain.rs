@@ -143,6 +143,14 @@ impl Chain {
         run(&mut self.slots, 0, input, batch, turn)
     }
 
+    /// What the inputs of the head have said of time, each for itself.
+    pub fn hear_inputs(&mut self, watermarks: &[EventTime]) {
+        let known = &mut self.slots[0].ctx.input_watermarks;
+        if known != watermarks {
+            *known = watermarks.to_vec();
+        }
+    }
+
     /// Rows of the head itself, where that is a source.
     pub fn emit(&mut self, port: usize, batch: Batch, now: ProcessingTime) -> Result<()> {
         let turn = Turn { now, read_at: self.read_at, cancelled: &self.cancelled };

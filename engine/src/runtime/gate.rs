@@ -37,6 +37,9 @@ pub struct Gate {
     next: usize,
     barrier: Option<Barrier>,
     watermark: EventTime,
+    /// By logical input, as of the last event that was given.
+    input_watermarks: Vec<EventTime>,
+    has_news_of_inputs: bool,
     idle: bool,
     ended: bool,
     /// Follow-up events of the last element.
@@ -59,6 +62,13 @@ struct Inlet {
     aligned: bool,
 }
 
+impl Inlet {
+    /// No row that it gives from now on is at or before that, unless it is late.
+    fn told(&self) -> EventTime {
+        if self.is_final { EventTime::MAX } else { self.watermark }
+    }
+}
+
 impl Gate {
     /// Channels with the logical input that each belongs to.
     pub fn new(channels: Vec<(usize, Receiver<Element>)>) -> Self {
@@ -71,11 +81,15 @@ impl Gate {
             ended: false,
             aligned: false,
         };
+        let inlets: Vec<Inlet> = channels.into_iter().map(inlet).collect();
+        let inputs = inlets.iter().map(|inlet| inlet.input + 1).max().unwrap_or(0);
         Self {
-            inlets: channels.into_iter().map(inlet).collect(),
+            inlets,
             next: 0,
             barrier: None,
             watermark: EventTime::MIN,
+            input_watermarks: vec![EventTime::MIN; inputs],
+            has_news_of_inputs: false,
             idle: false,
             ended: false,
             pending: VecDeque::new(),
@@ -100,9 +114,26 @@ impl Gate {
             if let Some(event) = self.pending.pop_front() {
                 return Ok(event);
             }
+            self.tell_inputs();
             let received = if takes_rows { self.receive(timeout, other)? } else { self.wait(&[], timeout, other)? };
             let Some((index, element)) = received else { return Ok(GateEvent::Timeout) };
             self.accept(index, element);
+        }
+    }
+
+    /// The minimum over the channels of each logical input, be they idle or not: never ahead of an event that is still to be given.
+    pub fn input_watermarks(&self) -> &[EventTime] {
+        &self.input_watermarks
+    }
+
+    /// To be called when all that came in was given.
+    fn tell_inputs(&mut self) {
+        if !std::mem::take(&mut self.has_news_of_inputs) {
+            return;
+        }
+        for (input, watermark) in self.input_watermarks.iter_mut().enumerate() {
+            let told = self.inlets.iter().filter(|inlet| inlet.input == input).map(Inlet::told);
+            *watermark = told.min().unwrap_or(*watermark);
         }
     }
 
@@ -211,6 +242,7 @@ impl Gate {
     /// The minimum over the inputs that are neither idle nor at their end. Where all that are left are idle, time is
     /// what the furthest input ever said: the same as if the idle ones had fallen silent before the others ended.
     fn combine_time(&mut self) {
+        self.has_news_of_inputs = true;
         let live = || self.inlets.iter().filter(|inlet| !inlet.is_final);
         let idle = live().all(|inlet| inlet.idle) && live().next().is_some();
         let combined = match live().next() {

@@ -129,3 +129,37 @@ fn a_sender_that_is_gone_means_cancellation() {
     senders.pop();
     assert!(matches!(gate.next(Duration::from_secs(9)), Err(EngineError::Cancelled)));
 }
+
+/// The operator's time follows those that are not idle; what an input itself has said waits for it.
+#[test]
+fn an_idle_input_is_not_told_to_be_further_than_it_said() {
+    let (senders, mut gate) = gate(2);
+    let mut step = |elements: &[(usize, Element)]| {
+        for (channel, element) in elements {
+            senders[*channel].send(element.clone()).unwrap();
+        }
+        let mut events = Vec::new();
+        loop {
+            match gate.next(Duration::ZERO).unwrap() {
+                GateEvent::Timeout => break,
+                event => events.push(format!(
+                    "{} at {:?}",
+                    show(event),
+                    gate.input_watermarks().iter().map(|time| time.0).collect::<Vec<_>>()
+                )),
+            }
+        }
+        (events.join(", "), gate.input_watermarks().to_vec())
+    };
+    let told = |first, second| vec![EventTime(first), EventTime(second)];
+    assert_eq!(step(&[(0, time(5)), (1, time(3))]).1, told(5, 3));
+    let (events, watermarks) = step(&[(1, Element::Idle), (0, time(9))]);
+    assert!(events.contains("time 9"), "{events}");
+    assert_eq!(watermarks, told(9, 3));
+    // Rows that stand before a watermark are given before it counts.
+    let (events, watermarks) = step(&[(0, time(20)), (1, rows(2)), (1, time(12))]);
+    let rows_at = events.split(", r").nth(1).unwrap_or(&events).to_string();
+    assert!(rows_at.contains(", 3]"), "{events}");
+    assert_eq!(watermarks, told(20, 12));
+    assert_eq!(step(&[(0, LAST)]).1, told(i64::MAX, 12));
+}

@@ -267,6 +267,7 @@ impl Plan {
             state: view,
             now: self.options.clock.now(),
             watermark: EventTime::MIN,
+            input_watermarks: Vec::new(),
             batch_rows: self.options.batch_rows.max(1),
             cache_budget_bytes: self.backend.cache_budget_bytes(self.stateful_instances()),
             metrics: Arc::clone(&metrics),

@@ -104,6 +104,7 @@ impl OperatorTask {
                 GateEvent::Timeout => works_ahead && self.chain.work_ahead(now)?,
                 _ => true,
             };
+            self.chain.hear_inputs(self.gate.input_watermarks());
             match event {
                 GateEvent::Batch { input, batch } => self.chain.on_batch(input, batch, now)?,
                 GateEvent::Watermark(watermark) => self.chain.on_watermark(watermark, now)?,

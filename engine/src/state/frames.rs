@@ -23,20 +23,20 @@ pub enum KeyShape {
 /// The frame of a kind and a key's first part.
 pub fn frame(kind: u8, part: &[u8]) -> Vec<u8> {
     let mut frame = Vec::with_capacity(part.len() + 2);
-    push_frame(&mut frame, kind, part);
+    push_frame(&mut frame, kind, &[part]);
     frame
 }
 
-/// Appends the frame of a kind and a key's first part.
-pub fn push_frame(bytes: &mut Vec<u8>, kind: u8, part: &[u8]) {
+/// Appends the frame of a kind and a key's first part, which may be given in pieces.
+pub fn push_frame(bytes: &mut Vec<u8>, kind: u8, part: &[&[u8]]) {
     bytes.push(kind);
-    let mut rest = part.len();
+    let mut rest = part.iter().map(|piece| piece.len()).sum::<usize>();
     while rest >= 0x80 {
         bytes.push(rest as u8 | 0x80);
         rest >>= 7;
     }
     bytes.push(rest as u8);
-    bytes.extend_from_slice(part);
+    part.iter().for_each(|piece| bytes.extend_from_slice(piece));
 }
 
 /// A key that begins with a frame.
@@ -85,11 +85,16 @@ struct Read {
 impl FramedReads {
     /// Frames of one kind: a number with the group and the first part of the keys of each.
     pub fn new<'a>(kind: u8, reads: impl Iterator<Item = (u32, KeyGroup, &'a [u8])>) -> Self {
+        Self::below(kind, &[], reads)
+    }
+
+    /// The same where all first parts begin with `head`, which is not repeated.
+    pub fn below<'a>(kind: u8, head: &[u8], reads: impl Iterator<Item = (u32, KeyGroup, &'a [u8])>) -> Self {
         let mut all = Self::default();
         for (number, group, part) in reads {
             let start = all.bytes.len();
             all.bytes.extend_from_slice(&group.0.to_be_bytes());
-            push_frame(&mut all.bytes, kind, part);
+            push_frame(&mut all.bytes, kind, &[head, part]);
             all.reads.push(Read { number, start, end: all.bytes.len() });
         }
         let bytes = &all.bytes;

@@ -22,6 +22,29 @@ pub(crate) struct ColumnTraits {
     pub time: Option<TimeDomain>,
     /// The column is a bound of the window that the row belongs to.
     pub window: Option<(WindowProperty, WindowSpec)>,
+    /// Time in milliseconds as watermarks tell it, and no row comes behind one that has reached its value: its input drops what is late.
+    pub is_punctual: bool,
+}
+
+impl ColumnTraits {
+    /// A time attribute where the column is punctual, and nothing where not.
+    pub fn as_punctual_time(&self) -> Self {
+        Self { time: self.is_punctual.then_some(TimeDomain::Event), ..Self::default() }
+    }
+
+    /// Of a row of a window that is given once, when time has reached the window's end.
+    fn of_closed_window(self) -> Self {
+        let is_punctual = self.window.as_ref().is_some_and(|(property, spec)| {
+            // In other zones the end of a window is shown in local time.
+            let is_plain = spec.zone.is_none_or(|zone| zone == chrono_tz::UTC);
+            is_plain && spec.domain == TimeDomain::Event && *property != WindowProperty::Start
+        });
+        Self { is_punctual, ..self }
+    }
+
+    fn not_punctual(self) -> Self {
+        Self { is_punctual: false, ..self }
+    }
 }
 
 /// The traits of a plan's output columns, in order. A plain column keeps its traits through every node; whatever is
@@ -37,11 +60,13 @@ pub(crate) fn of_plan(plan: &LogicalPlan) -> Vec<ColumnTraits> {
         LogicalPlan::SubqueryAlias(alias) => of_plan(&alias.input),
         LogicalPlan::Distinct(Distinct::All(input)) => windowed_only(of_plan(input)),
         LogicalPlan::Aggregate(aggregate) => of_aggregate(aggregate),
-        LogicalPlan::Window(window) => over_window::traits_of(window),
+        LogicalPlan::Window(window) => not_punctual(over_window::traits_of(window)),
         LogicalPlan::Union(union) => {
             let mut inputs = union.inputs.iter().map(|input| of_plan(input));
             let first = inputs.next().unwrap_or_else(unknown);
-            inputs.fold(first, |known, next| known.into_iter().zip(next).map(common).collect())
+            let all = inputs.fold(first, |known, next| known.into_iter().zip(next).map(common).collect());
+            // Of two inputs one may be idle, and come behind the other later.
+            not_punctual(all)
         }
         LogicalPlan::Join(join) => time_join::traits_of(join),
         LogicalPlan::Extension(extension) => {
@@ -49,7 +74,7 @@ pub(crate) fn of_plan(plan: &LogicalPlan) -> Vec<ColumnTraits> {
             let window = node.downcast_ref::<WindowNode>().map(of_window);
             let unnest = || node.downcast_ref::<UnnestNode>().map(of_unnest);
             let temporal = || node.downcast_ref::<TemporalNode>().map(of_temporal);
-            window.or_else(unnest).or_else(temporal).unwrap_or_else(unknown)
+            not_punctual(window.or_else(unnest).or_else(temporal).unwrap_or_else(unknown))
         }
         _ => unknown(),
     }
@@ -61,6 +86,10 @@ fn of_sort(sort: &Sort) -> Option<Vec<ColumnTraits>> {
     let index = sort.input.schema().maybe_index_of_column(first.expr.try_as_col()?)?;
     let known = of_plan(&sort.input);
     known[index].time.is_some().then_some(known)
+}
+
+fn not_punctual(traits: Vec<ColumnTraits>) -> Vec<ColumnTraits> {
+    traits.into_iter().map(ColumnTraits::not_punctual).collect()
 }
 
 fn common((left, right): (ColumnTraits, ColumnTraits)) -> ColumnTraits {
@@ -75,7 +104,10 @@ fn of_scan(scan: &TableScan) -> Option<Vec<ColumnTraits>> {
     let fields = scan.projected_schema.fields().iter();
     Some(
         fields
-            .map(|field| ColumnTraits { time: declared_time(&table.definition, field.name()), window: None })
+            .map(|field| {
+                let time = declared_time(&table.definition, field.name());
+                ColumnTraits { time, ..ColumnTraits::default() }
+            })
             .collect(),
     )
 }
@@ -107,7 +139,7 @@ fn of_expr(expr: &Expr, of_column: &dyn Fn(&Column) -> Option<ColumnTraits>) -> 
         Expr::Alias(alias) => of_expr(&alias.expr, of_column),
         Expr::Column(column) => of_column(column).unwrap_or_default(),
         Expr::ScalarFunction(call) if call.name() == PROCTIME => {
-            ColumnTraits { time: Some(TimeDomain::Processing), window: None }
+            ColumnTraits { time: Some(TimeDomain::Processing), ..ColumnTraits::default() }
         }
         _ => ColumnTraits::default(),
     }
@@ -119,6 +151,7 @@ fn of_window(node: &WindowNode) -> Vec<ColumnTraits> {
     let added = PROPERTIES.iter().map(|property| ColumnTraits {
         time: (*property == WindowProperty::Time).then_some(node.spec.domain),
         window: Some((*property, node.spec.clone())),
+        is_punctual: false,
     });
     inherited.into_iter().chain(added).collect()
 }
@@ -135,7 +168,8 @@ fn of_temporal(node: &TemporalNode) -> Vec<ColumnTraits> {
 }
 
 fn of_aggregate(aggregate: &Aggregate) -> Vec<ColumnTraits> {
-    let mut traits = windowed_only(of_keys(aggregate));
+    let keys = windowed_only(of_keys(aggregate));
+    let mut traits: Vec<_> = keys.into_iter().map(ColumnTraits::of_closed_window).collect();
     traits.resize(aggregate.schema.fields().len(), ColumnTraits::default());
     traits
 }

@@ -11,8 +11,15 @@ use super::windows::how_to_tell_time;
 use crate::diagnostic::Diagnostic;
 use crate::settings::UnboundedState;
 
-/// What a regular join keeps.
-const JOIN_STATE: &str = "the rows of both inputs";
+/// What a regular join keeps of its inputs, of which some are freed when time passes their rows.
+fn join_state(is_freed: [bool; 2]) -> Option<&'static str> {
+    match is_freed {
+        [false, false] => Some("the rows of both inputs"),
+        [false, true] => Some("the rows of its left input"),
+        [true, false] => Some("the rows of its right input"),
+        [true, true] => None,
+    }
+}
 
 /// What frees state that nothing else frees.
 const TTL_REMEDY: &str = "SET 'table.exec.state.ttl' = '1 d' frees what was not used for a day";
@@ -36,9 +43,10 @@ impl Translator<'_> {
 
     /// The same for a join whose rows wait for each other without end. Where its condition bounds times, it may have been
     /// meant to go by them.
-    pub fn note_endless_join(&mut self, join: &Join, is_bounded: bool) -> Result<()> {
+    pub fn note_endless_join(&mut self, join: &Join, is_freed: [bool; 2], is_bounded: bool) -> Result<()> {
+        let Some(what) = join_state(is_freed) else { return Ok(()) };
         let Some(miss) = NearMiss::of(join) else {
-            return self.note_unbounded_state("a join", JOIN_STATE, is_bounded);
+            return self.note_unbounded_state("a join", what, is_bounded);
         };
         let name = miss.column.flat_name();
         let node = format!("a join by the distance of times, of which `{name}` is no time attribute,");
@@ -48,7 +56,7 @@ impl Translator<'_> {
             let location = |at: datafusion_common::Location| Location::new(at.line, at.column);
             Span::new(location(span.start), location(span.end))
         });
-        self.note_growing(Growing { node, what: JOIN_STATE, place, remedy }, is_bounded)
+        self.note_growing(Growing { node, what, place, remedy }, is_bounded)
     }
 
     fn note_growing(&mut self, growing: Growing<'_>, is_bounded: bool) -> Result<()> {

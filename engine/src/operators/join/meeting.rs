@@ -103,7 +103,7 @@ impl<'a> Meeting<'a> {
         match self.slots[row] {
             NONE => NONE,
             _ if self.own[row].is_ignored => NONE,
-            slot if self.join.store.sides[1 - self.side].is_paged(slot) => NONE,
+            slot if self.join.store.sides[1 - self.side].cache().is_paged(slot) => NONE,
             slot => self.other_rows().first(slot),
         }
     }
@@ -113,7 +113,7 @@ impl<'a> Meeting<'a> {
         let other_side = 1 - self.side;
         let meets = |row: &u32| {
             let row = *row as usize;
-            !self.own[row].is_ignored && self.join.store.sides[other_side].is_paged(self.slots[row])
+            !self.own[row].is_ignored && self.join.store.sides[other_side].cache().is_paged(self.slots[row])
         };
         let mut rows: Vec<u32> = (0..self.batch.num_rows() as u32).filter(meets).collect();
         let slots = self.slots;
@@ -124,7 +124,7 @@ impl<'a> Meeting<'a> {
                 let (others, present) = self.join.store.side_at(other_side, self.ctx);
                 from = others.read_page(slots[rows[0] as usize], &entry, present, self.ctx)?;
                 self.meet_page(rows)?;
-                self.join.store.sides[other_side].drop_page(self.ctx)?;
+                self.join.store.sides[other_side].cache_mut().drop_page(self.ctx)?;
             }
         }
         Ok(())
@@ -149,7 +149,7 @@ impl<'a> Meeting<'a> {
     }
 
     fn other_rows(&self) -> &SideRows {
-        self.join.store.sides[1 - self.side].rows_of(self.in_page)
+        self.join.store.sides[1 - self.side].cache().rows_of(self.in_page)
     }
 
     /// Applies pairs, and finishes rows of which these are the last. Rows between those that have pairs have none.
@@ -210,7 +210,7 @@ impl<'a> Meeting<'a> {
     fn other_alone(&mut self, other: u32, kind: RowKind) -> [Option<Change>; 2] {
         let Some(alone) = self.join.alone[1 - self.side] else { return [None; 2] };
         let matches_last = self.join.store.matches_last(self.side);
-        let rows = self.join.store.sides[1 - self.side].rows_of_mut(self.in_page);
+        let rows = self.join.store.sides[1 - self.side].cache_mut().rows_of_mut(self.in_page);
         if matches_last && rows.facts(other).matches > 0 {
             return [None; 2];
         }
@@ -239,7 +239,10 @@ impl<'a> Meeting<'a> {
             changes.push(Change { kind, own: row as u32, other: NONE, mark });
         }
         if own.number != NONE {
-            self.join.store.sides[self.side].rows_of_mut(own.in_page).set_matches(own.number, self.matches[row]);
+            self.join.store.sides[self.side]
+                .cache_mut()
+                .rows_of_mut(own.in_page)
+                .set_matches(own.number, self.matches[row]);
         }
     }
 

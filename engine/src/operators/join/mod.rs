@@ -3,7 +3,8 @@
 //! Inner, outer, semi, anti and mark joins are one operator. Each side keeps its rows by join key with the number of times
 //! that they were given and, where it matters, the number of rows of the other side that each fits: from the changes of
 //! that number between zero and more follows when a row stands alone. Where a side only adds rows, each is kept for itself, and
-//! is added without a look at those of its key.
+//! is added without a look at those of its key; and where it is known from when on such rows can fit nothing more, they are kept by spans
+//! of time, each of which is dropped whole.
 
 #[cfg(test)]
 mod adding_tests;
@@ -14,8 +15,11 @@ mod meeting;
 mod operator;
 mod pages;
 mod pieces;
+mod side;
 mod side_cache;
 mod side_rows;
+#[cfg(test)]
+mod span_tests;
 mod store;
 #[cfg(test)]
 mod tests;
@@ -59,6 +63,17 @@ pub struct JoinInput {
     /// What tells rows with the same keys apart.
     pub row_key: RowKey,
     pub alone: Option<Alone>,
+    /// Where the other input's rows are never late and bounded by time; `None`: rows are needed for as long as they are there.
+    pub lifetime: Option<Lifetime>,
+}
+
+/// How long the rows of one input are needed: a row of time `t` fits none that the other input gives once that one's watermark has
+/// reached `t + after_ms`. Only in inner joins of inputs that add rows, and without a time to live.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Lifetime {
+    /// TIMESTAMP column of the input's schema; a row with NULL there fits nothing.
+    pub time: usize,
+    pub after_ms: i64,
 }
 
 /// By what rows of one side that have the same join key are kept in state. It decides how much is read and written for a

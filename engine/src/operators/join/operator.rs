@@ -9,6 +9,7 @@ use super::condition::Condition;
 use super::emit::Layout;
 use super::entry::Buckets;
 use super::meeting::{Meeting, Own};
+use super::side::Added;
 use super::side_rows::NONE;
 use super::store::JoinStore;
 use super::{Alone, JoinInput, RegularJoin, RowKey};
@@ -99,7 +100,13 @@ impl JoinOperator {
         let alone = [left.alone, right.alone];
         let gives = alone.map(|alone| plan.pairs || alone.is_some());
         let inputs = [InputColumns::new(left)?, InputColumns::new(right)?];
-        let buckets = [inputs[0].buckets, inputs[1].buckets];
+        let sides = [(inputs[0].buckets, left.lifetime), (inputs[1].buckets, right.lifetime)];
+        let is_plain =
+            alone == [None; 2] && plan.ttl_ms.is_none() && sides.iter().all(|side| side.0 == Buckets::ByArrival);
+        assert!(
+            is_plain || sides.iter().all(|side| side.1.is_none()),
+            "the rows of a lifetime come, and go by it alone"
+        );
         Ok(Self {
             inputs,
             null_fits_null: plan.null_fits_null.clone(),
@@ -108,7 +115,7 @@ impl JoinOperator {
             gives_pairs: plan.pairs,
             layout: Layout { gives, marks: alone.contains(&Some(Alone::Marked)), schema: Arc::clone(&plan.schema) },
             left_width: left.schema.fields().len(),
-            store: JoinStore::new(buckets, plan.ttl_ms),
+            store: JoinStore::new(sides, plan.ttl_ms),
         })
     }
 
@@ -175,16 +182,22 @@ impl Operator for JoinOperator {
             true => vec![Own::NOT_KEPT; batch.num_rows()],
             false => self.keep(input, &batch, (&keys, &can_fit), ctx)?,
         };
-        let (others, present) = self.store.side_at(1 - input, ctx);
-        let others = others.find_keys(&keys, &can_fit, present, ctx)?;
-        let matches = Meeting::new(self, input, &batch, &others, &own, ctx, out).run()?;
+        let mut matches = vec![0; batch.num_rows()];
+        for span in 0..self.store.sides[1 - input].span_count() {
+            self.store.sides[1 - input].go_to(span);
+            let (others, present) = self.store.side_at(1 - input, ctx);
+            let others = others.find_keys(&keys, &can_fit, present, ctx)?;
+            let found = Meeting::new(self, input, &batch, &others, &own, ctx, out).run()?;
+            matches.iter_mut().zip(found).for_each(|(all, found)| *all += found);
+        }
         if only_adds {
             let kinds = batch.kinds().map_or(&[][..], |kinds| kinds.values());
             assert!(kinds.iter().all(|kind| !RowKind::from_code(*kind).is_retraction()), "an input that only adds");
             let rows = self.codec(input).encode(batch.rows())?;
-            self.store.append(input, (&keys, &can_fit, &matches), &rows, ctx)?;
+            let added = Added { batch: &batch, keys: &keys, can_fit: &can_fit, matches: &matches, rows: &rows };
+            self.store.append(input, added, ctx)?;
         } else {
-            self.store.sides[input].drop_page(ctx)?;
+            self.store.sides[input].cache_mut().drop_page(ctx)?;
         }
         self.store.keep_to_budget(batch.num_rows(), ctx)
     }

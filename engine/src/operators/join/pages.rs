@@ -12,7 +12,7 @@ use super::side_rows::SideRows;
 use crate::Result;
 use crate::operator::OperatorContext;
 use crate::operators::key_table::KeyTable;
-use crate::state::{Writes, frame};
+use crate::state::Writes;
 
 /// Bytes of a page: enough to hide the cost of a seek, little enough to stay in the processor's cache.
 const PAGE_BYTES_MAX: usize = 1 << 20;
@@ -58,7 +58,7 @@ impl SideCache {
             self.flush_unread(ctx)?;
         }
         let bytes_max = paged_bytes(ctx).clamp(PAGE_BYTES_MIN, PAGE_BYTES_MAX);
-        let prefix = frame(self.side, self.keys.key(slot));
+        let prefix = self.frames.frame(self.keys.key(slot));
         let from = if from.is_empty() { &prefix } else { from };
         let (group, hash) = (self.keys.group(slot, ctx.key_groups), self.keys.hash(slot));
         let at = self.page.take_in_key(hash, self.keys.key(slot));
@@ -95,7 +95,7 @@ impl SideCache {
             }
             let at = self.page.take_in_key(self.keys.hash(slot), self.keys.key(slot));
             let suffix = bucket.to_be_bytes();
-            let key = [&frame(self.side, self.keys.key(slot)), self.buckets.suffix(&suffix)].concat();
+            let key = [&self.frames.frame(self.keys.key(slot)), self.buckets.suffix(&suffix)].concat();
             if let Some(value) = ctx.state.get(self.keys.group(slot, ctx.key_groups), &key)? {
                 load_rows(&mut self.page.rows, (at, bucket), &value, present)?;
             }
@@ -107,7 +107,7 @@ impl SideCache {
     pub fn drop_page(&mut self, ctx: &mut OperatorContext) -> Result<()> {
         let mut page = std::mem::replace(&mut self.page, Page::new(self.buckets));
         let mut writes = Writes::default();
-        let of = (self.side, self.buckets, ctx.key_groups);
+        let of = (self.frames, self.buckets, ctx.key_groups);
         write_dirty(&mut page.rows, of, &page.keys, 0, |group, key, value| {
             writes.set(group, key, value);
             writes.flush_when_full(ctx.state.as_mut())

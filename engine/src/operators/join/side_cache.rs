@@ -4,8 +4,9 @@
 //! good part of the budget: these are paged (see [`super::pages`]). A row of a side that only adds is not looked up, and so its
 //! key need not be in memory: then the row goes to state without a look at the others of its key.
 
-use super::entry::{self, Buckets, StoredRow};
+use super::entry::{self, Buckets, Frames, StoredRow};
 use super::pages::Page;
+use super::side::Added;
 use super::side_rows::{NONE, SideRows};
 use super::unread::Unread;
 use crate::Result;
@@ -14,8 +15,7 @@ use crate::operator::OperatorContext;
 use crate::operators::expiry::ExpirySearch;
 use crate::operators::key_table::{BatchKeys, KeyTable};
 use crate::operators::recent_use::RecentUse;
-use crate::operators::row_codec::EncodedRows;
-use crate::state::{FramedReads, Writes, push_frame};
+use crate::state::Writes;
 
 /// A key whose rows take more than this part of the budget is paged.
 const PAGED_SHARE: usize = 8;
@@ -52,7 +52,7 @@ impl Present<'_> {
 }
 
 pub struct SideCache {
-    pub(super) side: u8,
+    pub(super) frames: Frames,
     pub(super) buckets: Buckets,
     pub(super) keys: KeyTable,
     recent_use: RecentUse,
@@ -62,16 +62,16 @@ pub struct SideCache {
     pub(super) page: Page,
     pub(super) unread: Unread,
     /// Memory has every key that state has: a key that is not here has no rows.
-    is_complete: bool,
+    pub(super) is_complete: bool,
     /// Rows that came while memory was complete, and those of the other side that asked for some of them.
     come: u64,
     asked: u64,
 }
 
 impl SideCache {
-    pub fn new(side: u8, buckets: Buckets) -> Self {
+    pub fn new(frames: Frames, buckets: Buckets) -> Self {
         Self {
-            side,
+            frames,
             buckets,
             keys: KeyTable::default(),
             recent_use: RecentUse::default(),
@@ -90,7 +90,7 @@ impl SideCache {
         let bytes_max = (ctx.cache_budget_bytes / OPENED_SHARE).min(OPENED_BYTES_MAX);
         let (mut bytes, mut is_cut) = (0, false);
         for group in ctx.key_groups.groups().map(KeyGroup) {
-            ctx.state.scan(group, &[self.side], &mut |key, value| {
+            self.frames.scan(group, ctx.state.as_ref(), &mut |key, value| {
                 bytes += key.len() + value.len();
                 is_cut = bytes > bytes_max;
                 if !is_cut {
@@ -103,7 +103,7 @@ impl SideCache {
                 Ok(!is_cut)
             })?;
             if is_cut {
-                *self = Self::new(self.side, self.buckets);
+                *self = Self::new(self.frames, self.buckets);
                 return Ok(());
             }
         }
@@ -177,12 +177,12 @@ impl SideCache {
     /// Reads the rows of the keys from this slot on.
     fn load(&mut self, known: u32, present: Present<'_>, ctx: &mut OperatorContext) -> Result<()> {
         let bytes_max = paged_bytes(ctx);
-        let Self { keys, rows, paged, unread, .. } = self;
+        let Self { frames, keys, rows, paged, unread, .. } = self;
         let new = known..keys.len() as u32;
         let reads = new.clone().map(|slot| (slot, keys.group(slot, ctx.key_groups), keys.key(slot)));
         // The key at hand, its first row, and the bytes of its rows so far.
         let (mut at, mut first_row, mut bytes) = (NONE, 0, 0);
-        ctx.state.scan_frames(&FramedReads::new(self.side, reads), &mut |slot, key, value| {
+        ctx.state.scan_frames(&frames.reads(reads), &mut |slot, key, value| {
             if at != slot {
                 (at, first_row, bytes) = (slot, rows.len(), 0);
             }
@@ -216,14 +216,9 @@ impl SideCache {
 
     /// Adds the rows of a batch that can fit others, numbered from `first` on, with the number of rows that each fits now;
     /// gives the next number. Only where the side [only adds](Self::only_adds).
-    pub fn append(
-        &mut self,
-        (keys, can_fit, matches): (&BatchKeys, &[bool], &[i64]),
-        rows: &EncodedRows,
-        first: u64,
-        ctx: &mut OperatorContext,
-    ) -> Result<u64> {
+    pub fn append(&mut self, added: Added<'_>, first: u64, ctx: &mut OperatorContext) -> Result<u64> {
         assert!(self.only_adds(), "other rows are counted with those that equal them");
+        let Added { keys, can_fit, matches, rows, .. } = added;
         let (mut next, mut key, mut value) = (first, Vec::new(), Vec::new());
         for row in (0..rows.len()).filter(|row| can_fit[*row]) {
             let stored = StoredRow { count: 1, matches: matches[row], used_at_ms: ctx.now.0, bytes: rows.row(row) };
@@ -240,7 +235,7 @@ impl SideCache {
                 }
                 _ => {
                     key.clear();
-                    push_frame(&mut key, self.side, join_key);
+                    self.frames.push(&mut key, join_key);
                     value.clear();
                     stored.write(&mut value);
                     let group = KeyGroup::of(hash, ctx.key_groups.max_parallelism);
@@ -268,7 +263,7 @@ impl SideCache {
     pub fn write_back(&mut self, ctx: &mut OperatorContext) -> Result<()> {
         self.flush_unread(ctx)?;
         let mut writes = Writes::default();
-        let of = (self.side, self.buckets, ctx.key_groups);
+        let of = (self.frames, self.buckets, ctx.key_groups);
         write_dirty(&mut self.rows, of, &self.keys, 0, |group, key, value| {
             writes.set(group, key, value);
             writes.flush_when_full(ctx.state.as_mut())
@@ -282,7 +277,7 @@ impl SideCache {
         let dirty = self.rows.dirty_count();
         if is_ahead && self.only_adds() && dirty > LEFT_ROWS_MAX && !ctx.state.is_freezing() {
             let left = dirty.saturating_sub(AHEAD_FACTOR * come).max(LEFT_ROWS_MAX);
-            let of = (self.side, self.buckets, ctx.key_groups);
+            let of = (self.frames, self.buckets, ctx.key_groups);
             write_dirty(&mut self.rows, of, &self.keys, left, |group, key, value| {
                 self.unread.set(group, key, value);
                 Ok(())
@@ -353,6 +348,30 @@ impl SideCache {
         }
     }
 
+    /// Deletes what state has of these rows, which nobody needs any more.
+    pub fn delete_stored(&self, ctx: &mut OperatorContext) -> Result<()> {
+        let mut writes = Writes::default();
+        if self.is_complete {
+            let mut framed = Vec::new();
+            for (slot, bucket) in self.rows.stored_buckets() {
+                framed.clear();
+                self.frames.push(&mut framed, self.keys.key(slot));
+                let group = self.keys.group(slot, ctx.key_groups);
+                writes.delete(group, &[&framed, self.buckets.suffix(&bucket.to_be_bytes())]);
+                writes.flush_when_full(ctx.state.as_mut())?;
+            }
+            return writes.flush(ctx.state.as_mut());
+        }
+        for group in ctx.key_groups.groups().map(KeyGroup) {
+            self.frames.scan(group, ctx.state.as_ref(), &mut |key, _| {
+                writes.delete(group, &[key]);
+                Ok(true)
+            })?;
+            writes.flush_when_full(ctx.state.as_mut())?;
+        }
+        writes.flush(ctx.state.as_mut())
+    }
+
     pub fn size_bytes(&self) -> usize {
         self.rows.size_bytes()
             + self.page.size_bytes()
@@ -371,7 +390,7 @@ pub(super) fn paged_bytes(ctx: &OperatorContext) -> usize {
 /// Tells `set` what brings state's entries up to date with rows of one side, until so many rows are left.
 pub(super) fn write_dirty(
     rows: &mut SideRows,
-    (side, buckets, key_groups): (u8, Buckets, KeyGroupRange),
+    (frames, buckets, key_groups): (Frames, Buckets, KeyGroupRange),
     keys: &KeyTable,
     left: usize,
     mut set: impl FnMut(KeyGroup, &[&[u8]], Option<&[u8]>) -> Result<()>,
@@ -381,7 +400,7 @@ pub(super) fn write_dirty(
         let Some(dirty) = rows.take_dirty(&mut live) else { break };
         let group = keys.group(dirty.key, key_groups);
         framed.clear();
-        push_frame(&mut framed, side, keys.key(dirty.key));
+        frames.push(&mut framed, keys.key(dirty.key));
         let bucket = dirty.bucket.to_be_bytes();
         let key: [&[u8]; 2] = [&framed, buckets.suffix(&bucket)];
         value.clear();

@@ -290,6 +290,12 @@ impl SideRows {
         self.dirty.len()
     }
 
+    /// Key and bucket of the rows that state has.
+    pub fn stored_buckets(&self) -> impl Iterator<Item = (u32, u64)> {
+        let facts = (0..self.facts.len()).map(|row| &self.facts[row]);
+        facts.filter(|facts| facts.is_stored).map(|facts| (facts.key, facts.bucket))
+    }
+
     pub fn is_clean(&self) -> bool {
         self.dirty.is_empty()
     }

@@ -95,6 +95,7 @@ impl Case {
             schema: input.clone(),
             row_key: if self.only_adds[side] { RowKey::Arrival } else { self.unique.row_key() },
             alone: alone[side],
+            lifetime: None,
         };
         let sides = if self.kind.pairs() { 2 } else { 1 };
         let mut fields: Vec<_> = (0..sides).flat_map(|_| input.fields().iter().cloned()).collect();

@@ -453,7 +453,7 @@ fn empty(partition: &mut Partition, sum: &mut usize) {
 /// A key of state, or what such keys begin with.
 fn write_key(buffer: &mut Vec<u8>, tag: u8, key: &[u8], rest: &[&[u8]]) {
     buffer.clear();
-    push_frame(buffer, tag, key);
+    push_frame(buffer, tag, &[key]);
     rest.iter().for_each(|part| buffer.extend_from_slice(part));
 }
 

@@ -340,7 +340,7 @@ impl FirstRows {
         for slot in slots {
             let (group, row) = (self.keys.group(slot, ctx.key_groups), &self.rows[slot as usize]);
             key.clear();
-            push_frame(&mut key, TAG, self.keys.key(slot));
+            push_frame(&mut key, TAG, &[self.keys.key(slot)]);
             match row.exists {
                 true => writes.put_parts(group, &[&key], &[&value_head(row), &row.bytes]),
                 false => writes.delete(group, &[&key]),

@@ -19,6 +19,7 @@ fn join(graph: &mut Graph, rows: NodeId, counts: NodeId) -> NodeId {
         schema: schema.clone(),
         row_key: RowKey::WholeRow,
         alone: None,
+        lifetime: None,
     };
     let (left, right) = (row_schema(), toy_schema());
     let schema = Arc::new(Schema::new(left.fields().iter().chain(right.fields()).cloned().collect::<Vec<_>>()));

@@ -32,10 +32,10 @@ struct Linear {
 }
 
 /// `lower <= left time - right time <= upper`, as far as one conjunct says so.
-struct Bound {
-    times: [usize; 2],
-    lower_ms: Option<i64>,
-    upper_ms: Option<i64>,
+pub(super) struct Bound {
+    pub times: [usize; 2],
+    pub lower_ms: Option<i64>,
+    pub upper_ms: Option<i64>,
 }
 
 impl IntervalCondition {
@@ -105,14 +105,14 @@ impl Found {
     }
 }
 
-struct Reader<'a> {
-    join: &'a Join,
-    traits: [&'a [ColumnTraits]; 2],
+pub(super) struct Reader<'a> {
+    pub join: &'a Join,
+    pub traits: [&'a [ColumnTraits]; 2],
 }
 
 impl Reader<'_> {
     /// What a conjunct says about times; nothing where it is about something else.
-    fn conjunct(&self, part: &Expr) -> Vec<Bound> {
+    pub fn conjunct(&self, part: &Expr) -> Vec<Bound> {
         let bounds = match part {
             Expr::Between(Between { expr, negated: false, low, high }) => {
                 vec![self.comparison(expr, Operator::GtEq, low), self.comparison(expr, Operator::LtEq, high)]
@@ -123,7 +123,7 @@ impl Reader<'_> {
         bounds.into_iter().collect::<Option<Vec<_>>>().unwrap_or_default()
     }
 
-    fn comparison(&self, left: &Expr, operator: Operator, right: &Expr) -> Option<Bound> {
+    pub fn comparison(&self, left: &Expr, operator: Operator, right: &Expr) -> Option<Bound> {
         let difference = self.linear(left)?.minus(self.linear(right)?)?;
         // The sign of the left side's time decides which way round the comparison reads.
         let (times, swapped) = match difference.times.as_slice() {
@@ -171,7 +171,7 @@ impl Reader<'_> {
     }
 
     /// Times finer than milliseconds are compared by the conjuncts themselves, within slightly wider bounds.
-    fn is_exact(&self) -> bool {
+    pub fn is_exact(&self) -> bool {
         let coarse = |data_type: &DataType| {
             !matches!(data_type, DataType::Timestamp(TimeUnit::Microsecond | TimeUnit::Nanosecond, _))
         };

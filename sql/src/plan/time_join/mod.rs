@@ -11,11 +11,13 @@ use crate::diagnostic::Diagnostic;
 
 mod condition;
 mod interval;
+mod lifetime;
 mod near_miss;
 mod window;
 
 pub(crate) use condition::JoinCondition;
 pub(crate) use interval::IntervalCondition;
+pub(crate) use lifetime::RowLifetime;
 pub(crate) use near_miss::NearMiss;
 pub(crate) use window::WindowCondition;
 

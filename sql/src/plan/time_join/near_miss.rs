@@ -32,7 +32,7 @@ impl<'a> NearMiss<'a> {
 }
 
 /// Every timestamp as a time attribute.
-fn as_if_timed(schema: &DFSchema, known: &[ColumnTraits]) -> Vec<ColumnTraits> {
+pub(super) fn as_if_timed(schema: &DFSchema, known: &[ColumnTraits]) -> Vec<ColumnTraits> {
     let columns = schema.fields().iter().zip(known);
     let timed = columns.map(|(field, traits)| match field.data_type() {
         DataType::Timestamp(..) => ColumnTraits { time: traits.time.or(Some(TimeDomain::Event)), ..traits.clone() },

@@ -49,9 +49,10 @@ impl WindowCondition {
     pub fn traits(&self, kind: JoinType, inputs: [Vec<ColumnTraits>; 2]) -> Vec<ColumnTraits> {
         let sides = inputs.into_iter().enumerate().flat_map(|(side, columns)| {
             columns.into_iter().map(move |column| match column.window.is_some() && is_always_there(kind, side) {
-                true => column,
+                true => ColumnTraits { is_punctual: false, ..column },
                 false => {
-                    ColumnTraits { time: column.time.filter(|time| *time == TimeDomain::Processing), window: None }
+                    let time = column.time.filter(|time| *time == TimeDomain::Processing);
+                    ColumnTraits { time, ..ColumnTraits::default() }
                 }
             })
         });

@@ -7,7 +7,7 @@ use datafusion_common::Result;
 use datafusion_expr::expr::Case;
 use datafusion_expr::{Expr, Join, JoinType, LogicalPlan, lit};
 use tidemill_engine::graph::{ChangelogMode, NodeKind, Parallelism};
-use tidemill_engine::operators::join::{Alone, JoinInput, RegularJoin, RowKey};
+use tidemill_engine::operators::join::{Alone, JoinInput, Lifetime, RegularJoin, RowKey};
 
 use super::condition::{JoinCondition, JoinKey, reads_only};
 use crate::plan::display::display;
@@ -16,6 +16,7 @@ use crate::plan::keys;
 use crate::plan::nodes::window::describe_ms;
 use crate::plan::physical::{self, Physical, column, column_index, substitute};
 use crate::plan::stream::Stream;
+use crate::plan::time_join::RowLifetime;
 use crate::plan::translate::settle::{Details, by_key, names, reachable, typed_names};
 use crate::plan::translate::{Translator, plain_schema};
 use crate::plan::unstable::Unstable;
@@ -98,6 +99,7 @@ struct Side {
     /// Columns that the logical plan knows.
     width: usize,
     row_key: RowKey,
+    lifetime: Option<Lifetime>,
 }
 
 impl Side {
@@ -122,7 +124,7 @@ impl Side {
         let schema = Arc::new(Schema::new(fields));
         let stream = translator.settle(Stream { whole_row: None, ..input }.project(columns, schema)?)?;
         let row_key = row_key(plan, stream.changelog, &places);
-        Ok(Self { stream, keys: places, width, row_key })
+        Ok(Self { stream, keys: places, width, row_key, lifetime: None })
     }
 
     fn base(&self) -> &SchemaRef {
@@ -146,9 +148,15 @@ fn row_key(plan: &LogicalPlan, changelog: ChangelogMode, joined_by: &[usize]) ->
 fn regular(translator: &mut Translator<'_>, join: &Join, condition: &JoinCondition, shape: Shape) -> Result<Stream> {
     let left_keys: Vec<&Expr> = condition.keys.iter().map(|key| &key.left).collect();
     let right_keys: Vec<&Expr> = condition.keys.iter().map(|key| &key.right).collect();
-    let sides = [Side::of(translator, &join.left, &left_keys)?, Side::of(translator, &join.right, &right_keys)?];
+    let mut sides = [Side::of(translator, &join.left, &left_keys)?, Side::of(translator, &join.right, &right_keys)?];
+    let is_forgotten_otherwise = translator.resolver.context.settings.state_ttl().is_some();
+    if !is_forgotten_otherwise && sides.iter().all(|side| side.row_key == RowKey::Arrival) {
+        for (side, lifetime) in sides.iter_mut().zip(RowLifetime::of(join)) {
+            side.lifetime = lifetime.map(|RowLifetime { time, after_ms }| Lifetime { time, after_ms });
+        }
+    }
     let is_bounded = sides.iter().all(|side| side.stream.bounded);
-    translator.note_endless_join(join, is_bounded)?;
+    translator.note_endless_join(join, sides.each_ref().map(|side| side.lifetime.is_some()), is_bounded)?;
     let rest = rest_of(translator, join, condition, &sides)?;
     Unstable::check_joined(rest.as_ref(), [&sides[0].stream, &sides[1].stream])?;
     let null_fits_null = condition.keys.iter().map(|key| key.null_fits_null).collect();
@@ -198,6 +206,7 @@ fn add_node(
         schema: Arc::clone(sides[number].base()),
         row_key: sides[number].row_key.clone(),
         alone: shape.alone[number],
+        lifetime: sides[number].lifetime,
     };
     let operator = RegularJoin {
         inputs: [input(0), input(1)],
@@ -268,7 +277,7 @@ fn details(shape: &Shape, sides: &[Side; 2], condition: Option<&Physical>, ttl_m
     details.extend(condition.map(|condition| detail("where", display(condition))));
     let freed = match ttl_ms {
         Some(ttl) => format!("a row is forgotten {} after its last change", describe_ms(ttl)),
-        None => "it is never freed: set table.exec.state.ttl to bound it".into(),
+        None => freed_by_time(sides),
     };
     let kept = match [left, right].map(|side| &side.row_key) {
         [RowKey::WholeRow | RowKey::Arrival, RowKey::WholeRow | RowKey::Arrival] => {
@@ -278,6 +287,31 @@ fn details(shape: &Shape, sides: &[Side; 2], condition: Option<&Physical>, ttl_m
     };
     details.push(detail("state", format!("{kept}; {freed}")));
     details
+}
+
+/// When rows are freed without a time to live.
+fn freed_by_time(sides: &[Side; 2]) -> String {
+    let freed = |side: &Side, name: &str, other: &str| {
+        side.lifetime.map(|Lifetime { time, after_ms }| {
+            let time = side.base().field(time).name();
+            let length = describe_ms(after_ms.abs());
+            let until = match after_ms.signum() {
+                0 => time.clone(),
+                1 => format!("{time} + {length}"),
+                _ => format!("{time} - {length}"),
+            };
+            format!("{name} rows are freed when time at the {other} input reaches {until}")
+        })
+    };
+    let never = |name: &str| format!("{name} rows are never freed: set table.exec.state.ttl to bound them");
+    let [left, right] = sides;
+    match (freed(left, "left", "right"), freed(right, "right", "left")) {
+        (None, None) => "it is never freed: set table.exec.state.ttl to bound it".into(),
+        (left, right) => {
+            let sides = [left.unwrap_or_else(|| never("left")), right.unwrap_or_else(|| never("right"))];
+            sides.join("; ")
+        }
+    }
 }
 
 fn kept_rows(side: &Side) -> String {
@@ -298,7 +332,10 @@ fn signature(shape: &Shape, sides: &[Side; 2], null_fits_null: &[bool], conditio
             RowKey::WholeRow => "a hash of all columns".into(),
             RowKey::Arrival => "order of arrival".into(),
         };
-        format!("rows of {rows}; keys [{keys}]; kept by side, key and {kept_by}")
+        // How long a row is needed is no matter of what state looks like, but by what spans it is kept.
+        let spans =
+            side.lifetime.map(|Lifetime { time, after_ms }| format!(" in spans of {after_ms} by column {time}"));
+        format!("rows of {rows}; keys [{keys}]; kept by side, key and {kept_by}{}", spans.unwrap_or_default())
     };
     let condition = condition.map(display).unwrap_or_default();
     let [left, right] = sides;
