@@ -37,8 +37,9 @@ const WRITE_BUFFER_BYTES: std::ops::RangeInclusive<usize> = 512 << 10..=32 << 20
 /// Size to which compaction cuts files: the unit in which a large state is uploaded again when it changes.
 const TARGET_FILE_BYTES: u64 = 16 << 20;
 
-/// Bytes of the first level below the flushed files: with less of them the same rows are merged more often.
-const LEVEL_BASE_BYTES: u64 = 256 << 20;
+/// Bytes of the first level below the flushed files, and of those from which on they are merged into it however few they are: with less
+/// the same rows are merged more often.
+const LEVEL_BASE_BYTES: u64 = 512 << 20;
 
 /// Flushed files of one RocksDB, of which each barrier makes one, before they are merged; and how many slow down or stop its writes.
 /// A read asks the filter of each.

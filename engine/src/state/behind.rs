@@ -1,9 +1,8 @@
 //! What a thread beside the operator's does for one RocksDB: it writes long lists of writes, and freezes the files at a barrier,
 //! while the operator goes on.
 //!
-//! Lists are kept, sorted, until they are many or a barrier comes. Then they are merged into a table file, which RocksDB takes over: that
-//! costs some 60 % of what it does to put each write into RocksDB's own buffer and to flush that. Few are put there all the same, and what a
-//! barrier writes back where no list waits, since the operator does not go on before that is under way.
+//! Lists are kept, sorted, until they are many, or fewer at a barrier. Then they are merged into a table file, which RocksDB takes over: that
+//! costs some 60 % of what it does to put each write into RocksDB's own buffer and to flush that. Few are put there all the same.
 //!
 //! A snapshot must hold all that was written before its barrier and nothing that came behind it. So from the barrier on
 //! nothing else goes to RocksDB until its files are frozen: lists wait, and what else the operator writes meanwhile is kept beside, as
@@ -35,6 +34,10 @@ const HANDED_OVER_BYTES_MIN: usize = if cfg!(test) { 64 } else { 32 << 10 };
 const WAITING_BYTES_MIN: usize = if cfg!(test) { 64 } else { 256 << 10 };
 const WAITING_BYTES_MAX_MIN: usize = if cfg!(test) { 1 } else { 4 << 20 };
 
+/// So many bytes of what a barrier writes back are enough to be written: the more is left to its end, the later the files are
+/// frozen, and the operator's rows and those of others wait for a processor meanwhile.
+const BARRIER_BYTES_MAX: usize = if cfg!(test) { 4 << 10 } else { 8 << 20 };
+
 /// Fewer bytes make no table file. Nor do those beside which RocksDB's own buffer has more than a part as much: it would have to be flushed
 /// into a file of its own.
 const TABLE_BYTES_MIN: usize = if cfg!(test) { 1 << 10 } else { 1 << 20 };
@@ -61,8 +64,6 @@ const NICE: i32 = 5;
 pub(super) struct Behind {
     /// There may be something in `work` or `newer`: most reads and writes look at no more than this.
     is_used: AtomicBool,
-    /// Between the begin of a barrier and its snapshot.
-    is_at_barrier: AtomicBool,
     /// Bytes that were put into RocksDB's own buffer since its last flush at a barrier, about.
     buffered_bytes: AtomicUsize,
     work: Mutex<Work>,
@@ -82,9 +83,10 @@ struct Work {
     freeze: Option<(usize, Freeze)>,
     /// Lists are written however few they are.
     is_hurried: bool,
-    /// A barrier found no list that waits: so what it writes back is written as it comes, into RocksDB's own buffer. To wait until it is
-    /// enough for a table file would hold up the operator.
-    is_at_once: bool,
+    /// Between the begin of a barrier and its snapshot.
+    is_at_barrier: bool,
+    /// No list waited at its begin: so much comes now. Where some did, few come.
+    is_written_back: bool,
     /// A freeze was asked for and is not over.
     is_freezing: bool,
     /// Whether it looks for work. One that does not is about to end, if it has not.
@@ -141,14 +143,15 @@ impl Work {
         match &self.freeze {
             _ if self.failure.is_some() => 0,
             Some((lists, _)) => *lists,
-            None if self.is_hurried || self.is_at_once || self.is_full(backend) => self.lists.len(),
+            None if self.is_hurried || self.is_full(backend) => self.lists.len(),
             None => 0,
         }
     }
 
     fn is_full(&self, backend: &Shared) -> bool {
         let (bytes, all) = (self.bytes(), backend.waiting_bytes.load(Ordering::Relaxed));
-        bytes >= backend.behind_bytes_max || bytes >= TABLE_BYTES_MIN && all >= backend.waiting_bytes_max
+        let bytes_max = if self.is_written_back { BARRIER_BYTES_MAX } else { usize::MAX }.min(backend.behind_bytes_max);
+        bytes >= bytes_max || bytes >= TABLE_BYTES_MIN && all >= backend.waiting_bytes_max
     }
 
     fn push_lists(&mut self, lists: impl IntoIterator<Item = Arc<SortedWrites>>, backend: &Shared) {
@@ -172,9 +175,8 @@ impl Work {
 impl Behind {
     /// From here to the snapshot, also shorter lists of writes are handed over.
     pub fn begin_barrier(&self) {
-        self.is_at_barrier.store(true, Ordering::Relaxed);
         let mut work = self.work.lock();
-        work.is_at_once = work.lists.is_empty();
+        (work.is_at_barrier, work.is_written_back) = (true, work.lists.is_empty());
     }
 
     /// What is written is kept beside RocksDB.
@@ -184,7 +186,7 @@ impl Behind {
 
     /// True for a list that is to be handed over, where so many bytes may wait.
     pub fn wants(&self, writes: &Writes, bytes_max: usize) -> bool {
-        let at_barrier = self.is_at_barrier.load(Ordering::Relaxed) && writes.bytes() >= HANDED_OVER_BYTES_MIN;
+        let at_barrier = writes.bytes() >= HANDED_OVER_BYTES_MIN && self.work.lock().is_at_barrier;
         at_barrier || bytes_max >= WAITING_BYTES_MAX_MIN && writes.bytes() >= WAITING_BYTES_MIN
     }
 
@@ -311,12 +313,12 @@ impl Inner {
 
     /// Lets the other thread freeze what was written so far, into a new folder.
     pub(super) fn freeze_behind(self: &Arc<Self>, folder: PathBuf) -> Result<Receiver<Result<Vec<SnapshotFile>>>> {
-        self.behind.is_at_barrier.store(false, Ordering::Relaxed);
         drop(self.behind.wait(|work| !work.is_freezing)?);
         let kept = self.behind.newer.write().take();
         let (reply, answer) = bounded(1);
         self.begin_work(|work| {
             work.push_lists(kept, &self.backend);
+            (work.is_at_barrier, work.is_written_back) = (false, false);
             work.freeze = Some((work.lists.len(), Freeze { folder, reply }));
             work.is_freezing = true;
         })?;
@@ -351,13 +353,11 @@ impl Inner {
             let due = work.due(&self.backend);
             if due > 0 {
                 let lists: Vec<_> = work.lists.iter().take(due).cloned().collect();
-                let may_be_table = !work.is_at_once;
-                match MutexGuard::unlocked(&mut work, || self.caught(|db| self.write_lists(db, &lists, may_be_table))) {
+                match MutexGuard::unlocked(&mut work, || self.caught(|db| self.write_lists(db, &lists))) {
                     Ok(()) => work.pop_lists(due, &self.backend),
                     Err(error) => work.failure = Some(Failure::New(error)),
                 }
             } else if let Some((_, Freeze { folder, reply })) = work.freeze.take() {
-                work.is_at_once = false;
                 let checked = work.check();
                 let frozen = MutexGuard::unlocked(&mut work, || {
                     #[cfg(test)]
@@ -379,11 +379,11 @@ impl Inner {
         }
     }
 
-    /// As a table file where they may be one and are enough for it.
-    fn write_lists(&self, db: &DB, lists: &[Arc<SortedWrites>], may_be_table: bool) -> Result<()> {
+    /// As a table file where they are enough for one.
+    fn write_lists(&self, db: &DB, lists: &[Arc<SortedWrites>]) -> Result<()> {
         let bytes = lists.iter().map(|list| list.bytes()).sum::<usize>();
         let buffered = self.behind.buffered_bytes.load(Ordering::Relaxed);
-        if may_be_table && bytes >= TABLE_BYTES_MIN && buffered <= bytes / BUFFERED_SHARE {
+        if bytes >= TABLE_BYTES_MIN && buffered <= bytes / BUFFERED_SHARE {
             return self.write_table(db, merged(lists));
         }
         self.behind.buffered(bytes);
