@@ -105,6 +105,7 @@ fn context() -> OperatorContext {
         state: Box::new(MemoryState::default()),
         now: ProcessingTime(0),
         watermark: EventTime::MIN,
+        input_watermarks: Vec::new(),
         batch_rows: BATCH_ROWS,
         cache_budget_bytes: usize::MAX,
         metrics: Arc::new(NodeMetrics::default()),
