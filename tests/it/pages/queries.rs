@@ -74,6 +74,14 @@ CREATE VIEW blocked AS SELECT * FROM (VALUES ('bob')) AS v (id);";
     let states = "CREATE VIEW states AS SELECT * FROM (VALUES ('N'), ('S')) AS v (state);
 CREATE VIEW cities AS SELECT * FROM (VALUES ('N', 'Aa', 5), ('N', 'Bb', 9), ('N', 'Cc', 7), ('S', 'Dd', 1)) AS v (state, name, population);";
     check(&reader, states, page.below("## Subqueries")[0], &["state,name", "N,Bb", "N,Cc", "S,Dd"]);
+    reader.write(
+        "bid.csv",
+        "1,5,2024-01-01 10:00:01\n2,7,2024-01-01 10:00:05\n3,7,2024-01-01 10:00:12\n4,3,2024-01-01 10:00:15\n",
+    );
+    let bids = "CREATE TABLE bid (id INT, price INT, ts TIMESTAMP(3), WATERMARK FOR ts AS ts)
+WITH ('connector' = 'filesystem', 'path' = 'bid.csv', 'format' = 'csv');";
+    let highest = ["id,price,ts", "2,7,2024-01-01 10:00:05.000", "3,7,2024-01-01 10:00:12.000"];
+    check(&reader, bids, page.below("## State")[0], &highest);
     Some(())
 }
 

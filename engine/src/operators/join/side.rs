@@ -17,7 +17,8 @@ use crate::operators::row_times::row_times;
 use crate::time::EventTime;
 use crate::{Batch, Result};
 
-/// A span is so much of the time that its rows are needed: fewer are to be asked for each row of the other side, more keep rows longer.
+/// A span is this part of the time that its rows are needed: longer ones keep rows longer, of shorter ones each row of the other side
+/// asks more.
 const SPAN_SHARE: i64 = 4;
 const SPAN_MS_MIN: i64 = 1_000;
 

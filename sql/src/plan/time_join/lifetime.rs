@@ -1,8 +1,8 @@
 //! How long rows of a regular join are needed, where the other input has a time that is never late: ends of windows, for example.
 //!
 //! `l.ts >= r.window_end - INTERVAL '10' SECOND` says that a left row fits no window that ends more than 10 seconds behind it, and
-//! a window comes before the watermark passes its end. Nothing that would be joined is lost: rows of other times are
-//! dropped as late by no one.
+//! a window is given before the watermark passes its end and never after. So no pair is lost, as it would be if a time were
+//! trusted that rows may be late for.
 
 use datafusion_common::JoinType;
 use datafusion_expr::{Join, Operator};
