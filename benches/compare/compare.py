@@ -30,7 +30,7 @@ def arguments():
     parser.add_argument("folder", type=pathlib.Path, help="everything is made below it")
     parser.add_argument("--events", type=int, default=10_000_000)
     parser.add_argument("--runs", type=int, default=3, help="measured runs of each query on each engine; medians are shown")
-    parser.add_argument("--engines", default=",".join(engines.ALL))
+    parser.add_argument("--engines", default=",".join(name for name, engine in engines.ALL.items() if engine.by_default))
     parser.add_argument("--queries", default="")
     parser.add_argument("--limit", type=int, default=900, help="seconds that one run may take")
     parser.add_argument("--note", default="", help="what readers should know of the machine, such as other work on it")

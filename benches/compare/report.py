@@ -4,7 +4,7 @@ import html
 import math
 
 # Colours that differ in brightness too.
-COLOURS = {"tidemill": "#0b6e8f", "duckdb": "#b7b7b7", "flink": "#e2574c", "clink": "#f0a830", "laminardb": "#7a5195"}
+COLOURS = {"tidemill": "#0b6e8f", "duckdb": "#b7b7b7", "flink": "#e2574c", "clink": "#f0a830", "laminardb": "#7a5195", "tidemill-flat": "#7fb3d5"}
 OURS = "tidemill"
 PLOTS = {
     "events_per_processor_second": ("Thousand events per processor second: longer is better", 1e-3),

@@ -19,6 +19,8 @@ class Engine:
     """`prepare` once; per query `open`, one `answer`, any number of `timed`; `finish` at the end."""
 
     name = title = ""
+    # Whether it runs unless engines are named.
+    by_default = True
 
     def __init__(self, work, events):
         self.folder = work / self.name

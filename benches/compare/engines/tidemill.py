@@ -4,8 +4,9 @@ import os
 import shutil
 import subprocess
 
+import flat_events
 import processes
-from engines.engine import NEXMARK, Engine
+from engines.engine import HERE, NEXMARK, Engine
 
 PARALLELISM = 2
 CHECKPOINT_INTERVAL = "1 s"
@@ -26,15 +27,18 @@ class Tidemill(Engine):
     def configuration(self):
         return {"instances per operator": PARALLELISM, "checkpoint interval": CHECKPOINT_INTERVAL, "memory budget": "default"}
 
+    def tables(self):
+        """What the queries read."""
+        events = (NEXMARK / "tables.sql").read_text().replace("'events.json'", f"'{self.events}'")
+        return events + (NEXMARK / "views.sql").read_text()
+
     def script(self, query, options, with_key):
         key = f", PRIMARY KEY ({query['key']}) NOT ENFORCED" if query["key"] and with_key else ""
-        tables = (NEXMARK / "tables.sql").read_text().replace("'events.json'", f"'{self.events}'")
         return "\n".join([
             "SET 'table.local-time-zone' = 'UTC';",
             "SET 'restart-strategy.type' = 'none';",
             f"SET 'execution.checkpointing.interval' = '{CHECKPOINT_INTERVAL}';",
-            tables,
-            (NEXMARK / "views.sql").read_text(),
+            self.tables(),
             f"CREATE TABLE result ({query['columns']}{key}) WITH ({options});",
             f"INSERT INTO result\n{query['sql']};",
         ])
@@ -57,3 +61,16 @@ class Tidemill(Engine):
 
     def timed(self, query, limit_seconds):
         return self.run(self.script(query, "'connector' = 'blackhole'", True), limit_seconds)
+
+
+class TidemillFlat(Tidemill):
+    """The same queries over the files that clink reads. Not of the comparison, since the other engines read all events."""
+
+    name, title, by_default = "tidemill-flat", "Tidemill (flat files)", False
+
+    def prepare(self):
+        self.flat = flat_events.write(self.events)
+        return super().prepare()
+
+    def tables(self):
+        return (HERE / "tidemill_flat.sql").read_text().replace("${FOLDER}", str(self.flat))

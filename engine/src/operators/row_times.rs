@@ -15,6 +15,18 @@ pub fn row_times(operator: &str, rows: &RecordBatch, column: usize) -> Result<Ve
         let row = (0..array.len()).find(|row| array.is_null(*row)).expect("some value is NULL");
         return Err(null_time(operator, rows, column, row));
     }
+    times_in_ms(operator, array)
+}
+
+/// The same where a NULL is no fault, and stays one.
+pub fn row_times_or_null(operator: &str, rows: &RecordBatch, column: usize) -> Result<Vec<Option<i64>>> {
+    let array = rows.column(column);
+    let times = times_in_ms(operator, array)?.into_iter().enumerate();
+    Ok(times.map(|(row, time)| array.is_valid(row).then_some(time)).collect())
+}
+
+/// Any number in place of NULL.
+fn times_in_ms(operator: &str, array: &ArrayRef) -> Result<Vec<i64>> {
     let (divisor, factor) = match array.data_type() {
         DataType::Timestamp(TimeUnit::Second, _) => (1, 1000),
         DataType::Timestamp(TimeUnit::Millisecond, _) => (1, 1),

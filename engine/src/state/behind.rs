@@ -83,10 +83,8 @@ struct Work {
     freeze: Option<(usize, Freeze)>,
     /// Lists are written however few they are.
     is_hurried: bool,
-    /// Between the begin of a barrier and its snapshot.
-    is_at_barrier: bool,
-    /// No list waited at its begin: so much comes now. Where some did, few come.
-    is_written_back: bool,
+    /// Between the begin of a barrier and its snapshot: so many bytes are enough to be written.
+    barrier_bytes_max: Option<usize>,
     /// A freeze was asked for and is not over.
     is_freezing: bool,
     /// Whether it looks for work. One that does not is about to end, if it has not.
@@ -150,7 +148,7 @@ impl Work {
 
     fn is_full(&self, backend: &Shared) -> bool {
         let (bytes, all) = (self.bytes(), backend.waiting_bytes.load(Ordering::Relaxed));
-        let bytes_max = if self.is_written_back { BARRIER_BYTES_MAX } else { usize::MAX }.min(backend.behind_bytes_max);
+        let bytes_max = self.barrier_bytes_max.unwrap_or(backend.behind_bytes_max);
         bytes >= bytes_max || bytes >= TABLE_BYTES_MIN && all >= backend.waiting_bytes_max
     }
 
@@ -174,9 +172,11 @@ impl Work {
 
 impl Behind {
     /// From here to the snapshot, also shorter lists of writes are handed over.
-    pub fn begin_barrier(&self) {
+    pub fn begin_barrier(&self, backend: &Shared) {
         let mut work = self.work.lock();
-        (work.is_at_barrier, work.is_written_back) = (true, work.lists.is_empty());
+        // Where lists wait already, few come at the barrier.
+        let bytes_max = if work.lists.is_empty() { BARRIER_BYTES_MAX } else { backend.behind_bytes_max };
+        work.barrier_bytes_max = Some(bytes_max.min(backend.behind_bytes_max));
     }
 
     /// What is written is kept beside RocksDB.
@@ -186,7 +186,7 @@ impl Behind {
 
     /// True for a list that is to be handed over, where so many bytes may wait.
     pub fn wants(&self, writes: &Writes, bytes_max: usize) -> bool {
-        let at_barrier = writes.bytes() >= HANDED_OVER_BYTES_MIN && self.work.lock().is_at_barrier;
+        let at_barrier = writes.bytes() >= HANDED_OVER_BYTES_MIN && self.work.lock().barrier_bytes_max.is_some();
         at_barrier || bytes_max >= WAITING_BYTES_MAX_MIN && writes.bytes() >= WAITING_BYTES_MIN
     }
 
@@ -318,7 +318,7 @@ impl Inner {
         let (reply, answer) = bounded(1);
         self.begin_work(|work| {
             work.push_lists(kept, &self.backend);
-            (work.is_at_barrier, work.is_written_back) = (false, false);
+            work.barrier_bytes_max = None;
             work.freeze = Some((work.lists.len(), Freeze { folder, reply }));
             work.is_freezing = true;
         })?;

@@ -202,7 +202,7 @@ impl StateInstance {
 
     /// To be called before what the operator does at a barrier: of that, long lists of writes go on beside it.
     pub fn begin_barrier(&self) {
-        self.inner.behind.begin_barrier();
+        self.inner.behind.begin_barrier(&self.inner.backend);
     }
 
     /// Freezes what was written so far. A state in memory is encoded; else a thread beside the operator's lets RocksDB

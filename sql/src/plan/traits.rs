@@ -42,7 +42,7 @@ impl ColumnTraits {
         Self { is_punctual, ..self }
     }
 
-    fn not_punctual(self) -> Self {
+    pub fn not_punctual(self) -> Self {
         Self { is_punctual: false, ..self }
     }
 }

@@ -3,9 +3,6 @@
 //! A span ends when none of its rows can fit anything that the other input gives: its memory is dropped, and what state has of it is
 //! deleted. Rows that come and go between two barriers are never written.
 
-use arrow::array::Array;
-use arrow::compute::{filter_record_batch, is_not_null};
-
 use super::Lifetime;
 use super::entry::{Buckets, Frames};
 use super::side_cache::{Present, SideCache};
@@ -13,7 +10,7 @@ use crate::operator::OperatorContext;
 use crate::operators::key_table::BatchKeys;
 use crate::operators::note::{NoteReader, NoteWriter};
 use crate::operators::row_codec::EncodedRows;
-use crate::operators::row_times::row_times;
+use crate::operators::row_times::row_times_or_null;
 use crate::time::EventTime;
 use crate::{Batch, Result};
 
@@ -144,23 +141,21 @@ impl Side {
     /// Adds the rows that can fit others, numbered from `first` on; gives the next number. `told`: the watermark of the other input.
     pub fn append(&mut self, added: Added<'_>, first: u64, told: EventTime, ctx: &mut OperatorContext) -> Result<u64> {
         let Some(lifetime) = self.lifetime else { return self.cache_mut().append(added, first, ctx) };
-        let times = lifetime.times(added.batch)?;
-        let is_needed =
-            |row: &usize| added.can_fit[*row] && times[*row].is_some_and(|time| !lifetime.is_over(time, told));
-        let mut rows: Vec<(i64, usize)> = (0..times.len())
-            .filter(is_needed)
-            .map(|row| (times[row].map_or(0, |time| lifetime.span(time)), row))
-            .collect();
+        let times = row_times_or_null("Join", added.batch.rows(), lifetime.time)?;
+        let needed = times.iter().enumerate().filter_map(|(row, time)| {
+            let time = time.filter(|time| added.can_fit[row] && !lifetime.is_over(*time, told))?;
+            Some((lifetime.span(time), row, time))
+        });
+        let mut rows: Vec<(i64, usize, i64)> = needed.collect();
         // In order of arrival within a span.
-        rows.sort_by_key(|(span, _)| *span);
+        rows.sort_by_key(|(span, ..)| *span);
         let mut next = first;
         for rows in rows.chunk_by(|one, other| one.0 == other.0) {
             let at = self.span_for(rows[0].0);
             let mut can_fit = vec![false; times.len()];
-            rows.iter().for_each(|(_, row)| can_fit[*row] = true);
-            let until = rows.iter().filter_map(|(_, row)| times[*row]).max();
+            rows.iter().for_each(|(_, row, _)| can_fit[*row] = true);
             let span = &mut self.spans[at];
-            span.until = span.until.max(until.unwrap_or(i64::MIN));
+            span.until = rows.iter().fold(span.until, |until, (.., time)| until.max(*time));
             next = span.cache.append(Added { can_fit: &can_fit, ..added }, next, ctx)?;
         }
         Ok(next)
@@ -212,18 +207,6 @@ impl Side {
 }
 
 impl Lifetime {
-    /// By row; `None` for NULL.
-    fn times(&self, batch: &Batch) -> Result<Vec<Option<i64>>> {
-        let column = batch.column(self.time);
-        if column.null_count() == 0 {
-            return Ok(row_times("Join", batch.rows(), self.time)?.into_iter().map(Some).collect());
-        }
-        let there = is_not_null(column)?;
-        let some = filter_record_batch(&batch.rows().project(&[self.time])?, &there)?;
-        let mut times = row_times("Join", &some, 0)?.into_iter();
-        Ok(there.values().iter().map(|is_there| if is_there { times.next() } else { None }).collect())
-    }
-
     /// True for the time of a row that fits nothing which comes behind this watermark.
     fn is_over(&self, time: i64, told: EventTime) -> bool {
         time.saturating_add(self.after_ms) <= told.0

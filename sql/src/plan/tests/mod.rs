@@ -4,6 +4,7 @@ mod diagnostics;
 mod explain;
 mod fixture;
 mod graphs;
+mod join_state;
 mod robustness;
 mod rows;
 mod scripts;

@@ -17,7 +17,7 @@ mod window;
 
 pub(crate) use condition::JoinCondition;
 pub(crate) use interval::IntervalCondition;
-pub(crate) use lifetime::RowLifetime;
+pub(crate) use lifetime::lifetimes;
 pub(crate) use near_miss::NearMiss;
 pub(crate) use window::WindowCondition;
 

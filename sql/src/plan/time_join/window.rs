@@ -49,7 +49,7 @@ impl WindowCondition {
     pub fn traits(&self, kind: JoinType, inputs: [Vec<ColumnTraits>; 2]) -> Vec<ColumnTraits> {
         let sides = inputs.into_iter().enumerate().flat_map(|(side, columns)| {
             columns.into_iter().map(move |column| match column.window.is_some() && is_always_there(kind, side) {
-                true => ColumnTraits { is_punctual: false, ..column },
+                true => column.not_punctual(),
                 false => {
                     let time = column.time.filter(|time| *time == TimeDomain::Processing);
                     ColumnTraits { time, ..ColumnTraits::default() }

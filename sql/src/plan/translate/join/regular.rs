@@ -16,7 +16,7 @@ use crate::plan::keys;
 use crate::plan::nodes::window::describe_ms;
 use crate::plan::physical::{self, Physical, column, column_index, substitute};
 use crate::plan::stream::Stream;
-use crate::plan::time_join::RowLifetime;
+use crate::plan::time_join::lifetimes;
 use crate::plan::translate::settle::{Details, by_key, names, reachable, typed_names};
 use crate::plan::translate::{Translator, plain_schema};
 use crate::plan::unstable::Unstable;
@@ -151,9 +151,7 @@ fn regular(translator: &mut Translator<'_>, join: &Join, condition: &JoinConditi
     let mut sides = [Side::of(translator, &join.left, &left_keys)?, Side::of(translator, &join.right, &right_keys)?];
     let is_forgotten_otherwise = translator.resolver.context.settings.state_ttl().is_some();
     if !is_forgotten_otherwise && sides.iter().all(|side| side.row_key == RowKey::Arrival) {
-        for (side, lifetime) in sides.iter_mut().zip(RowLifetime::of(join)) {
-            side.lifetime = lifetime.map(|RowLifetime { time, after_ms }| Lifetime { time, after_ms });
-        }
+        sides.iter_mut().zip(lifetimes(join)).for_each(|(side, lifetime)| side.lifetime = lifetime);
     }
     let is_bounded = sides.iter().all(|side| side.stream.bounded);
     translator.note_endless_join(join, sides.each_ref().map(|side| side.lifetime.is_some()), is_bounded)?;
