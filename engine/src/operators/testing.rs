@@ -266,6 +266,12 @@ impl<'a> World<'a> {
         self.instances.iter().map(|instance| instance.state.entries.lock().unwrap().len()).sum()
     }
 
+    /// Values left in state over all instances.
+    pub fn state_values(&self) -> Vec<Vec<u8>> {
+        let states = self.instances.iter().map(|instance| instance.state.entries.lock().unwrap());
+        states.flat_map(|state| state.values().map(<[u8]>::to_vec).collect::<Vec<_>>()).collect()
+    }
+
     /// Entries that the present instances have put or deleted.
     pub fn state_writes(&self) -> usize {
         self.instances.iter().map(|instance| instance.state.writes.load(Ordering::Relaxed)).sum()

@@ -31,6 +31,10 @@ const BEHIND_BYTES: std::ops::RangeInclusive<usize> = 256 << 10..=32 << 20;
 const BEHIND_SHARE: usize = 16;
 const WAITING_SHARE: usize = 8;
 
+/// The part of the budget that filters over all keys of state may take, at least so many bytes: they are beside the budget.
+const KNOWN_KEYS_SHARE: usize = 16;
+const KNOWN_KEYS_BYTES_MIN: usize = 64 << 10;
+
 /// Bounds of one RocksDB's write buffer: smaller ones make many tiny files, larger ones a long pause at a barrier.
 const WRITE_BUFFER_BYTES: std::ops::RangeInclusive<usize> = 512 << 10..=32 << 20;
 
@@ -90,6 +94,9 @@ pub(super) struct Shared {
     /// What all instances keep so, in bytes: with more, those that keep enough for a table file write it.
     pub(super) waiting_bytes: AtomicUsize,
     pub(super) waiting_bytes_max: usize,
+    /// Memory of the filters over all keys of each instance, in bytes.
+    pub(super) known_keys_bytes: AtomicUsize,
+    pub(super) known_keys_bytes_max: usize,
     budget_bytes: usize,
 }
 
@@ -120,6 +127,8 @@ impl StateBackend {
             behind_bytes_max,
             waiting_bytes: AtomicUsize::new(0),
             waiting_bytes_max: budget_bytes / WAITING_SHARE,
+            known_keys_bytes: AtomicUsize::new(0),
+            known_keys_bytes_max: (budget_bytes / KNOWN_KEYS_SHARE).max(KNOWN_KEYS_BYTES_MIN),
             budget_bytes,
         };
         Self { shared: Arc::new(shared) }

@@ -13,10 +13,11 @@ use rocksdb::{DB, WriteBatch};
 use super::backend::Shared;
 use super::behind::{Behind, Way};
 use super::fault::state_error;
+use super::known_keys::KnownKeys;
 use super::resident::Resident;
 use super::restore::{self, Restored};
 use super::stored::StoredState;
-use super::writes::Write;
+use super::writes::{Write, frame_hash};
 use super::{KeyShape, KeyedState};
 use crate::checkpoint::ContentHash;
 use crate::checkpoint::files;
@@ -53,6 +54,8 @@ pub(super) struct Inner {
     db: OnceLock<DB>,
     resident: RwLock<Resident>,
     pub(super) behind: Behind,
+    /// Of the RocksDB and what is beside it.
+    pub(super) known_keys: Mutex<KnownKeys>,
     note: Mutex<Option<Vec<u8>>>,
     pub(super) restored_notes: Vec<Vec<u8>>,
     known_files: Arc<KnownFiles>,
@@ -165,8 +168,10 @@ impl StateInstance {
         let Restored { notes, former } = restored;
         let known_files = Arc::<KnownFiles>::default();
         let db = OnceLock::new();
+        let mut known_keys = KnownKeys::new(backend.clone());
         if let Some(opened) = restore::rebuild(&backend, &folder, (id.key_groups, shape), &former, &known_files)? {
             db.get_or_init(|| opened);
+            known_keys.give_up();
         }
         let inner = Arc::new(Inner {
             id,
@@ -176,6 +181,7 @@ impl StateInstance {
             db,
             resident: RwLock::default(),
             behind: Behind::default(),
+            known_keys: Mutex::new(known_keys),
             note: Mutex::new(None),
             restored_notes: notes,
             known_files,
@@ -276,7 +282,11 @@ impl Inner {
         files::create_scratch_folder(&self.folder)?;
         let db = self.backend.open(&self.folder, self.shape)?;
         let mut batch = WriteBatch::default();
-        resident.iter().for_each(|(key, value)| batch.put(key, value));
+        let mut known_keys = self.known_keys.lock();
+        for (key, value) in resident.iter() {
+            known_keys.insert(frame_hash(key));
+            batch.put(key, value);
+        }
         self.write_batch(&db, batch)?;
         *resident = Resident::default();
         assert!(self.db.set(db).is_ok(), "a state moves to disk once");
@@ -286,6 +296,9 @@ impl Inner {
     /// Through to RocksDB, or beside it where files are frozen.
     pub(super) fn write_one(self: &Arc<Self>, db: &DB, write: &Write<'_>) -> Result<()> {
         let options = &self.backend.write_options;
+        if write.value.is_some() {
+            self.known_keys.lock().insert(frame_hash(write.key));
+        }
         let written = match (self.way(db, write.key.len() + write.value.map_or(0, <[u8]>::len))?, write.value) {
             (Way::Through, Some(value)) => db.put_opt(write.key, value, options),
             (Way::Through, None) => db.delete_opt(write.key, options),

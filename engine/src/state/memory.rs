@@ -24,6 +24,10 @@ impl MemoryState {
         self.entries.len()
     }
 
+    pub fn values(&self) -> impl Iterator<Item = &[u8]> {
+        self.entries.values().map(Vec::as_slice)
+    }
+
     pub fn is_empty(&self) -> bool {
         self.entries.is_empty()
     }

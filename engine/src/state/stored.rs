@@ -69,7 +69,12 @@ impl StoredState {
         let mut options = ReadOptions::default();
         options.set_prefix_same_as_start(true);
         let mut entries = db.raw_iterator_opt(options);
-        for (number, stored) in reads.stored() {
+        let reads: Vec<(u32, &[u8], u64)> = {
+            let known_keys = self.inner.known_keys.lock();
+            let hashed = reads.stored().map(|(number, stored)| (number, stored, frame_hash(stored)));
+            hashed.filter(|(_, _, hash)| known_keys.may_have(*hash)).collect()
+        };
+        for (number, stored, hash) in reads {
             entries.seek(stored);
             let mut visit = |key: &[u8], value: &[u8]| {
                 debug_assert!(key.starts_with(stored), "a scan stays below its frame");
@@ -78,7 +83,7 @@ impl StoredState {
             match &beside {
                 None => visit_all(&mut entries, &mut visit)?,
                 Some(beside) => {
-                    visit_both(&mut entries, beside.range(stored, stored, Some(frame_hash(stored))), &mut visit)?;
+                    visit_both(&mut entries, beside.range(stored, stored, Some(hash)), &mut visit)?;
                 }
             }
             entries.status().map_err(|error| self.inner.error(error))?;
@@ -133,6 +138,9 @@ impl StoredState {
 
     fn write_on_disk(&self, db: &DB, writes: &mut Writes) -> Result<()> {
         writes.iter().try_for_each(|write| self.check_owned(write.split_key().0))?;
+        let mut known_keys = self.inner.known_keys.lock();
+        writes.iter().filter(|write| write.value.is_some()).for_each(|write| known_keys.insert(frame_hash(write.key)));
+        drop(known_keys);
         if self.inner.behind.wants(writes, self.inner.backend.behind_bytes_max) {
             return self.inner.hand_over(std::mem::take(writes));
         }
@@ -190,6 +198,7 @@ impl Drop for StoredState {
 impl KeyedState for StoredState {
     fn get(&self, group: KeyGroup, key: &[u8]) -> Result<Option<Vec<u8>>> {
         self.with_key(group, key, |stored| match self.inner.db() {
+            Some(_) if !self.inner.known_keys.lock().may_have(frame_hash(stored)) => Ok(None),
             Some(db) => match self.inner.behind.get(stored) {
                 Some(known) => Ok(known),
                 None => db.get(stored).map_err(|error| self.inner.error(error)),

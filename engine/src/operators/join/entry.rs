@@ -1,6 +1,6 @@
-//! The stored form of a join's rows: one entry per bucket. A bucket is what one row has to itself where a side only adds
-//! rows or they have a unique key, and is told by a hash otherwise; so it mostly holds one row, and a few where hashes are
-//! equal or a key is not as unique as it was said to be.
+//! The stored form of a join's rows: one entry per bucket. A bucket is what one row has to itself where it may change or has a
+//! unique key, and is told by a hash otherwise; so it mostly holds one row, and a few where hashes are equal or a key is not as unique
+//! as it was said to be. Rows that only come and never change share one where they are written together.
 //!
 //! Key of an entry: the side and the join key as a frame, and what tells the bucket unless there is one per join key. Where rows are
 //! kept by spans of time, that of the row stands before the join key. Value:
@@ -13,6 +13,9 @@ use crate::operators::note::{NoteReader, NoteWriter, sortable};
 use crate::state::{FramedKey, FramedReads, KeyedState, Visit, push_frame, unframe};
 use crate::{EngineError, Result};
 
+/// Of a bucket's hash or number in a key.
+pub const BUCKET_BYTES: usize = 8;
+
 /// What tells the buckets of a side apart.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Buckets {
@@ -22,16 +25,35 @@ pub enum Buckets {
     ByHash,
     /// The number of the row, in order of arrival: none is ever searched by what it says.
     ByArrival,
+    /// The number of the first of several rows, in order of arrival, which were written together and never change.
+    Packed,
 }
 
 impl Buckets {
+    /// True where rows are added without a look at the others of their keys.
+    pub fn only_adds(self) -> bool {
+        matches!(self, Self::ByArrival | Self::Packed)
+    }
+
     /// What an entry's key has of the bucket's hash or number.
-    pub fn suffix(self, bucket: &[u8; 8]) -> &[u8] {
+    pub fn suffix(self, bucket: &[u8; BUCKET_BYTES]) -> &[u8] {
         match self {
             Self::OnePerKey => &[],
-            Self::ByHash | Self::ByArrival => bucket,
+            Self::ByHash | Self::ByArrival | Self::Packed => bucket,
         }
     }
+}
+
+/// Rows that share an entry take up to so many bytes: enough for its key to be little beside them, less than a block of a table file.
+pub const PACKED_BYTES_MAX: usize = if cfg!(test) { 400 } else { 4 << 10 };
+
+/// Parts the rows of a key, by what each takes in an entry, into those that are written together: gives how many of the first share one.
+pub fn packed_rows(sizes: impl Iterator<Item = usize>) -> usize {
+    let ends = sizes.scan(0, |end, size| {
+        *end += size;
+        Some(*end)
+    });
+    ends.take_while(|end| *end <= PACKED_BYTES_MAX).count().max(1)
 }
 
 /// What the frames of a side's entries begin with.

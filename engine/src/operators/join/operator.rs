@@ -57,7 +57,9 @@ impl InputColumns {
             buckets: match input.row_key {
                 RowKey::JoinKey => Buckets::OnePerKey,
                 RowKey::Columns(_) | RowKey::WholeRow => Buckets::ByHash,
-                RowKey::Arrival => Buckets::ByArrival,
+                // Of a side whose rows may stand alone, how many each fits is counted.
+                RowKey::Arrival if input.alone.is_some() => Buckets::ByArrival,
+                RowKey::Arrival => Buckets::Packed,
             },
         })
     }
@@ -101,8 +103,7 @@ impl JoinOperator {
         let gives = alone.map(|alone| plan.pairs || alone.is_some());
         let inputs = [InputColumns::new(left)?, InputColumns::new(right)?];
         let sides = [(inputs[0].buckets, left.lifetime), (inputs[1].buckets, right.lifetime)];
-        let is_plain =
-            alone == [None; 2] && plan.ttl_ms.is_none() && sides.iter().all(|side| side.0 == Buckets::ByArrival);
+        let is_plain = plan.ttl_ms.is_none() && sides.iter().all(|side| side.0 == Buckets::Packed);
         assert!(
             is_plain || sides.iter().all(|side| side.1.is_none()),
             "the rows of a lifetime come, and go by it alone"

@@ -71,7 +71,7 @@ impl Side {
 
     /// True where rows are added without a look at the others of their keys.
     pub fn only_adds(&self) -> bool {
-        self.buckets == Buckets::ByArrival
+        self.buckets.only_adds()
     }
 
     pub fn has_lifetime(&self) -> bool {

@@ -4,7 +4,7 @@
 //! good part of the budget: these are paged (see [`super::pages`]). A row of a side that only adds is not looked up, and so its
 //! key need not be in memory: then the row goes to state without a look at the others of its key.
 
-use super::entry::{self, Buckets, Frames, StoredRow};
+use super::entry::{self, Buckets, Frames, StoredRow, packed_rows};
 use super::pages::Page;
 use super::side::Added;
 use super::side_rows::{NONE, SideRows};
@@ -78,7 +78,7 @@ impl SideCache {
             paged: Vec::new(),
             rows: SideRows::new(buckets),
             page: Page::new(buckets),
-            unread: Unread::default(),
+            unread: Unread::new(buckets),
             is_complete: false,
             come: 0,
             asked: 0,
@@ -116,7 +116,7 @@ impl SideCache {
 
     /// True where rows are added without a look at the others of their keys.
     pub fn only_adds(&self) -> bool {
-        self.buckets == Buckets::ByArrival
+        self.buckets.only_adds()
     }
 
     /// The slots of the keys whose rows are asked for, read from state where memory does not have them; [`NONE`] for keys
@@ -390,11 +390,15 @@ pub(super) fn paged_bytes(ctx: &OperatorContext) -> usize {
 /// Tells `set` what brings state's entries up to date with rows of one side, until so many rows are left.
 pub(super) fn write_dirty(
     rows: &mut SideRows,
-    (frames, buckets, key_groups): (Frames, Buckets, KeyGroupRange),
+    of: (Frames, Buckets, KeyGroupRange),
     keys: &KeyTable,
     left: usize,
     mut set: impl FnMut(KeyGroup, &[&[u8]], Option<&[u8]>) -> Result<()>,
 ) -> Result<()> {
+    let (frames, buckets, key_groups) = of;
+    if buckets == Buckets::Packed {
+        return write_packed(rows, of, keys, left, set);
+    }
     let (mut framed, mut value, mut live) = (Vec::new(), Vec::new(), Vec::new());
     while rows.dirty_count() > left {
         let Some(dirty) = rows.take_dirty(&mut live) else { break };
@@ -414,6 +418,33 @@ pub(super) fn write_dirty(
     Ok(())
 }
 
+/// The same where rows of a key share entries.
+fn write_packed(
+    rows: &mut SideRows,
+    (frames, buckets, key_groups): (Frames, Buckets, KeyGroupRange),
+    keys: &KeyTable,
+    left: usize,
+    mut set: impl FnMut(KeyGroup, &[&[u8]], Option<&[u8]>) -> Result<()>,
+) -> Result<()> {
+    let mut dirty = rows.take_dirty_by_key(rows.dirty_count().saturating_sub(left));
+    // Their time to live was over before they were written.
+    dirty.retain(|row| rows.facts(*row).count > 0);
+    let (mut rest, mut framed, mut value) = (&dirty[..], Vec::new(), Vec::new());
+    while let Some(first) = rest.first() {
+        let (slot, bucket) = rows.bucket_of(*first);
+        let of_key = rest.iter().take_while(|row| rows.bucket_of(**row).0 == slot);
+        let (together, behind) = rest.split_at(packed_rows(of_key.map(|row| rows.bytes(*row).len())));
+        value.clear();
+        together.iter().for_each(|row| rows.stored(*row).write(&mut value));
+        rows.mark_stored(*first);
+        framed.clear();
+        frames.push(&mut framed, keys.key(slot));
+        set(keys.group(slot, key_groups), &[&framed, buckets.suffix(&bucket.to_be_bytes())], Some(&value))?;
+        rest = behind;
+    }
+    Ok(())
+}
+
 /// Adds the rows of an entry, as state has them.
 pub(super) fn load_rows(
     rows: &mut SideRows,
@@ -421,11 +452,13 @@ pub(super) fn load_rows(
     value: &[u8],
     present: Present<'_>,
 ) -> Result<()> {
-    for row in entry::rows(value) {
+    for (row, place) in entry::rows(value).zip(0..) {
         let row = row?;
         if present.has(row.used_at_ms) {
             let number = rows.set(slot, bucket, row);
-            rows.mark_stored(number);
+            if place == 0 || rows.are_searched() {
+                rows.mark_stored(number);
+            }
         }
     }
     Ok(())

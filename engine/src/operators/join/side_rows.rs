@@ -28,7 +28,7 @@ pub struct RowFacts {
     next: u32,
     previous: u32,
     place: BytePlace,
-    /// State has the row.
+    /// State has the row; of those that share an entry though they are never searched, the first tells it.
     is_stored: bool,
     /// State does not say the same.
     is_dirty: bool,
@@ -68,7 +68,7 @@ pub struct SideRows {
 impl SideRows {
     pub fn new(buckets: Buckets) -> Self {
         Self {
-            index: (buckets != Buckets::ByArrival).then(HashTable::new),
+            index: (!buckets.only_adds()).then(HashTable::new),
             facts: Pieces::default(),
             bytes: BytePieces::default(),
             lists: Vec::new(),
@@ -106,6 +106,11 @@ impl SideRows {
     /// The row behind another of the same key, or [`NONE`].
     pub fn next(&self, row: u32) -> u32 {
         self.facts[row as usize].next
+    }
+
+    /// True where a row may be there already when it comes.
+    pub fn are_searched(&self) -> bool {
+        self.index.is_some()
     }
 
     /// A row that is there.
@@ -285,12 +290,34 @@ impl SideRows {
         }
     }
 
+    /// So many of the rows that differ from state, those of a key together in order of arrival: of a side that only adds and whose rows
+    /// never change. They count as written from now on; see [`Self::mark_stored`].
+    pub fn take_dirty_by_key(&mut self, count: usize) -> Vec<u32> {
+        assert!(self.index.is_none(), "others share buckets that are written whole");
+        let Self { dirty, facts, .. } = self;
+        let mut rows: Vec<(u32, u32)> = Vec::with_capacity(count);
+        for row in dirty.drain(..count) {
+            let facts = &mut facts[row as usize];
+            facts.is_dirty = false;
+            rows.push((facts.key, row));
+        }
+        // Numbers ascend as rows arrive.
+        rows.sort_unstable();
+        rows.into_iter().map(|(_, row)| row).collect()
+    }
+
     /// Rows whose buckets differ from state, about.
     pub fn dirty_count(&self) -> usize {
         self.dirty.len()
     }
 
-    /// Key and bucket of the rows that state has.
+    /// Slot of the join key, and bucket.
+    pub fn bucket_of(&self, row: u32) -> (u32, u64) {
+        let facts = self.facts(row);
+        (facts.key, facts.bucket)
+    }
+
+    /// Key and bucket of the entries that state has of rows here, of a side that only adds.
     pub fn stored_buckets(&self) -> impl Iterator<Item = (u32, u64)> {
         let facts = (0..self.facts.len()).map(|row| &self.facts[row]);
         facts.filter(|facts| facts.is_stored).map(|facts| (facts.key, facts.bucket))

@@ -10,7 +10,7 @@ use datafusion_physical_expr::expressions::{BinaryExpr, Column};
 use rand::{Rng, SeedableRng};
 use rand_chacha::ChaCha8Rng;
 
-use super::tests::world;
+use super::tests::{stored_rows, world};
 use super::*;
 use crate::Batch;
 use crate::operators::testing::World;
@@ -156,7 +156,7 @@ fn rows_that_are_dropped_are_missed_by_nobody() {
         [0, 1].into_iter().for_each(|side| world.input_watermark(side, i64::MAX));
         world.barrier();
         let kept = (0..2).filter(|side| !lifetimes[*side]).map(|side| tables[side].len()).sum::<usize>();
-        assert_eq!(world.state_entries(), kept, "seed {seed}: nothing is left of rows that nobody needs");
+        assert_eq!(stored_rows(&world), kept, "seed {seed}: nothing is left of rows that nobody needs");
     }
 }
 
@@ -187,9 +187,9 @@ fn rows_that_come_and_go_between_barriers_are_never_written_and_others_before_a_
         round(&mut world, 10);
         world.barrier();
     });
-    let written = world.state_writes();
+    let written = stored_rows(&world);
     (0..20).for_each(|_| round(&mut world, 10));
-    let ahead = world.state_writes() - written;
+    let ahead = stored_rows(&world) - written;
     assert!(ahead > 200, "{ahead} of 800 rows, a few behind each batch");
 }
 

@@ -8,7 +8,7 @@ use std::collections::VecDeque;
 use hashbrown::HashTable;
 use hashbrown::hash_table::Entry;
 
-use super::entry;
+use super::entry::{self, BUCKET_BYTES, Buckets, packed_rows};
 use super::side_rows::NONE;
 use crate::Result;
 use crate::keys::KeyGroup;
@@ -24,9 +24,10 @@ const PIECES_AT_ONCE: usize = 4;
 /// As long as files are frozen, so much of the budget may wait here.
 const WAITING_SHARE: usize = 16;
 
-/// Oldest piece first; the last one is still filled.
-#[derive(Default)]
 pub struct Unread {
+    /// Rows of a key that came in one piece share entries.
+    packs: bool,
+    /// Oldest first; the last one is still filled.
     pieces: VecDeque<Piece>,
 }
 
@@ -35,9 +36,12 @@ struct Piece {
     writes: Writes,
     /// By hash of the join key: the rows that nobody else has.
     keys: HashTable<Chain>,
-    /// By number of the write: the next of the same chain, or [`NONE`].
+    /// By number of the write: the next of the same chain, or [`NONE`]; [`APART`] for those of no chain.
     next: Vec<u32>,
 }
+
+/// Memory has its rows too.
+const APART: u32 = NONE - 1;
 
 /// The writes of rows whose join keys have one hash, first to last.
 struct Chain {
@@ -47,12 +51,17 @@ struct Chain {
 }
 
 impl Unread {
+    pub fn new(buckets: Buckets) -> Self {
+        Self { packs: buckets == Buckets::Packed, pieces: VecDeque::new() }
+    }
+
     /// A row of a key that is not in memory; the entry's key may be given in parts.
     pub fn put(&mut self, hash: u64, group: KeyGroup, key: &[&[u8]], value: &[u8]) {
         let Piece { writes, keys, next } = self.open_piece();
         let number = u32::try_from(writes.len()).expect("a piece is far below 4 GB");
         writes.put(group, key, value);
-        next.resize(writes.len(), NONE);
+        next.resize(number as usize, APART);
+        next.push(NONE);
         match keys.entry(hash, |chain| chain.hash == hash, |chain| chain.hash) {
             Entry::Occupied(mut chain) => {
                 let last = std::mem::replace(&mut chain.get_mut().last, number);
@@ -86,7 +95,7 @@ impl Unread {
         for piece in &self.pieces {
             let mut number = piece.chain(hash).map_or(NONE, |chain| chain.first);
             while number != NONE {
-                let (key, value) = piece.writes.get(number as usize);
+                let (_, key, value) = piece.writes.get(number as usize);
                 let key = entry::read_key(key)?;
                 if let (true, Some(value)) = (key.join_key == join_key, value) {
                     show(key.bucket.unwrap_or(hash), value)?;
@@ -103,15 +112,16 @@ impl Unread {
             return Ok(());
         }
         for _ in 0..PIECES_AT_ONCE {
-            let Some(mut piece) = self.pieces.pop_front_if(|piece| piece.writes.bytes() >= PIECE_BYTES) else { break };
-            piece.writes.flush(ctx.state.as_mut())?;
+            let Some(piece) = self.pieces.pop_front_if(|piece| piece.writes.bytes() >= PIECE_BYTES) else { break };
+            piece.into_writes(self.packs).flush(ctx.state.as_mut())?;
         }
         Ok(())
     }
 
     /// State has from now on what can be read from it alone.
     pub fn write_all(&mut self, ctx: &mut OperatorContext) -> Result<()> {
-        self.pieces.drain(..).try_for_each(|mut piece| piece.writes.flush(ctx.state.as_mut()))
+        let packs = self.packs;
+        self.pieces.drain(..).try_for_each(|piece| piece.into_writes(packs).flush(ctx.state.as_mut()))
     }
 
     /// Memory held, in bytes.
@@ -121,6 +131,37 @@ impl Unread {
 }
 
 impl Piece {
+    fn into_writes(self, packs: bool) -> Writes {
+        if packs { self.packed() } else { self.writes }
+    }
+
+    /// The rows of each key in as few entries as they fit in.
+    fn packed(&self) -> Writes {
+        let Self { writes, next, .. } = self;
+        let behind = |number: &usize| next.get(*number).filter(|next| **next < APART).map(|next| *next as usize);
+        let frame = |number: usize| writes.get(number).1.split_last_chunk::<BUCKET_BYTES>().map(|(frame, _)| frame);
+        let (mut packed, mut together) = (Writes::default(), Vec::new());
+        let mut is_packed = vec![false; writes.len()];
+        for first in 0..writes.len() {
+            if is_packed[first] {
+                continue;
+            }
+            let of_hash = std::iter::successors(Some(first), behind);
+            let of_key = of_hash.filter(|number| !is_packed[*number] && frame(*number) == frame(first));
+            let rows = of_key.filter_map(|number| Some((number, writes.get(number).2?)));
+            together.clear();
+            together.extend(rows.clone().take(packed_rows(rows.map(|(_, value)| value.len()))));
+            together.iter().for_each(|(number, _)| is_packed[*number] = true);
+            let (group, key, _) = writes.get(first);
+            let values: Vec<&[u8]> = together.iter().map(|(_, value)| *value).collect();
+            match values.is_empty() {
+                true => packed.delete(group, &[key]),
+                false => packed.put_parts(group, &[key], &values),
+            }
+        }
+        packed
+    }
+
     fn chain(&self, hash: u64) -> Option<&Chain> {
         self.keys.find(hash, |chain| chain.hash == hash)
     }
@@ -137,7 +178,7 @@ mod tests {
 
     #[test]
     fn rows_are_read_in_order_of_arrival_through_all_pieces() {
-        let mut unread = Unread::default();
+        let mut unread = Unread::new(Buckets::ByArrival);
         // Two keys have one hash.
         let keys = [(7, "a"), (7, "b"), (8, "c")];
         for number in 0_u64..90 {
@@ -162,5 +203,47 @@ mod tests {
         }
         unread.read(9, b"a", &mut |_, _| panic!("there is no such key")).unwrap();
         assert!(!unread.may_have(9));
+    }
+    #[test]
+    fn rows_of_a_key_that_come_in_one_piece_share_entries() {
+        let mut unread = Unread::new(Buckets::Packed);
+        // Two keys have one hash; what memory has too stays as it is.
+        let keys = [(7, "a"), (7, "b"), (8, "c")].map(|(hash, key)| (hash, frame(0, key.as_bytes())));
+        for number in 0..30_u64 {
+            let (hash, key) = &keys[number as usize % keys.len()];
+            match number {
+                4 | 29 => unread.set(KeyGroup(3), &[key, &number.to_be_bytes()], Some(&[number as u8; 9])),
+                5 => unread.set(KeyGroup(3), &[key, &number.to_be_bytes()], None),
+                _ => unread.put(*hash, KeyGroup(3), &[key, &number.to_be_bytes()], &[number as u8; 30]),
+            }
+        }
+        let mut found: Vec<Vec<u64>> = vec![Vec::new(); keys.len()];
+        let mut entries = 0;
+        for piece in &unread.pieces {
+            let packed = piece.packed();
+            for (group, key, value) in (0..packed.len()).map(|number| packed.get(number)) {
+                let (frame, bucket) = key.split_last_chunk().unwrap();
+                let numbers = &mut found[keys.iter().position(|(_, key)| key == frame).unwrap()];
+                let bucket = u64::from_be_bytes(*bucket);
+                match (bucket, value) {
+                    (4 | 29, Some(value)) => assert_eq!(value, [bucket as u8; 9]),
+                    (5, None) => {}
+                    (_, value) => {
+                        let value = value.unwrap();
+                        assert_eq!(
+                            (group, u64::from(value[0])),
+                            (KeyGroup(3), bucket),
+                            "the first row tells the entry"
+                        );
+                        assert!(value.len() <= entry::PACKED_BYTES_MAX);
+                        numbers.extend(value.chunks(30).map(|row| u64::from(row[0])));
+                    }
+                }
+                entries += 1;
+            }
+        }
+        let expected = |place: u64| (place..30).step_by(3).filter(|number| ![4, 5, 29].contains(number));
+        assert_eq!(found, (0..3).map(|place| expected(place).collect::<Vec<_>>()).collect::<Vec<_>>());
+        assert!(entries < 20, "{entries} entries for 30");
     }
 }
