@@ -17,7 +17,7 @@ use super::known_keys::KnownKeys;
 use super::resident::Resident;
 use super::restore::{self, Restored};
 use super::stored::StoredState;
-use super::writes::{Write, frame_hash};
+use super::writes::Write;
 use super::{KeyShape, KeyedState};
 use crate::checkpoint::ContentHash;
 use crate::checkpoint::files;
@@ -282,11 +282,8 @@ impl Inner {
         files::create_scratch_folder(&self.folder)?;
         let db = self.backend.open(&self.folder, self.shape)?;
         let mut batch = WriteBatch::default();
-        let mut known_keys = self.known_keys.lock();
-        for (key, value) in resident.iter() {
-            known_keys.insert(frame_hash(key));
-            batch.put(key, value);
-        }
+        resident.iter().for_each(|(key, value)| batch.put(key, value));
+        self.known_keys.lock().extend(resident.iter().map(|(key, _)| key.as_ref()));
         self.write_batch(&db, batch)?;
         *resident = Resident::default();
         assert!(self.db.set(db).is_ok(), "a state moves to disk once");
@@ -297,7 +294,7 @@ impl Inner {
     pub(super) fn write_one(self: &Arc<Self>, db: &DB, write: &Write<'_>) -> Result<()> {
         let options = &self.backend.write_options;
         if write.value.is_some() {
-            self.known_keys.lock().insert(frame_hash(write.key));
+            self.known_keys.lock().extend(std::iter::once(write.key));
         }
         let written = match (self.way(db, write.key.len() + write.value.map_or(0, <[u8]>::len))?, write.value) {
             (Way::Through, Some(value)) => db.put_opt(write.key, value, options),

@@ -6,6 +6,7 @@ use std::sync::atomic::Ordering;
 
 use super::backend::Shared;
 use super::filter::Filter;
+use super::writes::frame_hash;
 
 /// Keys of the first filter; each next one is for so many times those of the one before.
 const FIRST_KEYS: usize = if cfg!(test) { 64 } else { 4096 };
@@ -28,16 +29,32 @@ impl KnownKeys {
         Self { backend, filters: Vec::new(), room: 0, is_partial: false }
     }
 
-    /// False where the state has no key of this hash.
+    /// False where the state has no key of this [`frame_hash`].
     pub fn may_have(&self, hash: u64) -> bool {
         self.is_partial || self.has(hash)
+    }
+
+    /// False where the state has not this stored key.
+    pub fn may_have_key(&self, stored: &[u8]) -> bool {
+        self.is_partial || self.has(frame_hash(stored))
     }
 
     fn has(&self, hash: u64) -> bool {
         self.filters.iter().rev().any(|filter| filter.may_have(hash))
     }
 
-    pub fn insert(&mut self, hash: u64) {
+    /// Adds stored keys.
+    pub fn extend<'a>(&mut self, stored: impl Iterator<Item = &'a [u8]>) {
+        // Without a filter no key need be hashed.
+        for key in stored {
+            if self.is_partial {
+                return;
+            }
+            self.insert(frame_hash(key));
+        }
+    }
+
+    fn insert(&mut self, hash: u64) {
         if self.is_partial || self.has(hash) {
             return;
         }

@@ -138,9 +138,8 @@ impl StoredState {
 
     fn write_on_disk(&self, db: &DB, writes: &mut Writes) -> Result<()> {
         writes.iter().try_for_each(|write| self.check_owned(write.split_key().0))?;
-        let mut known_keys = self.inner.known_keys.lock();
-        writes.iter().filter(|write| write.value.is_some()).for_each(|write| known_keys.insert(frame_hash(write.key)));
-        drop(known_keys);
+        let put = writes.iter().filter(|write| write.value.is_some());
+        self.inner.known_keys.lock().extend(put.map(|write| write.key));
         if self.inner.behind.wants(writes, self.inner.backend.behind_bytes_max) {
             return self.inner.hand_over(std::mem::take(writes));
         }
@@ -198,7 +197,7 @@ impl Drop for StoredState {
 impl KeyedState for StoredState {
     fn get(&self, group: KeyGroup, key: &[u8]) -> Result<Option<Vec<u8>>> {
         self.with_key(group, key, |stored| match self.inner.db() {
-            Some(_) if !self.inner.known_keys.lock().may_have(frame_hash(stored)) => Ok(None),
+            Some(_) if !self.inner.known_keys.lock().may_have_key(stored) => Ok(None),
             Some(db) => match self.inner.behind.get(stored) {
                 Some(known) => Ok(known),
                 None => db.get(stored).map_err(|error| self.inner.error(error)),

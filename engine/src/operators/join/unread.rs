@@ -36,12 +36,9 @@ struct Piece {
     writes: Writes,
     /// By hash of the join key: the rows that nobody else has.
     keys: HashTable<Chain>,
-    /// By number of the write: the next of the same chain, or [`NONE`]; [`APART`] for those of no chain.
+    /// By number of the write: the next of the same chain, or [`NONE`].
     next: Vec<u32>,
 }
-
-/// Memory has its rows too.
-const APART: u32 = NONE - 1;
 
 /// The writes of rows whose join keys have one hash, first to last.
 struct Chain {
@@ -60,8 +57,7 @@ impl Unread {
         let Piece { writes, keys, next } = self.open_piece();
         let number = u32::try_from(writes.len()).expect("a piece is far below 4 GB");
         writes.put(group, key, value);
-        next.resize(number as usize, APART);
-        next.push(NONE);
+        next.resize(writes.len(), NONE);
         match keys.entry(hash, |chain| chain.hash == hash, |chain| chain.hash) {
             Entry::Occupied(mut chain) => {
                 let last = std::mem::replace(&mut chain.get_mut().last, number);
@@ -138,7 +134,7 @@ impl Piece {
     /// The rows of each key in as few entries as they fit in.
     fn packed(&self) -> Writes {
         let Self { writes, next, .. } = self;
-        let behind = |number: &usize| next.get(*number).filter(|next| **next < APART).map(|next| *next as usize);
+        let behind = |number: &usize| next.get(*number).filter(|next| **next != NONE).map(|next| *next as usize);
         let frame = |number: usize| writes.get(number).1.split_last_chunk::<BUCKET_BYTES>().map(|(frame, _)| frame);
         let (mut packed, mut together) = (Writes::default(), Vec::new());
         let mut is_packed = vec![false; writes.len()];
