@@ -17,7 +17,7 @@ use crate::time::EventTime;
 use crate::{EngineError, Epoch, Result};
 
 /// Version of the manifest and of all that it names. A reader refuses other versions.
-pub const FORMAT: u32 = 4;
+pub const FORMAT: u32 = 5;
 
 /// First word of every manifest.
 const MAGIC: &str = "tidemill-checkpoint";

@@ -8,16 +8,15 @@
 
 use std::collections::BTreeMap;
 
-use arrow::array::{ArrayRef, Int8Array};
+use arrow::array::Int8Array;
 use arrow::datatypes::SchemaRef;
-use arrow::row::Rows;
 
 use super::expiry::ExpirySearch;
 use super::key_table::{BatchKeys, KeyColumns, KeyTable};
 use super::note::{from_sortable, sortable};
-use super::projection::with_schema;
+use super::row_codec::RowCodec;
 use crate::batch::RowKind;
-use crate::keys::{KeyEncoder, KeyGroup};
+use crate::keys::KeyGroup;
 use crate::operator::{Collector, MAIN_PORT, Operator, OperatorContext, OperatorFactory};
 use crate::state::Writes;
 use crate::time::{EventTime, ProcessingTime};
@@ -38,12 +37,10 @@ pub struct UpsertMaterialize {
 
 impl OperatorFactory for UpsertMaterialize {
     fn create(&self) -> Result<Box<dyn Operator>> {
-        let types: Vec<_> = self.input.fields().iter().map(|field| field.data_type().clone()).collect();
         Ok(Box::new(MaterializeOperator {
             keys: KeyColumns::new(&self.keys, &self.input)?,
-            rows: KeyEncoder::new(&types)?,
+            rows: RowCodec::new(&self.input)?,
             expiry: ExpirySearch::new(self.ttl_ms),
-            schema: self.input.clone(),
             withheld: BTreeMap::new(),
         }))
     }
@@ -51,10 +48,8 @@ impl OperatorFactory for UpsertMaterialize {
 
 struct MaterializeOperator {
     keys: KeyColumns,
-    /// Whole rows as bytes.
-    rows: KeyEncoder,
+    rows: RowCodec,
     expiry: ExpirySearch,
-    schema: SchemaRef,
     /// By key: the old row of an update whose new row has not come.
     withheld: BTreeMap<Box<[u8]>, Box<[u8]>>,
 }
@@ -84,13 +79,13 @@ impl Operator for MaterializeOperator {
         out: &mut dyn Collector,
     ) -> Result<()> {
         let keys = self.keys.encode(batch.rows())?;
-        let rows: Rows = self.rows.encode(batch.rows().columns())?;
+        let rows = self.rows.encode(batch.rows())?;
         let mut loaded = Loaded::default();
         let mut changes = Vec::new();
         for row in 0..batch.num_rows() {
             let slot = self.find(&mut loaded, &keys, row, ctx)?;
             let (kind, bytes) = (batch.kind(row), rows.row(row));
-            let change = apply(&mut loaded.rows[slot], bytes.data(), kind.is_retraction());
+            let change = apply(&mut loaded.rows[slot], bytes, kind.is_retraction());
             changes.extend(change.and_then(|change| self.withhold(keys.key(row), change, kind)));
         }
         write(&loaded, ctx)?;
@@ -192,8 +187,7 @@ impl MaterializeOperator {
     }
 
     fn output(&self, changes: &[Change]) -> Result<Batch> {
-        let columns: Vec<ArrayRef> = self.rows.decode(changes.iter().map(|change| change.row.as_ref()))?;
-        let rows = with_schema(&self.schema, columns, changes.len())?;
+        let rows = self.rows.decode(changes.iter().map(|change| change.row.as_ref()))?;
         Ok(Batch::with_kinds(rows, Int8Array::from_iter_values(changes.iter().map(|change| change.kind as i8))))
     }
 

@@ -299,8 +299,8 @@ impl Inner {
     }
 
     /// Lets the other thread write these, at once or with what comes behind them. They are visible to reads at once.
-    pub(super) fn hand_over(self: &Arc<Self>, writes: Writes) -> Result<()> {
-        self.hand_over_lists(Some(Arc::new(writes.into_sorted())))
+    pub(super) fn hand_over(self: &Arc<Self>, writes: &Writes) -> Result<()> {
+        self.hand_over_lists(Some(Arc::new(writes.to_sorted())))
     }
 
     /// Behind what was kept beside, which becomes a list as well. Waits where too much waits.

@@ -69,7 +69,7 @@ impl Newer {
         for (key, value) in std::mem::take(self).entries {
             writes.set_stored(Write { key: &key, value: value.as_deref() });
         }
-        Some(Arc::new(writes.into_sorted()))
+        Some(Arc::new(writes.to_sorted()))
     }
 
     /// Moves the first so many bytes of it.

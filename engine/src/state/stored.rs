@@ -141,12 +141,14 @@ impl StoredState {
         let put = writes.iter().filter(|write| write.value.is_some());
         self.inner.known_keys.lock().extend(put.map(|write| write.key));
         if self.inner.behind.wants(writes, self.inner.backend.behind_bytes_max) {
-            return self.inner.hand_over(std::mem::take(writes));
+            self.inner.hand_over(writes)?;
+        } else {
+            match self.inner.way(db, writes.bytes())? {
+                Way::Through => self.inner.write_sorted(db, writes.sorted())?,
+                Way::Beside(mut newer) => writes.iter().for_each(|write| newer.set(write.key, write.value)),
+            }
         }
-        match self.inner.way(db, writes.bytes())? {
-            Way::Through => self.inner.write_sorted(db, writes.sorted())?,
-            Way::Beside(mut newer) => writes.iter().for_each(|write| newer.set(write.key, write.value)),
-        }
+        // With their memory they are filled again.
         writes.clear();
         Ok(())
     }

@@ -152,7 +152,8 @@ impl Writes {
         self.order(self.common_bytes()).map(|index| self.write(&self.places[index]))
     }
 
-    pub(super) fn into_sorted(self) -> SortedWrites {
+    /// A copy in the order of keys: of writes to one key, the last.
+    pub(super) fn to_sorted(&self) -> SortedWrites {
         let common_bytes = self.common_bytes();
         let mut order: Vec<usize> = self.order(common_bytes).collect();
         let key = |index: usize| self.key(&self.places[index]);
@@ -316,7 +317,7 @@ mod tests {
             let mut expected: Vec<_> = writes.iter().map(list).collect();
             expected.sort_by(|one, other| one.0.cmp(&other.0));
             assert_eq!(writes.sorted().map(list).collect::<Vec<_>>(), expected, "seed {seed}");
-            let sorted = writes.into_sorted();
+            let sorted = writes.to_sorted();
             let mut last: Vec<(Vec<u8>, Option<Vec<u8>>)> = Vec::new();
             for (key, value) in expected {
                 last.retain(|(other, _)| *other != key);
@@ -351,7 +352,7 @@ mod tests {
                         writes.set(KeyGroup(1), &[&common, &own], value.as_deref());
                         expected.insert([&[0, 1], &common[..], &own].concat(), value);
                     }
-                    Arc::new(writes.into_sorted())
+                    Arc::new(writes.to_sorted())
                 })
                 .collect();
             let found = merged(&lists).map(|write| (write.key.to_vec(), write.value.map(<[u8]>::to_vec)));

@@ -9,14 +9,14 @@ mod tests;
 use arrow::array::{ArrayRef, Int8Array, Int64Array};
 use arrow::compute::interleave;
 use arrow::datatypes::SchemaRef;
-use arrow::row::Rows;
 
 use super::expiry::ExpirySearch;
 use super::key_table::{BatchKeys, KeyColumns, KeyTable};
 use super::note::{from_sortable, sortable};
 use super::projection::with_schema;
+use super::row_codec::{EncodedRows, RowCodec};
 use crate::batch::RowKind;
-use crate::keys::{KeyEncoder, KeyGroup};
+use crate::keys::KeyGroup;
 use crate::operator::{Collector, MAIN_PORT, Operator, OperatorContext, OperatorFactory};
 use crate::state::Writes;
 use crate::time::ProcessingTime;
@@ -39,10 +39,9 @@ pub struct ChangelogNormalize {
 
 impl OperatorFactory for ChangelogNormalize {
     fn create(&self) -> Result<Box<dyn Operator>> {
-        let types: Vec<_> = self.input.fields().iter().map(|field| field.data_type().clone()).collect();
         Ok(Box::new(NormalizeOperator {
             keys: KeyColumns::new(&self.keys, &self.input)?,
-            rows: KeyEncoder::new(&types)?,
+            rows: RowCodec::new(&self.input)?,
             expiry: ExpirySearch::new(self.ttl_ms),
             schema: self.schema.clone(),
         }))
@@ -51,8 +50,7 @@ impl OperatorFactory for ChangelogNormalize {
 
 struct NormalizeOperator {
     keys: KeyColumns,
-    /// Whole rows as bytes.
-    rows: KeyEncoder,
+    rows: RowCodec,
     expiry: ExpirySearch,
     schema: SchemaRef,
 }
@@ -94,7 +92,7 @@ impl Operator for NormalizeOperator {
         out: &mut dyn Collector,
     ) -> Result<()> {
         let keys = self.keys.encode(batch.rows())?;
-        let rows = self.rows.encode(batch.rows().columns())?;
+        let rows = self.rows.encode(batch.rows())?;
         let mut held = HeldRows::default();
         let mut changes = Vec::new();
         for row in 0..batch.num_rows() {
@@ -139,7 +137,7 @@ impl NormalizeOperator {
     }
 
     /// Writes what changed; with a time to live also what was merely used.
-    fn write(&self, held: &HeldRows, rows: &Rows, ctx: &mut OperatorContext) -> Result<()> {
+    fn write(&self, held: &HeldRows, rows: &EncodedRows, ctx: &mut OperatorContext) -> Result<()> {
         let mut writes = Writes::default();
         let mut entry = Vec::new();
         for (slot, now) in held.now.iter().enumerate() {
@@ -168,7 +166,7 @@ impl NormalizeOperator {
             Held::Nothing => unreachable!("a change has a row"),
         };
         let sources: Vec<(usize, usize)> = changes.iter().map(source).collect();
-        let columns = batch.rows().columns().iter().zip(&stored);
+        let columns = batch.rows().columns().iter().zip(stored.columns());
         let columns = columns.map(|(given, stored)| interleave(&[given.as_ref(), stored.as_ref()], &sources));
         let columns: Vec<ArrayRef> = columns.collect::<Result<_, _>>()?;
         let rows = with_schema(&self.schema, columns, changes.len())?;
@@ -194,16 +192,16 @@ impl NormalizeOperator {
 }
 
 impl HeldRows {
-    fn bytes<'a>(&'a self, held: Held, rows: &'a Rows) -> &'a [u8] {
+    fn bytes<'a>(&'a self, held: Held, rows: &'a EncodedRows) -> &'a [u8] {
         match held {
             Held::Nothing => &[],
             Held::Stored(number) => &self.stored[number],
-            Held::Given(row) => rows.row(row).data(),
+            Held::Given(row) => rows.row(row),
         }
     }
 
     /// What a row does to its key.
-    fn apply(&mut self, slot: usize, row: usize, is_retraction: bool, rows: &Rows, changes: &mut Vec<Change>) {
+    fn apply(&mut self, slot: usize, row: usize, is_retraction: bool, rows: &EncodedRows, changes: &mut Vec<Change>) {
         let (old, new) = (self.now[slot], Held::Given(row));
         let mut change = |row: Held, kind: RowKind, cause: usize| changes.push(Change { row, kind, cause });
         match (old, is_retraction) {

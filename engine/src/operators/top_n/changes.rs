@@ -28,6 +28,7 @@ impl Changes {
         Self { with_rank, bytes: Vec::new(), ends: Vec::new(), ranks: Vec::new(), kinds: Vec::new() }
     }
 
+    /// There was none since the last batch.
     pub fn is_empty(&self) -> bool {
         self.ends.is_empty()
     }
@@ -82,15 +83,19 @@ impl Changes {
         self.kinds.push(kind as i8);
     }
 
-    pub fn into_batch(self, rows: &RowCodec, schema: &SchemaRef) -> Result<Batch> {
+    /// Takes them all.
+    pub fn take_batch(&mut self, rows: &RowCodec, schema: &SchemaRef) -> Result<Batch> {
         let start = |row: usize| row.checked_sub(1).map_or(0, |before| self.ends[before]);
         let encoded = (0..self.ends.len()).map(|row| &self.bytes[start(row)..self.ends[row]]);
         let mut columns = rows.decode(encoded)?.columns().to_vec();
+        self.bytes.clear();
+        self.ends.clear();
+        let (ranks, kinds) = (std::mem::take(&mut self.ranks), std::mem::take(&mut self.kinds));
         if self.with_rank {
-            columns.push(Arc::new(Int64Array::from(self.ranks)) as ArrayRef);
+            columns.push(Arc::new(Int64Array::from(ranks)) as ArrayRef);
         }
         let rows = RecordBatch::try_new(schema.clone(), columns)?;
-        Ok(Batch::with_kinds(rows, Int8Array::from(self.kinds)))
+        Ok(Batch::with_kinds(rows, Int8Array::from(kinds)))
     }
 }
 

@@ -9,17 +9,17 @@ mod partition;
 mod store;
 #[cfg(test)]
 mod tests;
+mod together;
 mod top_one;
 
 use std::sync::Arc;
 
-use arrow::array::{AsArray, RecordBatch, UInt32Array};
-use arrow::compute::take_record_batch;
+use arrow::array::AsArray;
 use arrow::datatypes::{Int64Type, SchemaRef};
 
 use self::changes::Changes;
 use self::partition::Limits;
-use self::store::PartitionStore;
+use self::store::{Layout, PartitionStore};
 use self::top_one::TopOneOperator;
 use super::key_table::KeyColumns;
 pub use super::ordering::{RankFunction, RankRange, SortColumn};
@@ -78,6 +78,19 @@ impl TopN {
         let is_first = self.function == RankFunction::RowNumber && self.range == one && self.bound.is_none();
         is_first && !self.updated && self.emission == Emission::Changes
     }
+
+    /// A partition that has few rows is one entry of state, which is written anew with each change.
+    fn layout(&self) -> Layout {
+        /// With rows of a few hundred bytes that is some kilobytes.
+        const TOGETHER_ROWS_MAX: u64 = 32;
+        let has_few =
+            self.function == RankFunction::RowNumber && self.range.to <= TOGETHER_ROWS_MAX && self.bound.is_none();
+        match (self.updated, has_few) {
+            (true, _) => Layout::AllRows,
+            (false, false) => Layout::RowsInRange,
+            (false, true) => Layout::Together,
+        }
+    }
 }
 
 impl OperatorFactory for TopN {
@@ -99,7 +112,8 @@ impl OperatorFactory for TopN {
             keys: KeyColumns::new(&self.keys, &self.input)?,
             order,
             rows,
-            store: PartitionStore::new(limits, self.updated, self.ttl_ms),
+            store: PartitionStore::new(limits, self.layout(), self.ttl_ms),
+            changes: Changes::new(self.with_rank),
             plan: self.clone(),
         }))
     }
@@ -115,24 +129,18 @@ struct TopNOperator {
     order: SortEncoder,
     rows: RowCodec,
     store: PartitionStore,
+    /// Of the batch at hand.
+    changes: Changes,
 }
 
 impl TopNOperator {
     /// Rows that may enter their partition's range; over an updated input all.
-    fn candidates(&self, slots: &[u32], order: &SortBytes) -> Vec<u32> {
-        let rows = 0..slots.len() as u32;
+    fn candidates(&self, slots: &[u32], order: &SortBytes) -> Vec<usize> {
+        let rows = 0..slots.len();
         if self.plan.updated || self.plan.order == Order::NewestFirst {
             return rows.collect();
         }
-        rows.filter(|row| self.store.may_enter(slots[*row as usize], order.of(*row as usize))).collect()
-    }
-
-    fn kept_columns(&self, rows: &RecordBatch, candidates: Vec<u32>) -> Result<RecordBatch> {
-        let kept = rows.project(&self.plan.kept)?;
-        if candidates.len() == rows.num_rows() {
-            return Ok(kept);
-        }
-        Ok(take_record_batch(&kept, &UInt32Array::from(candidates))?)
+        rows.filter(|row| self.store.may_enter(slots[*row], order.of(*row))).collect()
     }
 }
 
@@ -153,9 +161,8 @@ impl Operator for TopNOperator {
         let slots = self.store.slots_of(&keys, batch.num_rows(), bounds, ctx)?;
         let order = self.order.encode(batch.rows())?;
         let candidates = self.candidates(&slots, &order);
-        let rows = self.rows.encode(&self.kept_columns(batch.rows(), candidates.clone())?)?;
-        for (row, candidate) in rows.iter().zip(candidates) {
-            let number = candidate as usize;
+        let rows = self.rows.encode_some(&batch.rows().project(&self.plan.kept)?, candidates.iter().copied())?;
+        for (row, number) in rows.iter().zip(candidates) {
             let slot = slots[number];
             match (&self.plan.order, batch.kind(number).is_retraction()) {
                 (Order::NewestFirst, _) => self.store.insert_newest(slot, row),
@@ -163,15 +170,14 @@ impl Operator for TopNOperator {
                 (_, true) => self.store.remove(slot, order.of(number), row, ctx)?,
             }
         }
-        let mut changes = Changes::new(self.plan.with_rank);
         let emits = self.plan.emission == Emission::Changes;
         self.store.settle(ctx, |partition, limits| {
             if emits {
-                changes.add(partition, limits);
+                self.changes.add(partition, limits);
             }
         })?;
-        if !changes.is_empty() {
-            out.emit(MAIN_PORT, changes.into_batch(&self.rows, &self.plan.schema)?)?;
+        if !self.changes.is_empty() {
+            out.emit(MAIN_PORT, self.changes.take_batch(&self.rows, &self.plan.schema)?)?;
         }
         self.store.keep_to_budget(ctx)
     }
@@ -188,10 +194,9 @@ impl Operator for TopNOperator {
         if self.plan.emission == Emission::Changes {
             return Ok(());
         }
-        let mut rows = Changes::new(self.plan.with_rank);
-        self.store.take_only(ctx, |partition, limits| rows.add_all(partition, limits))?;
-        if !rows.is_empty() {
-            let rows = rows.into_batch(&self.rows, &self.plan.schema)?;
+        self.store.take_only(ctx, |partition, limits| self.changes.add_all(partition, limits))?;
+        if !self.changes.is_empty() {
+            let rows = self.changes.take_batch(&self.rows, &self.plan.schema)?;
             out.emit(MAIN_PORT, Batch::new(rows.rows().clone()))?;
         }
         Ok(())

@@ -27,7 +27,7 @@ pub struct Entry {
     pub count: u32,
     /// Number of such rows before the batch.
     pub before: u32,
-    /// Number of such rows that state knows of.
+    /// Number of such rows that state knows of, where each entry is one of state.
     pub stored: u32,
 }
 
@@ -41,6 +41,11 @@ impl Entry {
     pub fn stored(bytes: &[u8], sort_length: u32, count: u32) -> Self {
         assert!(sort_length as usize <= bytes.len(), "the sort columns are part of the entry");
         Self { bytes: bytes.into(), sort_length, count, before: count, stored: count }
+    }
+
+    /// An entry of a partition that state has as a whole.
+    pub fn kept(bytes: &[u8], sort_length: u32, count: u32) -> Self {
+        Self { stored: 0, ..Self::stored(bytes, sort_length, count) }
     }
 
     /// What state orders entries by.

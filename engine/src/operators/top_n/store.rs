@@ -1,6 +1,7 @@
 //! The partitions: all of them in durable state, those used lately in memory too.
 //!
-//! State has one entry per different row, in the frame `r` of the partition key: sort bytes, row bytes, with its number and the
+//! Over appended rows a partition that can have few rows is one entry of state, in the frame `p` of the partition key. Otherwise
+//! state has one entry per different row, in the frame `r` of the partition key: sort bytes, row bytes, with its number and the
 //! length of the sort bytes; and with a time to live, the frame `u` of the partition key, with the wall time of the last row.
 //! Over appended rows what changed is written at barriers, since most rows that come in fall out again. Over an updated input,
 //! where state has more than memory, it is written with each batch.
@@ -11,6 +12,7 @@ use std::collections::btree_map::Entry;
 use arrow::array::Int64Array;
 
 use super::partition::{self, Limits, Partition, Place};
+use super::together;
 use crate::keys::{KeyGroup, hash_key};
 use crate::operator::OperatorContext;
 use crate::operators::ahead::Ahead;
@@ -23,13 +25,24 @@ use crate::state::{FramedReads, Writes, push_frame, unframe};
 use crate::time::ProcessingTime;
 use crate::{EngineError, Result};
 
+const TOGETHER_TAG: u8 = b'p';
 const ROW_TAG: u8 = b'r';
 const USED_TAG: u8 = b'u';
 
+/// What state has of a partition.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Layout {
+    /// Rows may be taken back, so those out of range are kept too: each different row for itself.
+    AllRows,
+    /// Each different row in range for itself.
+    RowsInRange,
+    /// The rows in range as one entry.
+    Together,
+}
+
 pub struct PartitionStore {
     limits: Limits,
-    /// Rows may be taken back, so those out of range are kept too.
-    updated: bool,
+    layout: Layout,
     expiry: ExpirySearch,
     keys: KeyTable,
     partitions: Vec<Partition>,
@@ -49,8 +62,9 @@ pub struct PartitionStore {
     writes: Writes,
     /// Entries that only state has, as the batch at hand leaves them: by key group and key.
     below: BTreeMap<(u16, Vec<u8>), Below>,
-    /// Reused for keys of state.
+    /// Reused for keys of state, and for partitions as one entry.
     key_buffer: Vec<u8>,
+    value_buffer: Vec<u8>,
 }
 
 /// The number of rows of an entry, and the length of its sort bytes.
@@ -61,10 +75,10 @@ struct Below {
 }
 
 impl PartitionStore {
-    pub fn new(limits: Limits, updated: bool, ttl_ms: Option<i64>) -> Self {
+    pub fn new(limits: Limits, layout: Layout, ttl_ms: Option<i64>) -> Self {
         Self {
             limits,
-            updated,
+            layout,
             expiry: ExpirySearch::new(ttl_ms),
             keys: KeyTable::default(),
             partitions: Vec::new(),
@@ -78,7 +92,12 @@ impl PartitionStore {
             writes: Writes::default(),
             below: BTreeMap::new(),
             key_buffer: Vec::new(),
+            value_buffer: Vec::new(),
         }
+    }
+
+    fn is_updated(&self) -> bool {
+        self.layout == Layout::AllRows
     }
 
     pub fn open(&mut self, ctx: &OperatorContext) -> Result<()> {
@@ -133,14 +152,20 @@ impl PartitionStore {
         let partition = &mut self.partitions[slot as usize];
         let used_at = partition.used_at_ms;
         if self.expiry.is_expired(used_at, ctx.now.0) && !partition.entries.is_empty() {
-            write_key(&mut self.key_buffer, ROW_TAG, self.keys.key(slot), &[]);
-            ctx.state.delete_prefix(group, &self.key_buffer)?;
+            if self.layout != Layout::Together {
+                write_key(&mut self.key_buffer, ROW_TAG, self.keys.key(slot), &[]);
+                ctx.state.delete_prefix(group, &self.key_buffer)?;
+            }
             empty(partition, &mut self.entry_bytes);
         }
         if self.expiry.is_worth_noting(used_at, ctx.now.0) {
             partition.used_at_ms = ctx.now.0;
-            write_key(&mut self.key_buffer, USED_TAG, self.keys.key(slot), &[]);
-            self.writes.put(group, &[&self.key_buffer], &sortable(ctx.now.0));
+            if self.layout == Layout::Together {
+                self.dirty.insert(slot);
+            } else {
+                write_key(&mut self.key_buffer, USED_TAG, self.keys.key(slot), &[]);
+                self.writes.put(group, &[&self.key_buffer], &sortable(ctx.now.0));
+            }
         }
         Ok(())
     }
@@ -154,8 +179,16 @@ impl PartitionStore {
             self.partitions.extend(new.map(|_| Partition::with_entries(Vec::new(), true)));
             return Ok(());
         }
-        let mut found: Vec<(Vec<partition::Entry>, bool)> = new.clone().map(|_| (Vec::new(), true)).collect();
         let reads = new.clone().map(|slot| (slot, self.keys.group(slot, ctx.key_groups), self.keys.key(slot)));
+        if self.layout == Layout::Together {
+            let reads = FramedReads::new(TOGETHER_TAG, reads);
+            self.partitions.extend(new.map(|_| Partition::with_entries(Vec::new(), true)));
+            return ctx.state.scan_frames(&reads, &mut |slot, _, value| {
+                self.partitions[slot as usize] = together::unpack(value)?;
+                Ok(true)
+            });
+        }
+        let mut found: Vec<(Vec<partition::Entry>, bool)> = new.clone().map(|_| (Vec::new(), true)).collect();
         ctx.state.scan_frames(&FramedReads::new(ROW_TAG, reads), &mut |slot, key, value| {
             let (entries, complete) = &mut found[slot as usize - known];
             let Some(key) = unframe(key) else { return Err(damaged()) };
@@ -191,7 +224,7 @@ impl PartitionStore {
 
     /// How many entries of a partition are read at once.
     fn entries_max(&self, slot: u32) -> usize {
-        if self.updated { self.limits(slot).rows_to_read() } else { usize::MAX }
+        if self.is_updated() { self.limits(slot).rows_to_read() } else { usize::MAX }
     }
 
     /// Reads entries that stand behind `last`; true where there are no more of them.
@@ -232,7 +265,8 @@ impl PartitionStore {
         let limits = self.limits(slot);
         see(&self.partitions[slot as usize], limits);
         empty(&mut self.partitions[slot as usize], &mut self.entry_bytes);
-        write_key(&mut self.key_buffer, ROW_TAG, &[], &[]);
+        let tag = if self.layout == Layout::Together { TOGETHER_TAG } else { ROW_TAG };
+        write_key(&mut self.key_buffer, tag, &[], &[]);
         ctx.state.delete_prefix(self.keys.group(slot, ctx.key_groups), &self.key_buffer)
     }
 
@@ -247,9 +281,9 @@ impl PartitionStore {
     }
 
     pub fn insert(&mut self, slot: u32, sort: &[u8], row: &[u8], ctx: &mut OperatorContext) -> Result<()> {
-        let limits = self.limits(slot);
+        let (limits, is_updated) = (self.limits(slot), self.is_updated());
         let partition = &mut self.partitions[slot as usize];
-        if !self.updated {
+        if !is_updated {
             partition.append(sort, row, limits);
             return Ok(());
         }
@@ -301,7 +335,7 @@ impl PartitionStore {
         touched.iter().for_each(|slot| count_bytes(&mut self.partitions[*slot as usize], &mut self.entry_bytes));
         touched.retain(|slot| self.partitions[*slot as usize].changed);
         for slot in &touched {
-            match self.updated {
+            match self.is_updated() {
                 true => self.write(*slot, ctx)?,
                 false => self.dirty.insert(*slot),
             }
@@ -314,13 +348,13 @@ impl PartitionStore {
         }
         self.writes.flush(ctx.state.as_mut())?;
         for slot in touched {
-            if self.updated {
+            if self.is_updated() {
                 self.refill(slot, ctx)?;
             }
-            let limits = self.limits(slot);
+            let (limits, is_updated) = (self.limits(slot), self.is_updated());
             let partition = &mut self.partitions[slot as usize];
             see(partition, limits);
-            partition.end_batch(limits, self.updated);
+            partition.end_batch(limits, is_updated);
             count_bytes(partition, &mut self.entry_bytes);
         }
         Ok(())
@@ -349,6 +383,18 @@ impl PartitionStore {
     /// Adds what changed in a partition to what is to be written.
     fn write(&mut self, slot: u32, ctx: &mut OperatorContext) -> Result<()> {
         let group = self.keys.group(slot, ctx.key_groups);
+        if self.layout == Layout::Together {
+            let partition = &self.partitions[slot as usize];
+            write_key(&mut self.key_buffer, TOGETHER_TAG, self.keys.key(slot), &[]);
+            match partition.entries.is_empty() {
+                true => self.writes.delete(group, &[&self.key_buffer]),
+                false => {
+                    together::pack(partition, &mut self.value_buffer);
+                    self.writes.put(group, &[&self.key_buffer], &self.value_buffer);
+                }
+            }
+            return self.writes.flush_when_full(ctx.state.as_mut());
+        }
         write_key(&mut self.key_buffer, ROW_TAG, self.keys.key(slot), &[]);
         let (frame, partition) = (&self.key_buffer, &mut self.partitions[slot as usize]);
         for bytes in partition.doomed.drain(..) {
@@ -418,18 +464,27 @@ impl PartitionStore {
     /// Removes expired partitions of one key group, now and then.
     pub fn forget_some_expired(&mut self, ctx: &mut OperatorContext) -> Result<()> {
         let Some(group) = self.expiry.next_group(ctx) else { return Ok(()) };
+        let tags: &[u8] = if self.layout == Layout::Together { &[TOGETHER_TAG] } else { &[USED_TAG, ROW_TAG] };
         let mut expired = Vec::new();
-        ctx.state.scan(group, &[USED_TAG], &mut |key, value| {
-            if self.expiry.is_expired(time_of(value), ctx.now.0) {
-                expired.push(unframe(key).ok_or_else(damaged)?.part.to_vec());
+        ctx.state.scan(group, &tags[..1], &mut |key, value| {
+            let part = unframe(key).ok_or_else(damaged)?.part;
+            let used_at_ms = match (self.layout, self.keys.find(hash_key(part), part)) {
+                // Memory knows better where it has the partition.
+                (Layout::Together, Some(slot)) => self.partitions[slot as usize].used_at_ms,
+                (Layout::Together, None) => together::used_at_ms(value)?,
+                (Layout::AllRows | Layout::RowsInRange, _) => time_of(value),
+            };
+            if self.expiry.is_expired(used_at_ms, ctx.now.0) {
+                expired.push(part.to_vec());
             }
             Ok(true)
         })?;
         for key in expired {
             if let Some(slot) = self.keys.find(hash_key(&key), &key) {
                 empty(&mut self.partitions[slot as usize], &mut self.entry_bytes);
+                self.dirty.remove(slot);
             }
-            for tag in [ROW_TAG, USED_TAG] {
+            for tag in tags.iter().copied() {
                 write_key(&mut self.key_buffer, tag, &key, &[]);
                 ctx.state.delete_prefix(group, &self.key_buffer)?;
             }

@@ -145,8 +145,8 @@ impl Operator for TopOneOperator {
         let kept = batch.rows().project(&self.plan.kept)?;
         let order = self.order.encode(batch.rows())?;
         let winners = self.winners(&batch, &kept, &order, &touched)?;
-        let come = UInt32Array::from_iter_values(winners.iter().copied().filter(|row| *row != NONE));
-        let encoded = self.codec.encode(&rows_of(&kept, &come)?)?;
+        let come: Vec<usize> = winners.iter().filter(|row| **row != NONE).map(|row| *row as usize).collect();
+        let encoded = self.codec.encode_some(&kept, come.iter().copied())?;
         let (mut changes, mut replaced) = (Vec::with_capacity(come.len()), Vec::new());
         let winning = winners.iter().zip(&touched.distinct).filter(|(row, _)| **row != NONE);
         for ((come, slot), bytes) in winning.zip(encoded.iter()) {
