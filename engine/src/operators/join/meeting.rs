@@ -49,8 +49,6 @@ pub struct Meeting<'a> {
     /// By row of the batch: the slot of its key on the other side.
     slots: &'a [u32],
     own: &'a [Own],
-    /// By row of the batch: fitting rows so far, each counted as often as it is there.
-    matches: Vec<i64>,
     /// The rows of the other side are those of a page.
     in_page: bool,
     ctx: &'a mut OperatorContext,
@@ -70,12 +68,11 @@ impl<'a> Meeting<'a> {
         ctx: &'a mut OperatorContext,
         out: &'a mut dyn Collector,
     ) -> Self {
-        let matches = vec![0; batch.num_rows()];
-        Self { join, side, batch, slots, own, matches, in_page: false, ctx, out }
+        Self { join, side, batch, slots, own, in_page: false, ctx, out }
     }
 
-    /// Gives, by row of the batch, how many rows it fits, each counted as often as it is there.
-    pub fn run(mut self) -> Result<Vec<i64>> {
+    /// Adds to the join's matches.
+    pub fn run(mut self) -> Result<()> {
         self.meet_pages()?;
         self.in_page = false;
         let mut pairs: Vec<Pair> = Vec::new();
@@ -94,8 +91,7 @@ impl<'a> Meeting<'a> {
                 }
             }
         }
-        self.apply(&pairs, done..self.batch.num_rows())?;
-        Ok(self.matches)
+        self.apply(&pairs, done..self.batch.num_rows())
     }
 
     /// The first row in memory that a row of the batch could meet.
@@ -196,7 +192,7 @@ impl<'a> Meeting<'a> {
     fn meet(&mut self, row: usize, other: u32, changes: &mut Vec<Change>) {
         let kind = self.batch.kind(row);
         let count = self.other_rows().facts(other).count;
-        self.matches[row] += count;
+        self.join.matches[row] += count;
         let copies = |change: Change| (0..count).map(move |_| change);
         let [was, is] = self.other_alone(other, kind);
         let kind = if self.join.is_outer() { plain(kind) } else { kind };
@@ -233,7 +229,7 @@ impl<'a> Meeting<'a> {
     fn finish(&mut self, row: usize, changes: &mut Vec<Change>) {
         let own = self.own[row];
         let Some(alone) = self.join.alone[self.side].filter(|_| !own.is_ignored) else { return };
-        if let Some(mark) = alone.mark(self.matches[row]) {
+        if let Some(mark) = alone.mark(self.join.matches[row]) {
             let kind = self.batch.kind(row);
             let kind = if self.join.gives_pairs || alone == Alone::Marked { plain(kind) } else { kind };
             changes.push(Change { kind, own: row as u32, other: NONE, mark });
@@ -242,7 +238,7 @@ impl<'a> Meeting<'a> {
             self.join.store.sides[self.side]
                 .cache_mut()
                 .rows_of_mut(own.in_page)
-                .set_matches(own.number, self.matches[row]);
+                .set_matches(own.number, self.join.matches[row]);
         }
     }
 

@@ -31,6 +31,8 @@ pub struct JoinOperator {
     /// Columns of the left input.
     pub(super) left_width: usize,
     pub(super) store: JoinStore,
+    /// By row of the batch at hand: fitting rows so far, each counted as often as it is there.
+    pub(super) matches: Vec<i64>,
 }
 
 /// How rows of one input are read.
@@ -117,6 +119,7 @@ impl JoinOperator {
             layout: Layout { gives, marks: alone.contains(&Some(Alone::Marked)), schema: Arc::clone(&plan.schema) },
             left_width: left.schema.fields().len(),
             store: JoinStore::new(sides, plan.ttl_ms),
+            matches: Vec::new(),
         })
     }
 
@@ -183,19 +186,19 @@ impl Operator for JoinOperator {
             true => vec![Own::NOT_KEPT; batch.num_rows()],
             false => self.keep(input, &batch, (&keys, &can_fit), ctx)?,
         };
-        let mut matches = vec![0; batch.num_rows()];
+        self.matches.clear();
+        self.matches.resize(batch.num_rows(), 0);
         for span in 0..self.store.sides[1 - input].span_count() {
             self.store.sides[1 - input].go_to(span);
             let (others, present) = self.store.side_at(1 - input, ctx);
             let others = others.find_keys(&keys, &can_fit, present, ctx)?;
-            let found = Meeting::new(self, input, &batch, &others, &own, ctx, out).run()?;
-            matches.iter_mut().zip(found).for_each(|(all, found)| *all += found);
+            Meeting::new(self, input, &batch, &others, &own, ctx, out).run()?;
         }
         if only_adds {
             let kinds = batch.kinds().map_or(&[][..], |kinds| kinds.values());
             assert!(kinds.iter().all(|kind| !RowKind::from_code(*kind).is_retraction()), "an input that only adds");
             let rows = self.codec(input).encode(batch.rows())?;
-            let added = Added { batch: &batch, keys: &keys, can_fit: &can_fit, matches: &matches, rows: &rows };
+            let added = Added { batch: &batch, keys: &keys, can_fit: &can_fit, matches: &self.matches, rows: &rows };
             self.store.append(input, added, ctx)?;
         } else {
             self.store.sides[input].cache_mut().drop_page(ctx)?;

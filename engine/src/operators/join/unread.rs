@@ -29,6 +29,10 @@ pub struct Unread {
     packs: bool,
     /// Oldest first; the last one is still filled.
     pieces: VecDeque<Piece>,
+    /// Without writes: the memory of one that was full, for the next one.
+    spare: Option<Piece>,
+    /// The piece at hand, packed.
+    packed: Writes,
 }
 
 #[derive(Default)]
@@ -49,7 +53,7 @@ struct Chain {
 
 impl Unread {
     pub fn new(buckets: Buckets) -> Self {
-        Self { packs: buckets == Buckets::Packed, pieces: VecDeque::new() }
+        Self { packs: buckets == Buckets::Packed, pieces: VecDeque::new(), spare: None, packed: Writes::default() }
     }
 
     /// A row of a key that is not in memory; the entry's key may be given in parts.
@@ -76,7 +80,7 @@ impl Unread {
 
     fn open_piece(&mut self) -> &mut Piece {
         if self.pieces.back().is_none_or(|piece| piece.writes.bytes() >= PIECE_BYTES) {
-            self.pieces.push_back(Piece::default());
+            self.pieces.push_back(self.spare.take().unwrap_or_default());
         }
         self.pieces.back_mut().expect("one was added")
     }
@@ -108,35 +112,54 @@ impl Unread {
             return Ok(());
         }
         for _ in 0..PIECES_AT_ONCE {
-            let Some(piece) = self.pieces.pop_front_if(|piece| piece.writes.bytes() >= PIECE_BYTES) else { break };
-            piece.into_writes(self.packs).flush(ctx.state.as_mut())?;
+            let Some(mut piece) = self.pieces.pop_front_if(|piece| piece.writes.bytes() >= PIECE_BYTES) else { break };
+            self.write(&mut piece, ctx)?;
+            piece.clear();
+            self.spare = Some(piece);
         }
         Ok(())
     }
 
     /// State has from now on what can be read from it alone.
     pub fn write_all(&mut self, ctx: &mut OperatorContext) -> Result<()> {
-        let packs = self.packs;
-        self.pieces.drain(..).try_for_each(|piece| piece.into_writes(packs).flush(ctx.state.as_mut()))
+        if self.pieces.is_empty() {
+            // Little comes.
+            (self.spare, self.packed) = (None, Writes::default());
+        }
+        while let Some(mut piece) = self.pieces.pop_front() {
+            self.write(&mut piece, ctx)?;
+        }
+        Ok(())
+    }
+
+    fn write(&mut self, piece: &mut Piece, ctx: &mut OperatorContext) -> Result<()> {
+        if !self.packs {
+            return piece.writes.flush(ctx.state.as_mut());
+        }
+        piece.pack(&mut self.packed);
+        self.packed.flush(ctx.state.as_mut())
     }
 
     /// Memory held, in bytes.
     pub fn size_bytes(&self) -> usize {
-        self.pieces.iter().map(Piece::size_bytes).sum()
+        self.pieces.iter().chain(&self.spare).map(Piece::size_bytes).sum::<usize>() + self.packed.size_bytes()
     }
 }
 
 impl Piece {
-    fn into_writes(self, packs: bool) -> Writes {
-        if packs { self.packed() } else { self.writes }
+    /// Forgets the writes, and keeps the memory.
+    fn clear(&mut self) {
+        self.writes.clear();
+        self.keys.clear();
+        self.next.clear();
     }
 
-    /// The rows of each key in as few entries as they fit in.
-    fn packed(&self) -> Writes {
+    /// Adds the rows of each key in as few entries as they fit in.
+    fn pack(&self, packed: &mut Writes) {
         let Self { writes, next, .. } = self;
         let behind = |number: &usize| next.get(*number).filter(|next| **next != NONE).map(|next| *next as usize);
         let frame = |number: usize| writes.get(number).1.split_last_chunk::<BUCKET_BYTES>().map(|(frame, _)| frame);
-        let (mut packed, mut together) = (Writes::default(), Vec::new());
+        let mut together = Vec::new();
         let mut is_packed = vec![false; writes.len()];
         for first in 0..writes.len() {
             if is_packed[first] {
@@ -155,7 +178,6 @@ impl Piece {
                 false => packed.put_parts(group, &[key], &values),
             }
         }
-        packed
     }
 
     fn chain(&self, hash: u64) -> Option<&Chain> {
@@ -216,7 +238,8 @@ mod tests {
         let mut found: Vec<Vec<u64>> = vec![Vec::new(); keys.len()];
         let mut entries = 0;
         for piece in &unread.pieces {
-            let packed = piece.packed();
+            let mut packed = Writes::default();
+            piece.pack(&mut packed);
             for (group, key, value) in (0..packed.len()).map(|number| packed.get(number)) {
                 let (frame, bucket) = key.split_last_chunk().unwrap();
                 let numbers = &mut found[keys.iter().position(|(_, key)| key == frame).unwrap()];
