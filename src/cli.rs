@@ -2,7 +2,9 @@
 
 use std::path::PathBuf;
 
-use clap::{Args, Parser, Subcommand, ValueEnum};
+use clap::error::{ContextKind, ContextValue};
+use clap::{Args, CommandFactory, Parser, Subcommand, ValueEnum};
+use tidemill_engine::suggestion::closest;
 
 use crate::client::ClientCommand;
 use crate::connection::ServerArgs;
@@ -18,6 +20,29 @@ pub struct Cli {
     pub command: Option<Command>,
     #[command(flatten)]
     pub shell: ShellArgs,
+}
+
+impl Cli {
+    /// Of the process's arguments. Ends the process where they are wrong, or ask for no more than help.
+    pub fn of_process() -> Self {
+        let words: Vec<String> = std::env::args_os().map(|word| word.to_string_lossy().into_owned()).collect();
+        Self::try_parse().unwrap_or_else(|error| suggesting(error, &words).exit())
+    }
+}
+
+/// With the command that was probably meant, also where it is too short for clap's own measure: `rnu`.
+fn suggesting(mut error: clap::Error, words: &[String]) -> clap::Error {
+    let Some(ContextValue::String(unknown)) = error.get(ContextKind::InvalidSubcommand) else { return error };
+    let root = Cli::command();
+    let known = words.iter().take_while(|word| *word != unknown);
+    let parent = known.fold(&root, |command, word| command.find_subcommand(word).unwrap_or(command));
+    let names = parent.get_subcommands().map(|command| command.get_name());
+    if error.get(ContextKind::SuggestedSubcommand).is_none()
+        && let Some(meant) = closest(unknown, names)
+    {
+        error.insert(ContextKind::SuggestedSubcommand, ContextValue::Strings(vec![meant.to_owned()]));
+    }
+    error
 }
 
 const EXIT_CODES: &str = "Exit codes: 0 done or stopped on request; 1 the job failed; 2 the SQL or the command line is wrong \
@@ -194,5 +219,28 @@ fn key_value(text: &str) -> Result<(String, String), String> {
     match text.split_once('=') {
         Some((key, value)) if !key.trim().is_empty() => Ok((key.trim().to_string(), value.trim().to_string())),
         _ => Err("write it as key=value, such as table.local-time-zone=UTC".to_string()),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_mistyped_command_is_told_which_was_meant() {
+        for (words, meant) in [
+            (&["tidemill", "rnu"][..], Some("run")),
+            (&["tidemill", "connectorss"], Some("connectors")),
+            (&["tidemill", "token", "nwe"], Some("new")),
+            (&["tidemill", "zebra"], None),
+        ] {
+            let error = Cli::try_parse_from(words).expect_err("no such command");
+            let words: Vec<String> = words.iter().map(|word| (*word).to_owned()).collect();
+            let text = suggesting(error, &words).to_string();
+            assert!(text.contains("unrecognized subcommand"), "{text}");
+            let tip = meant.map(|meant| format!("a similar subcommand exists: '{meant}'"));
+            assert_eq!(tip.as_ref().is_some_and(|tip| text.contains(tip)), tip.is_some(), "{text}");
+            assert_eq!(text.contains("similar"), tip.is_some(), "{text}");
+        }
     }
 }

@@ -3,8 +3,6 @@
 use std::io::IsTerminal;
 use std::process::ExitCode;
 
-use clap::Parser;
-
 mod cli;
 mod client;
 mod connect;
@@ -36,7 +34,7 @@ use cli::{Cli, Command};
 static ALLOCATOR: tikv_jemallocator::Jemalloc = tikv_jemallocator::Jemalloc;
 
 fn main() -> ExitCode {
-    let cli = Cli::parse();
+    let cli = Cli::of_process();
     // A server has a log of its own.
     if !matches!(cli.command, Some(Command::Serve(_) | Command::Start)) {
         log_to_stderr();
