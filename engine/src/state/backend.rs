@@ -43,13 +43,13 @@ const TARGET_FILE_BYTES: u64 = 16 << 20;
 
 /// Bytes of the first level below the flushed files, and of those from which on they are merged into it however few they are: with less
 /// the same rows are merged more often.
-const LEVEL_BASE_BYTES: u64 = 512 << 20;
+const LEVEL_BASE_BYTES: u64 = 1 << 30;
 
 /// Flushed files of one RocksDB, of which each barrier makes one, before they are merged; and how many slow down or stop its writes.
 /// A read asks the filter of each.
-const FLUSHED_FILES_MAX: i32 = 16;
-pub(super) const FLUSHED_FILES_SLOWDOWN: i32 = 40;
-const FLUSHED_FILES_STOP: i32 = 60;
+const FLUSHED_FILES_MAX: i32 = 32;
+pub(super) const FLUSHED_FILES_SLOWDOWN: i32 = 60;
+const FLUSHED_FILES_STOP: i32 = 80;
 
 /// Files that one RocksDB keeps open. A state of 2 GB has about 128 of [`TARGET_FILE_BYTES`].
 const OPEN_FILES_MAX: i32 = 256;
