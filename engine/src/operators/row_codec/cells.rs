@@ -2,8 +2,7 @@
 //!
 //! A value is one byte that says whether there is one, 0 or 1, and behind 1: a number, date or time as big-endian bytes that sort; a
 //! text, bytes or anything else as its bytes, in which 0 is followed by 255, and a 0 at the end. A BOOLEAN is 0, 1 or 2 alone.
-//! Numbers take the room that they have in memory and a text two bytes more, which arrow's rows, with blocks of 8 and 32 bytes for
-//! texts, do not reach; and nothing is looked at twice.
+//! So a number takes one byte more than in memory, and a text two. Arrow's rows fill blocks of 8 and 32 bytes with a text.
 
 use std::sync::Arc;
 

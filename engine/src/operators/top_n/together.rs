@@ -56,8 +56,8 @@ mod tests {
 
     #[test]
     fn a_partition_comes_back_and_damage_is_an_error() {
-        let rows =
-            [(&b"1a"[..], 1, 3), (b"2", 1, 1), (b"3long enough to need a length of two bytes".repeat(9).leak(), 0, 1)];
+        let long = b"3 long enough for a length of two bytes".repeat(9);
+        let rows = [(&b"1a"[..], 1, 3), (b"2", 1, 1), (&long, 0, 1)];
         let entries = rows.map(|(bytes, sort_length, count)| Entry::kept(bytes, sort_length, count));
         let mut partition = Partition::with_entries(entries.into(), true);
         partition.used_at_ms = -7;
