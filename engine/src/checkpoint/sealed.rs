@@ -29,7 +29,9 @@ pub(super) fn unseal<'a>(magic: &str, format: u32, bytes: &'a [u8]) -> Result<&'
     }
     let found: u32 = words.next().and_then(|word| word.parse().ok()).ok_or("its header names no format")?;
     if found != format {
-        return Err(format!("it has format {found}; this program reads format {format}"));
+        return Err(format!(
+            "another version of Tidemill wrote it (format {found}, this one reads {format}): go on with that one"
+        ));
     }
     if head == header(magic, format, files::hash_bytes(body), body.len()).as_bytes() {
         return Ok(body);
