@@ -1,5 +1,6 @@
 //! The small notes that operators keep beside their keyed state: lists of whole numbers, packed.
 
+use super::row_codec::Number;
 use crate::{EngineError, Result};
 
 /// Appends whole numbers; small ones take little room.
@@ -67,12 +68,12 @@ fn damaged() -> EngineError {
 
 /// A number as eight bytes that sort as the number does.
 pub fn sortable(value: i64) -> [u8; 8] {
-    ((value as u64) ^ (1 << 63)).to_be_bytes()
+    value.to_sortable()
 }
 
 /// The number that [`sortable`] wrote.
 pub fn from_sortable(bytes: [u8; 8]) -> i64 {
-    (u64::from_be_bytes(bytes) ^ (1 << 63)) as i64
+    i64::from_sortable(bytes)
 }
 
 #[cfg(test)]

@@ -8,6 +8,7 @@ mod cells;
 use arrow::array::{ArrayRef, RecordBatch};
 use arrow::datatypes::SchemaRef;
 
+pub use self::cells::Number;
 use self::cells::{Cells, Form};
 use super::projection::{cast_to, with_schema};
 use crate::Result;

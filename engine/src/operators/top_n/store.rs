@@ -175,15 +175,15 @@ impl PartitionStore {
     fn read_new(&mut self, ctx: &OperatorContext) -> Result<()> {
         let known = self.partitions.len();
         let new = known as u32..self.keys.len() as u32;
+        let reads = new.clone().map(|slot| (slot, self.keys.group(slot, ctx.key_groups), self.keys.key(slot)));
+        if self.is_complete || self.layout == Layout::Together {
+            self.partitions.extend(new.clone().map(|_| Partition::with_entries(Vec::new(), true)));
+        }
         if self.is_complete {
-            self.partitions.extend(new.map(|_| Partition::with_entries(Vec::new(), true)));
             return Ok(());
         }
-        let reads = new.clone().map(|slot| (slot, self.keys.group(slot, ctx.key_groups), self.keys.key(slot)));
         if self.layout == Layout::Together {
-            let reads = FramedReads::new(TOGETHER_TAG, reads);
-            self.partitions.extend(new.map(|_| Partition::with_entries(Vec::new(), true)));
-            return ctx.state.scan_frames(&reads, &mut |slot, _, value| {
+            return ctx.state.scan_frames(&FramedReads::new(TOGETHER_TAG, reads), &mut |slot, _, value| {
                 self.partitions[slot as usize] = together::unpack(value)?;
                 Ok(true)
             });
@@ -331,11 +331,12 @@ impl PartitionStore {
 
     /// Ends a batch: writes what changed, and shows `see` each partition with what it was and is.
     pub fn settle(&mut self, ctx: &mut OperatorContext, mut see: impl FnMut(&Partition, Limits)) -> Result<()> {
+        let is_updated = self.is_updated();
         let mut touched = std::mem::take(&mut self.touched);
         touched.iter().for_each(|slot| count_bytes(&mut self.partitions[*slot as usize], &mut self.entry_bytes));
         touched.retain(|slot| self.partitions[*slot as usize].changed);
         for slot in &touched {
-            match self.is_updated() {
+            match is_updated {
                 true => self.write(*slot, ctx)?,
                 false => self.dirty.insert(*slot),
             }
@@ -348,10 +349,10 @@ impl PartitionStore {
         }
         self.writes.flush(ctx.state.as_mut())?;
         for slot in touched {
-            if self.is_updated() {
+            if is_updated {
                 self.refill(slot, ctx)?;
             }
-            let (limits, is_updated) = (self.limits(slot), self.is_updated());
+            let limits = self.limits(slot);
             let partition = &mut self.partitions[slot as usize];
             see(partition, limits);
             partition.end_batch(limits, is_updated);
